@@ -1,0 +1,23 @@
+"Packaging: everything is read from settings.ini, so that nbdev and pip cannot disagree."
+from configparser import ConfigParser
+from pathlib import Path
+
+from setuptools import setup
+
+here = Path(__file__).parent
+parser = ConfigParser(delimiters=["="])
+parser.read(here/"settings.ini", encoding="utf-8")
+cfg = parser["DEFAULT"]
+lines = lambda key: cfg[key].strip().splitlines()  # noqa: E731
+
+setup(
+    name=cfg["lib_name"], version=cfg["version"], description=cfg["description"],
+    long_description=(here/"README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author=cfg["author"], author_email=cfg["author_email"], url=cfg["git_url"], keywords=cfg["keywords"],
+    license="BSD-3-Clause", license_files=["LICENSE"],
+    packages=[cfg["lib_name"]], package_data={cfg["lib_name"]: ["*.mplstyle", "*.csv.gz"]},
+    python_requires=f'>={cfg["min_python"]},<3.14', install_requires=lines("requirements"),
+    extras_require={"dev": lines("dev_requirements")},
+    entry_points={"nbdev": [f'{cfg["lib_name"]}={cfg["lib_name"]}._modidx:d']},
+)
