@@ -19,5 +19,6 @@ setup(
     packages=[cfg["lib_name"]], package_data={cfg["lib_name"]: ["*.mplstyle", "*.csv.gz"]},
     python_requires=f'>={cfg["min_python"]},<3.14', install_requires=lines("requirements"),
     extras_require={"dev": lines("dev_requirements")},
-    entry_points={"nbdev": [f'{cfg["lib_name"]}={cfg["lib_name"]}._modidx:d']},
+    entry_points={"console_scripts": ["radiogal=radiogal.workflow:main"],
+                  "nbdev": [f'{cfg["lib_name"]}={cfg["lib_name"]}._modidx:d']},
 )

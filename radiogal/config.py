@@ -25,11 +25,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 class ConfigError(ValueError):
     "A setting, a file or a place that a run needs is not as it must be; the message says which and what is allowed."
 
-# %% ../nbs/00_config.ipynb #eac1ef62
+# %% ../nbs/00_config.ipynb #723b6fe4
 def find_root(
     start: Path|None = None, # Folder to look upwards from; default: the working folder
 )->Path:                     # The project's root folder
-    "Nearest folder upwards that holds radiogal's `settings.ini`, else `RADIOGAL_HOME`; `ConfigError` where neither is there."
+    "Nearest folder upwards with radiogal's `settings.ini`, else `RADIOGAL_HOME`; `ConfigError` where neither is there."
     start = Path(start or Path.cwd()).resolve()
     for folder in (start, *start.parents):
         settings = folder/"settings.ini"
@@ -66,12 +66,13 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Arcmin = Annotated[float, Field(gt=0, le=60)]
 Names = tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]+$")], ...]
 
-# %% ../nbs/00_config.ipynb #34a927a7
+# %% ../nbs/00_config.ipynb #61323af9
 class Targets(Section):
     "Which sources are classified, and what is known of them."
     catalogues: Names = Field(("artificial",), min_length=1, description="scientific: label catalogues that supply targets")
     compared: Names = Field((), description="scientific: label catalogues the targets' labels are compared with")
     match_arcsec: float = Field(30.0, gt=0, le=300, description="fixed: two positions closer than this are one source")
+    group_arcmin: Arcmin = Field(4.5, description="fixed: sources closer than this share a sky group")
 
 class Sky(Section):
     "The artificial sky of a simulated run."
@@ -100,7 +101,6 @@ class Preparation(Section):
     image_size: int = Field(64, ge=32, le=300, description="scientific: side of the prepared image in pixels")
     clip_sigma: float = Field(3.0, gt=0, le=10, description="scientific: pixels below this many sigma are clipped")
     n_folds: int = Field(5, ge=2, le=20, description="fixed: folds of the split by sky group")
-    group_arcmin: Arcmin = Field(4.5, description="fixed: sources closer than this share a sky group")
     split_seed: int = Field(1, ge=0, description="nuisance: the draw of the folds")
 
 class Training(Section):
@@ -117,7 +117,7 @@ class Transfer(Section):
         description="scientific: 'all' retrains everything; 'conv2' freezes the first two convolutions")
     epochs: Positive = Field(6, description="nuisance: passes over the target's training set")
 
-# %% ../nbs/00_config.ipynb #4ab384ae
+# %% ../nbs/00_config.ipynb #20237a96
 class RunConfig(Section):
     "Everything that changes a result of one run."
     kind: Literal["demo", "real", "live"] = Field(description="scientific: simulated sky, pinned real images, or archives")
@@ -150,7 +150,8 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def check_sizes(self):
         cut, prep = self.scraping, self.preparation
-        key, limit = ("cutout_pixels", cut.cutout_pixels) if cut.archive == "registry" else ("cutout_arcmin", cut.cutout_arcmin)
+        key = "cutout_pixels" if cut.archive == "registry" else "cutout_arcmin"
+        limit = getattr(cut, key)
         if limit is None: raise ValueError(f"scraping.{key}: archive = {cut.archive!r} needs it")
         size, name = (prep.field_arcmin, "field_arcmin") if prep.grid == "angle" else (prep.image_size, "image_size")
         if size is None: raise ValueError("preparation.field_arcmin: grid = 'angle' needs it")

@@ -1,0 +1,73 @@
+# radiogal: `make` prints what there is. Everything runs in .venv, which is made from the hashed lock when absent or stale.
+RUN ?= demo
+SEED ?=
+PROFILE ?= local
+CORES ?=
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.made
+NOTEBOOKS := $(wildcard nbs/*.ipynb)
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run-all test lab figures export refresh readme check docs bench lock clean
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+ifneq ($(RADIOGAL_MIRROR),)
+export RADIOGAL_MIRROR := $(abspath $(RADIOGAL_MIRROR))
+endif
+
+help:  ## Print what there is
+	@echo "radiogal: make TARGET [RUN=demo] [SEED=1] [PROFILE=local] [CORES=2]"
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "runs: $(basename $(notdir $(wildcard config/*.toml)))"
+
+$(STAMP): requirements.lock settings.ini setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo "radiogal needs Python 3.11 to 3.13: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Making the environment in .venv from requirements.lock (once, some minutes)"
+	@$(PYTHON) -m venv .venv || { echo "python3 -m venv failed: on Debian, apt-get install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
+	@touch $@
+
+run-all: $(STAMP)  ## Scrape, prepare, train, transfer, plot: RUN=demo (simulated), real, live or smoke
+	@$(BIN)/radiogal run $(RUN) $(if $(SEED),--seed $(SEED)) $(if $(CORES),--cores $(CORES)) --profile $(PROFILE)
+
+figures: $(STAMP)  ## Redraw the report's figures from the existing results of RUN
+	@$(BIN)/radiogal figures $(RUN) $(if $(SEED),--seed $(SEED))
+
+test: $(STAMP)  ## Run every notebook's lessons, then the tests that span modules
+	$(BIN)/nbdev_test --n_workers 2 --do_print
+	$(BIN)/python -m pytest
+
+lab: $(STAMP)  ## Open JupyterLab with the notebooks
+	$(BIN)/jupyter lab nbs
+
+export: $(STAMP)  ## Write the library radiogal/ from the notebooks
+	$(BIN)/nbdev_export
+
+refresh: $(STAMP)  ## Run notebooks in a fresh kernel and store their outputs: NOTEBOOKS="nbs/…"
+	$(BIN)/radiogal refresh $(NOTEBOOKS)
+	$(BIN)/nbdev_clean
+
+readme: $(STAMP)  ## Render README.md from nbs/index.ipynb
+	$(BIN)/jupyter nbconvert --to markdown --TagRemovePreprocessor.enabled=True --log-level=WARN --output-dir . --output README nbs/index.ipynb
+
+check: $(STAMP)  ## What CI checks: notebooks clean and in step with the library, README current, lint
+	$(BIN)/nbdev_clean
+	$(BIN)/nbdev_export
+	$(BIN)/ruff check .
+	git diff --exit-code --stat -- nbs radiogal README.md
+
+docs: $(STAMP)  ## Build the site in _docs/html from the notebooks' stored outputs
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs _docs/html
+
+bench: $(STAMP)  ## Time radiogal against named alternatives
+	@for script in bench/bench_*.py; do $(BIN)/python $$script; done
+
+lock:  ## Resolve requirements.lock again from settings.ini (needs uv)
+	uv pip compile setup.py --extra dev --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet --output-file requirements.lock
+
+clean:  ## Remove results, figures and built files of all runs; raw data and .venv stay
+	rm -rf results _docs build dist .snakemake figures/*/ *.egg-info

@@ -1,0 +1,51 @@
+"The package as a whole: README, wheel, import, and that notebooks declare what the workflow gives them."
+import json
+import subprocess
+import sys
+import zipfile
+
+import nbformat
+from conftest import ROOT
+
+
+def test_readme_is_rendered_from_the_index_notebook(tmp_path):
+    subprocess.run([sys.executable, "-m", "nbconvert", "--to", "markdown", "--TagRemovePreprocessor.enabled=True",
+                    "--log-level=ERROR", "--output-dir", tmp_path, "--output", "README", ROOT/"nbs"/"index.ipynb"], check=True)
+    assert (tmp_path/"README.md").read_text() == (ROOT/"README.md").read_text(), "run: make readme"
+
+
+def test_import_is_light():
+    code = "import sys, radiogal; print([m for m in ('tensorflow', 'keras', 'astropy', 'pandas') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_modules_import_without_tensorflow():
+    modules = sorted(p.stem for p in (ROOT/"radiogal").glob("[a-z]*.py"))
+    code = (f"import importlib, sys\nfor m in {modules}: importlib.import_module('radiogal.' + m)\n"
+            "print('tensorflow' in sys.modules or 'keras' in sys.modules)")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+
+
+def test_wheel_holds_style_sheet_and_registry(tmp_path):
+    subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, ROOT], check=True,
+                   capture_output=True)
+    names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
+    assert {"radiogal/radiogal.mplstyle", "radiogal/registry.csv.gz", "radiogal/config.py"} <= set(names)
+
+
+def test_notebooks_have_at_most_one_parameters_cell_of_literals():
+    for path in sorted((ROOT/"nbs").glob("[0-9]*.ipynb")):
+        cells = [c for c in nbformat.read(path, 4).cells if "parameters" in c.metadata.get("tags", [])]
+        assert len(cells) <= 1, path.name
+        for cell in cells:
+            for line in filter(None, cell.source.splitlines()):
+                value = line.split("=", 1)[1].split("#")[0].strip()
+                json.loads(value.replace("'", '"'))
+
+
+def test_notebooks_store_no_failed_cell_and_no_place_of_the_machine():
+    for path in sorted((ROOT/"nbs").glob("*.ipynb")):
+        text = path.read_text()
+        assert str(ROOT) not in text, path.name
+        outputs = [o for c in nbformat.read(path, 4).cells if c.cell_type == "code" for o in c.outputs]
+        assert not [o for o in outputs if o.output_type == "error"], path.name

@@ -1,0 +1,142 @@
+"The whole graph, as a user meets it: from nothing to figures, killed, broken, and run again. Simulated, about a minute each."
+import json
+import os
+import shutil
+import signal
+import time
+
+import nbformat
+import pytest
+from conftest import copy_project, finish, radiogal
+
+
+
+def read_metrics(folder):
+    "Every byte of every metrics file of the smoke run."
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted((folder/"results"/"smoke").glob("**/metrics.json"))}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    "A project in which the smoke run has been run from nothing, without a mirror."
+    folder = copy_project(tmp_path_factory.mktemp("finished"))
+    status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
+    assert status == 0, said
+    return folder, said
+
+
+def test_run_leaves_notebooks_figures_and_provenance(finished):
+    folder, said = finished
+    results = folder/"results"/"smoke"
+    executed = {p.stem.split("-")[0] for p in (results/"notebooks").glob("*.ipynb")}
+    assert {"02_source_densities", "05_sky", "06_scraping", "10_modelling", "11_transfer", "13_final_plots"} <= executed
+    figures = list((folder/"figures"/"smoke").glob("*.pdf"))
+    assert len(figures) >= 8 and all("simulated" in f.name for f in figures)
+    provenance = json.loads((results/"provenance.json").read_text())
+    assert provenance["kind"] == "simulated" and all(s["peak_memory_mib"] > 0 for s in provenance["steps"])
+    assert "06_scraping-VLASS" in said
+    assert not list(folder.glob("**/*.part*"))
+
+
+def test_second_run_executes_nothing_and_says_so(finished):
+    folder, _ = finished
+    before = read_metrics(folder)
+    status, said = finish(radiogal(folder, "run", "smoke"))
+    assert status == 0 and "Nothing to do" in said
+    assert read_metrics(folder) == before
+
+
+def test_a_changed_setting_runs_only_what_depends_on_it(finished, tmp_path):
+    folder = shutil.copytree(finished[0], tmp_path/"project")
+    toml = folder/"config"/"smoke.toml"
+    toml.write_text(toml.read_text().replace("[transfer]", "[transfer]\nepochs = 2", 1).replace("epochs = 1\n", "", 1))
+    status, said = finish(radiogal(folder, "run", "smoke"))
+    assert status == 0, said
+    assert "11_transfer" in said and "13_final_plots" in said
+    assert "10_modelling" not in said and "06_scraping" not in said
+
+
+def test_broken_cell_is_named_and_the_rest_is_finished(finished, tmp_path):
+    folder = shutil.copytree(finished[0], tmp_path/"project")
+    path = folder/"nbs"/"11_transfer.ipynb"
+    notebook = nbformat.read(path, 4)
+    notebook.cells[-1].source = "1/0"
+    nbformat.write(notebook, path)
+    (folder/"nbs"/"14_classify.ipynb").write_text((folder/"nbs"/"14_classify.ipynb").read_text() + "\n")
+    os.remove(folder/"results"/"smoke"/"densities"/"provenance.json")
+    status, said = finish(radiogal(folder, "run", "smoke"))
+    assert status != 0
+    assert f"11_transfer: cell {len(notebook.cells) - 1} failed with ZeroDivisionError" in said
+    assert "02_source_densities" in said and "13_final_plots" not in said
+    kept = nbformat.read(next((folder/"results"/"smoke"/"notebooks").glob("11_transfer-*.ipynb")), 4)
+    assert any(o.output_type == "error" for c in kept.cells if c.cell_type == "code" for o in c.outputs)
+
+
+def test_killed_three_times_ends_as_if_uninterrupted(finished, tmp_path):
+    folder = copy_project(tmp_path)
+    for seconds in (14, 22, 30):
+        process = radiogal(folder, "run", "smoke", "--cores", "2")
+        time.sleep(seconds)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
+    assert status == 0, said
+    assert read_metrics(folder) == read_metrics(finished[0])
+
+
+def test_ctrl_c_stops_the_children_and_leaves_a_run_that_goes_on(finished, tmp_path):
+    folder = copy_project(tmp_path)
+    process = radiogal(folder, "run", "smoke", "--cores", "2")
+    time.sleep(12)
+    os.killpg(process.pid, signal.SIGINT)
+    status, _ = finish(process)
+    assert status != 0
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and find_processes(folder): time.sleep(0.5)
+    assert find_processes(folder) == []
+
+
+def find_processes(folder):
+    "Processes that work in a folder."
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try: cwd = os.readlink(f"/proc/{pid}/cwd")
+        except OSError: continue  # ended meanwhile, or another user's
+        if cwd.startswith(str(folder)): found.append(int(pid))
+    return found
+
+
+def test_real_run_without_mirror_and_network_stops_before_any_work(tmp_path):
+    folder = copy_project(tmp_path)
+    status, said = finish(radiogal(folder, "run", "real", HTTPS_PROXY="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9"))
+    assert status != 0
+    assert "connect to the network" in said and "RADIOGAL_MIRROR" in said
+    assert not list((folder/"results").glob("**/*.ipynb"))
+
+
+def test_wrong_hash_in_the_mirror_is_named_and_nothing_used(tmp_path, mirror):
+    folder, copy = copy_project(tmp_path/"project" if (tmp_path/"project").mkdir() is None else None), tmp_path/"mirror"
+    for path in mirror.glob("**/*.csv"):
+        target = copy/path.relative_to(mirror)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes().replace(b"II", b"I", 1))
+    status, said = finish(radiogal(folder, "run", "real", RADIOGAL_MIRROR=str(copy)))
+    assert status != 0 and ("expected SHA-256" in said or "bytes, found" in said)
+    assert not list((folder/"data"/"raw").glob("**/*.csv"))
+
+
+def test_only_one_run_at_a_time(finished):
+    from radiogal.workflow import take_lock
+    folder, _ = finished
+    with take_lock(folder):
+        status, said = finish(radiogal(folder, "run", "smoke"))
+    assert status != 0 and "another run is at work" in said
+
+
+@pytest.mark.parametrize("line, told", [("epochs = 0", "training.epochs = 0"), ("epoch = 3", "epoch: unknown key")])
+def test_wrong_setting_is_one_line(tmp_path, line, told):
+    folder = copy_project(tmp_path)
+    toml = folder/"config"/"smoke.toml"
+    toml.write_text(toml.read_text().replace("epochs = 2", line))
+    status, said = finish(radiogal(folder, "run", "smoke"))
+    assert status != 0 and told in said and "Traceback" not in said

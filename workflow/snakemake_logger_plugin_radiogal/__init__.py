@@ -1,0 +1,35 @@
+"Snakemake's door to `radiogal.workflow.Progress`: one line per notebook instead of Snakemake's own log."
+import logging
+import sys
+from pathlib import Path
+
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from radiogal.workflow import Progress
+
+
+class LogHandler(LogHandlerBase):
+    writes_to_stream, writes_to_file, has_filter, has_formatter, needs_rulegraph = True, False, True, True, False
+
+    def __post_init__(self):
+        self.progress = Progress(sys.stderr)
+
+    def emit(self, record):
+        event, progress = getattr(record, "event", None), self.progress
+        if event == LogEvent.RUN_INFO: progress.start(record.stats["total"])
+        elif event == LogEvent.JOB_INFO: progress.begin(record.jobid, *self.name_job(record))
+        elif event == LogEvent.JOB_FINISHED: progress.finish(record.job_id)
+        elif event == LogEvent.JOB_ERROR: progress.fail(record.jobid)
+        elif event in (None, LogEvent.ERROR): self.tell(record)
+
+    def tell(self, record):
+        "Messages of Snakemake itself. A failed notebook has told its own story, in its log."
+        message = record.getMessage()
+        if "Nothing to be done" in message: self.progress.write("Nothing to do: all results are up to date")
+        elif record.levelno >= logging.ERROR and not message.startswith("RuleException") and not self.progress.n_failed:
+            self.progress.write(message)
+
+    def name_job(self, record):
+        "Label and log of a job: its executed copy is named after notebook and wildcards."
+        return (Path(record.log[1]).stem, Path(record.log[0])) if len(record.log) > 1 else (record.rule_name, Path("no log"))
