@@ -8,7 +8,7 @@ here = Path(__file__).parent
 parser = ConfigParser(delimiters=["="])
 parser.read(here/"settings.ini", encoding="utf-8")
 cfg = parser["DEFAULT"]
-lines = lambda key: cfg[key].strip().splitlines()  # noqa: E731
+lines = lambda key: cfg[key].strip().splitlines()
 
 setup(
     name=cfg["lib_name"], version=cfg["version"], description=cfg["description"],

@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['STATES', 'USER_AGENT', 'RETRY_STATUS', 'FetchError', 'RegisteredFile', 'read_registry', 'select_files', 'hash_file',
-           'check_file', 'find_mirror', 'url_to_path', 'Record', 'Manifest', 'Limits', 'check_status', 'copy_body',
-           'Fetcher', 'registry_hosts', 'NoSource', 'find_missing', 'check_sources']
+           'check_file', 'find_mirror', 'url_to_path', 'Record', 'Manifest', 'Limits', 'describe_break', 'check_status',
+           'copy_body', 'Fetcher', 'registry_hosts', 'NoSource', 'find_missing', 'check_sources']
 
-# %% ../nbs/03_fetch.ipynb #0aec05c1
+# %% ../nbs/03_fetch.ipynb #afbcc952
 import csv
 import gzip
 import hashlib
 import os
 import random
+import re
 import shutil
 import sqlite3
 import threading
@@ -170,7 +171,11 @@ class Limits:
 
 USER_AGENT = "radiogal (+https://github.com/radiogal/radiogal)"
 
-# %% ../nbs/03_fetch.ipynb #14412fac
+# %% ../nbs/03_fetch.ipynb #3538cf9b
+def describe_break(url: str, error: Exception)->str:
+    "Why a connection failed or broke off, without memory addresses, so that the same fault reads the same."
+    return f"{urlsplit(url).netloc}: {type(error).__name__}: {re.sub(r' at 0x[0-9a-f]+', '', str(error))}"
+
 RETRY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 def check_status(response: requests.Response)->None:
@@ -198,7 +203,7 @@ def copy_body(
         f.flush(); os.fsync(f.fileno())
     if declared and size != int(declared): raise FetchError("retry", f"{size} bytes of the {declared} announced")
 
-# %% ../nbs/03_fetch.ipynb #95f88ca6
+# %% ../nbs/03_fetch.ipynb #fb47b9a4
 @dataclass
 class Fetcher:
     "Gets files, whole or not at all, and writes down what came of each. `FetchError` for any failure."
@@ -256,8 +261,7 @@ class Fetcher:
         deadline = time.monotonic() + self.limits.total_s
         for attempt in range(self.limits.tries):
             try: return self.ask_once(url, part, form, deadline)
-            except requests.RequestException as e: error = FetchError("retry", f"{urlsplit(url).netloc}: {type(e).__name__}: {e}")
-            except HTTPError as e: error = FetchError("retry", f"{urlsplit(url).netloc}: broken off: {type(e).__name__}: {e}")
+            except (requests.RequestException, HTTPError) as e: error = FetchError("retry", describe_break(url, e))
             except FetchError as e: error = e
             if error.state != "retry": raise error
             wait = max(getattr(error, "wait_s", 0.), self.limits.wait_s*2**attempt*random.uniform(0.5, 1.5))  # noqa: S311

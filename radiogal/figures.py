@@ -20,7 +20,7 @@ from .config import write_whole
 from .evaluation import bootstrap_score, compare_predictions, score_majority, score_predictions
 from .preparation import PreparedSet
 
-# %% ../nbs/13_final_plots.ipynb #f5b7d2dc
+# %% ../nbs/13_final_plots.ipynb #c3d8bfbc
 @dataclass(frozen=True)
 class TrainedRun:
     "One trained or transferred network, as its folder tells it."
@@ -64,7 +64,7 @@ def read_runs(
     if not runs: raise ValueError(f"no trained network with seeds {seeds} and folds {folds} in the results: train first")
     return runs
 
-# %% ../nbs/13_final_plots.ipynb #23a433b8
+# %% ../nbs/13_final_plots.ipynb #06b2a510
 def tabulate_scores(
     runs: list[TrainedRun], # From `read_runs`
 )->pd.DataFrame:            # One row per network
@@ -87,7 +87,7 @@ def tabulate_classes(
     return pd.DataFrame([dict(run=r.label, **{"class": c}, **scores) for r in runs
                          for c, scores in score_predictions(r.predictions)["per_class"].items()])
 
-# %% ../nbs/13_final_plots.ipynb #b49c486c
+# %% ../nbs/13_final_plots.ipynb #6ef974d6
 def find_scratch(
     transfer: TrainedRun,   # A transferred network
     runs: list[TrainedRun], # Those of the run
@@ -112,7 +112,7 @@ def tabulate_transfers(
                          before_retraining=r.metrics.get("accuracy_before_retraining")))
     return pd.DataFrame(rows)
 
-# %% ../nbs/13_final_plots.ipynb #f1833d65
+# %% ../nbs/13_final_plots.ipynb #fb40937d
 def plot_transfers(
     table: pd.DataFrame, # From `tabulate_transfers`, at least one row
     title: str,          # Says simulated where it is
@@ -130,7 +130,7 @@ def plot_transfers(
            xlabel="Accuracy gained over training from nothing [percentage points]")
     return ax
 
-# %% ../nbs/13_final_plots.ipynb #abbaab88
+# %% ../nbs/13_final_plots.ipynb #fbfaef7b
 def plot_accuracies(
     table: pd.DataFrame, # From `tabulate_scores`
     title: str,          # Says simulated where it is
@@ -138,16 +138,16 @@ def plot_accuracies(
 ):
     "Accuracy, its 95 % Wilson interval and the majority baseline of each network."
     import matplotlib.pyplot as plt
-    ax, rows = ax or plt.subplots(figsize=(5.2, 1.2 + 0.3*len(table)))[1], np.arange(len(table))
+    ax, rows = ax or plt.subplots(figsize=(5.2, 1.5 + 0.3*len(table)))[1], np.arange(len(table))
     bars = [table.accuracy - table.accuracy_low, table.accuracy_high - table.accuracy]
     ax.errorbar(table.accuracy, rows, xerr=bars, fmt="o", capsize=3, label="network, 95 %")
     ax.plot(table.accuracy_baseline, rows, "|", ms=14, color="0.3", label="majority baseline")
     ax.set(yticks=rows, yticklabels=table.run, ylim=(len(table) - 0.5, -0.5), xlabel="Accuracy on validation sources",
            title=title)
-    ax.legend()
+    ax.figure.legend(loc="outside lower center", ncols=2)
     return ax
 
-# %% ../nbs/13_final_plots.ipynb #dfee29d7
+# %% ../nbs/13_final_plots.ipynb #75bf1f03
 def plot_examples(
     sets: list[PreparedSet], # One per survey, same classes
 ):                           # Figure
@@ -165,7 +165,7 @@ def plot_examples(
     if sets[0].simulated: fig.suptitle("simulated", fontsize=9)
     return fig
 
-# %% ../nbs/13_final_plots.ipynb #aa68af38
+# %% ../nbs/13_final_plots.ipynb #bb57a921
 def save_figure(
     figure,              # matplotlib Figure, or an Axes of it
     folder: str|Path,    # figures/<run>
@@ -183,7 +183,7 @@ def save_figure(
         write_whole(Path(folder)/f"{stem}.{kind}", out.getvalue())
     return Path(folder)/f"{stem}.pdf"
 
-# %% ../nbs/13_final_plots.ipynb #65fe4cbb
+# %% ../nbs/13_final_plots.ipynb #c6679642
 def save_table(
     table: pd.DataFrame, # What is shown
     folder: str|Path,    # Where

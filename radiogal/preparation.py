@@ -372,25 +372,27 @@ def find_obstacle(
     if not curated["used"]: return f"curation: {curated['decision']}: {curated['reason']}"
     return ""
 
-# %% ../nbs/08_preparation.ipynb #18ed71df
+# %% ../nbs/08_preparation.ipynb #1bdeecf0
 def match_rows(
     names: list[str],  # Targets, in order
-    table: Table,      # Column name
+    table: Table,      # Columns name, survey; rows of other surveys are passed over
+    survey: str,       # Whose rows
     what: str,         # What to call the table in an error
 )->Table:              # Its rows, one per target, in the targets' order
-    "A table's rows in the order of the targets; `ValueError` names targets that are missing, twice or unknown."
+    "A survey's rows in the order of the targets; `ValueError` names targets that are missing, twice or unknown."
+    table = table[table["survey"] == survey]
     places = {name: i for i, name in enumerate(table["name"])}
-    if len(places) < len(table): raise ValueError(f"{what}: a name occurs twice among {len(table)} rows")
+    if len(places) < len(table): raise ValueError(f"{what}: a name occurs twice among {len(table)} rows of {survey}")
     if unknown := sorted(set(places) - set(names)): raise ValueError(f"{what}: not among the targets: {', '.join(unknown)}")
     if missing := [name for name in names if name not in places]:
-        raise ValueError(f"{what}: no row for {', '.join(missing)}")
+        raise ValueError(f"{what}: no row of {survey} for {', '.join(missing)}")
     return table[[places[name] for name in names]]
 
-# %% ../nbs/08_preparation.ipynb #a792b945
+# %% ../nbs/08_preparation.ipynb #e5418a1a
 def prepare_survey(
     targets: Table,      # targets.ecsv: name, label, sky_group; meta SIMULATE
-    cutouts: Table,      # cutouts.ecsv of the survey: name, state, reason, path
-    curated: Table,      # curated.ecsv of the survey: name, used, decision, reason
+    cutouts: Table,      # cutouts.ecsv: name, survey, state, reason, path
+    curated: Table,      # curated.ecsv: name, survey, used, decision, reason
     read: Callable[[str], tuple[np.ndarray, u.Quantity]], # From a cutout's path to image and pixel scale
     config: RunConfig,   # The run
     survey: str,         # Which survey
@@ -399,7 +401,7 @@ def prepare_survey(
     if bool(targets.meta["SIMULATE"]) != config.simulated:
         raise ValueError(f"targets with SIMULATE = {targets.meta['SIMULATE']} in a run of kind {config.kind!r}")
     names = [str(name) for name in targets["name"]]
-    cutouts, curated = match_rows(names, cutouts, "cutouts"), match_rows(names, curated, "curated")
+    cutouts, curated = match_rows(names, cutouts, survey, "cutouts"), match_rows(names, curated, survey, "curated")
     images, used, dropped = [], [], []
     for i, (target, cutout, decision) in enumerate(zip(targets, cutouts, curated, strict=True)):
         try:
@@ -416,7 +418,7 @@ def prepare_survey(
         np.array(kept["sky_group"], dtype=np.int64), draw_folds(targets, config)[used], get_survey(survey).name, config.simulated)
     return prepared, quarantine
 
-# %% ../nbs/08_preparation.ipynb #91efee5e
+# %% ../nbs/08_preparation.ipynb #4d005046
 SAMPLE_PER_CLASS = 12  # Enough to split and to fit a few steps, in a second or two
 
 def make_sample(
@@ -436,8 +438,9 @@ def make_sample(
     def read(name):
         i = places[name]
         return np.squeeze(observe(sources, survey, coords[i], n_pixels, seed=[config.sky.seed, i]).data), scale
-    cutouts = Table(dict(name=targets["name"], state=["ok"]*len(targets), reason=[""]*len(targets), path=targets["name"]))
-    curated = Table(dict(name=targets["name"], used=[True]*len(targets), decision=[""]*len(targets), reason=[""]*len(targets)))
+    empty, same = [""]*len(targets), dict(name=targets["name"], survey=[survey]*len(targets))
+    cutouts = Table(same | dict(state=["ok"]*len(targets), reason=empty, path=targets["name"]))
+    curated = Table(same | dict(used=[True]*len(targets), decision=empty, reason=empty))
     return targets, cutouts, curated, read
 
 def sample_set(

@@ -564,7 +564,7 @@ class VlassQuickLook:
         self.archive.fetcher.get_file(url, path, service="VLASS", check=lambda part: check_image(part, "VLASS"))
         return RawImage(path, url, hash_file(path), image.epoch, str(image.version))
 
-# %% ../nbs/06_scraping.ipynb #ace74897
+# %% ../nbs/06_scraping.ipynb #cc590359
 class RegisteredImages:
     "Pinned images of one survey, by the target's name."
     def __init__(self, archive: Archive, survey: str, dataset: str = "frdeep"):
@@ -588,7 +588,7 @@ def find_client(
     if survey not in CLIENTS: raise ValueError(f"no client for the archive of {survey!r}: those there are: {', '.join(CLIENTS)}")
     return CLIENTS[survey](archive)
 
-# %% ../nbs/06_scraping.ipynb #43d3a7b9
+# %% ../nbs/06_scraping.ipynb #ff34fccd
 @dataclass(frozen=True)
 class CutoutPlan:
     "What is wanted of every cutout, and where it goes."
@@ -622,7 +622,7 @@ def make_cutout(
     hdu.writeto(buffer)
     return write_whole(plan.folder/f"{name_file(name)}.fits", buffer.getvalue()), covered
 
-# %% ../nbs/06_scraping.ipynb #bfcde735
+# %% ../nbs/06_scraping.ipynb #169acbfb
 def read_positions(
     targets: Table, # name, ra, dec (deg)
 )->SkyCoord:        # Of all of them
@@ -692,7 +692,7 @@ def tabulate_outcomes(
     survey = ", ".join(dict.fromkeys(cutouts["survey"]))
     return Table(dict(survey=[survey]*len(STATES), state=list(STATES), n=[counts[state] for state in STATES]))
 
-# %% ../nbs/06_scraping.ipynb #258991db
+# %% ../nbs/06_scraping.ipynb #dd9a45de
 def estimate_noise(
     data: np.ndarray, # (height, width), Jy/beam
 )->float:             # Jy/beam
@@ -767,7 +767,7 @@ def plot_coverage(
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
-# %% ../nbs/06_scraping.ipynb #03c4cf7c
+# %% ../nbs/06_scraping.ipynb #65ea0dd4
 REGISTRY_PAUSE = 0.1  # Seconds between requests for pinned files; they are served by a content delivery network
 
 @contextmanager

@@ -13,7 +13,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-# %% ../nbs/01_surveys.ipynb #7b36ce70
+# %% ../nbs/01_surveys.ipynb #3bfcef2e
 @dataclass(frozen=True)
 class Survey:
     "What a survey sees. `bmaj` and `bmin` are FWHM; `rms` is per beam; `n_sources` are catalogue rows over `area`."
@@ -32,7 +32,7 @@ class Survey:
     @property
     def density(self)->u.Quantity: return (self.n_sources/self.area).to(u.deg**-2)
 
-# %% ../nbs/01_surveys.ipynb #d7d6a02f
+# %% ../nbs/01_surveys.ipynb #2630ff52
 mJy_beam = u.mJy/u.beam
 _FIRST = "Becker, White & Helfand 1995; catalogue 14Dec17, Helfand, White & Becker 2015"
 
@@ -63,7 +63,7 @@ def get_survey(
     if name not in SURVEYS: raise ValueError(f"no survey named {name!r}: those that exist are {', '.join(SURVEYS)}")
     return SURVEYS[name]
 
-# %% ../nbs/01_surveys.ipynb #b5d79d35
+# %% ../nbs/01_surveys.ipynb #7f226438
 @u.quantity_input
 def beam_area(
     bmaj: u.arcsec, # Major axis, FWHM
@@ -72,7 +72,7 @@ def beam_area(
     "Solid angle of an elliptical Gaussian restoring beam."
     return np.pi*bmaj*bmin/(4*np.log(2))
 
-# %% ../nbs/01_surveys.ipynb #2c6eb0d4
+# %% ../nbs/01_surveys.ipynb #cacf7b1d
 TGSS_ROUND_BEAM_DEC = 19*u.deg  # Intema et al. 2017: the beam is round north of this declination
 
 @u.quantity_input
@@ -85,7 +85,7 @@ def find_beam(
     if survey == "TGSS" and dec < TGSS_ROUND_BEAM_DEC: return s.bmaj/np.cos(dec - TGSS_ROUND_BEAM_DEC), s.bmin, bpa
     return s.bmaj, s.bmin, bpa
 
-# %% ../nbs/01_surveys.ipynb #9228c578
+# %% ../nbs/01_surveys.ipynb #45ffd699
 SPECTRAL_INDEX = -0.7  # S ~ nu^alpha, the usual value of optically thin synchrotron emission, Condon 1992
 
 @u.quantity_input
@@ -105,7 +105,7 @@ def limit_at_1400(
     "Faintest point source a survey lists, moved to 1.4 GHz."
     return scale_flux(n_sigma*survey.rms*u.beam, survey.frequency, 1.4*u.GHz).to(u.mJy)
 
-# %% ../nbs/01_surveys.ipynb #f0c772b2
+# %% ../nbs/01_surveys.ipynb #c4e1caa3
 @dataclass(frozen=True)
 class Services:
     "Addresses of the archives' services, whom they may redirect to, and how hard they may be asked."
@@ -123,7 +123,7 @@ LIVE_SERVICES = Services(
     tgss_siap="https://vo.astron.nl/tgssadr/q_fits/cutout/siap.xml",
     allowed_hosts=("sundog.stsci.edu", "archive-new.nrao.edu", "vlass-dl.nrao.edu", "vo.astron.nl"))
 
-# %% ../nbs/01_surveys.ipynb #fe471ab8
+# %% ../nbs/01_surveys.ipynb #5ca597cd
 def tabulate_surveys()->QTable: # One row per survey
     "The surveys' facts as a table, with units."
     rows = list(SURVEYS.values())
@@ -135,7 +135,7 @@ def tabulate_surveys()->QTable: # One row per survey
     table["reference"] = [s.reference for s in rows]
     return table
 
-# %% ../nbs/01_surveys.ipynb #0d367280
+# %% ../nbs/01_surveys.ipynb #062f6643
 def plot_resolution(ax=None):
     "Beam against depth at 1.4 GHz for every survey; the area of a marker grows with the density of sources."
     import matplotlib.pyplot as plt

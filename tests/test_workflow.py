@@ -10,7 +10,6 @@ import pytest
 from conftest import copy_project, finish, radiogal
 
 
-
 def read_metrics(folder):
     "Every byte of every metrics file of the smoke run."
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted((folder/"results"/"smoke").glob("**/metrics.json"))}

@@ -17,8 +17,8 @@ class LogHandler(LogHandlerBase):
 
     def emit(self, record):
         event, progress = getattr(record, "event", None), self.progress
-        if event == LogEvent.RUN_INFO: progress.start(record.stats["total"])
-        elif event == LogEvent.JOB_INFO: progress.begin(record.jobid, *self.name_job(record))
+        if event == LogEvent.RUN_INFO: progress.start(sum(n for rule, n in record.stats.items() if rule not in ("all", "total")))
+        elif event == LogEvent.JOB_INFO and len(record.log) == 2: progress.begin(record.jobid, *self.name_job(record.log))
         elif event == LogEvent.JOB_FINISHED: progress.finish(record.job_id)
         elif event == LogEvent.JOB_ERROR: progress.fail(record.jobid)
         elif event in (None, LogEvent.ERROR): self.tell(record)
@@ -30,6 +30,7 @@ class LogHandler(LogHandlerBase):
         elif record.levelno >= logging.ERROR and not message.startswith("RuleException") and not self.progress.n_failed:
             self.progress.write(message)
 
-    def name_job(self, record):
+    def name_job(self, log):
         "Label and log of a job: its executed copy is named after notebook and wildcards."
-        return (Path(record.log[1]).stem, Path(record.log[0])) if len(record.log) > 1 else (record.rule_name, Path("no log"))
+        text, executed = log
+        return Path(executed).stem, Path(text)

@@ -1,0 +1,59 @@
+"JupyterLab, as `make lab` starts it: it serves the notebooks, and its kernel finds radiogal."
+import json
+import subprocess
+import sys
+import time
+import uuid
+
+import pytest
+import requests
+import websocket
+from conftest import ROOT
+
+
+@pytest.fixture
+def lab(tmp_path):
+    "A JupyterLab on this machine, stopped however the test ends: its address."
+    options = ["--no-browser", "--port=0", "--ip=127.0.0.1", "--allow-root", "--IdentityProvider.token=lesson"]
+    server = subprocess.Popen([sys.executable, "-m", "jupyterlab", "nbs", *options], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    try:
+        for line in server.stderr:
+            if "http://127.0.0.1:" in line: break
+        address = "http://127.0.0.1:" + line.split("http://127.0.0.1:")[1].split("/")[0]
+        yield address
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def ask(address, method, path, **kwargs):
+    "A call of Jupyter's REST interface."
+    answer = requests.request(method, f"{address}/api/{path}", headers={"Authorization": "token lesson"}, timeout=60, **kwargs)
+    answer.raise_for_status()
+    return answer.json() if answer.content else None
+
+
+def run_code(address, kernel, code):
+    "What code prints in a kernel."
+    url = f"{address.replace('http', 'ws')}/api/kernels/{kernel}/channels?token=lesson"
+    socket = websocket.create_connection(url, timeout=60)
+    try:
+        header = dict(msg_id=uuid.uuid4().hex, msg_type="execute_request", username="", session="lesson", version="5.3")
+        socket.send(json.dumps(dict(header=header, parent_header={}, metadata={}, channel="shell", buffers=[],
+                                    content=dict(code=code, silent=False, store_history=False, allow_stdin=False))))
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            message = json.loads(socket.recv())
+            if message["msg_type"] == "stream": return message["content"]["text"]
+            if message["msg_type"] == "error": return message["content"]["evalue"]
+    finally: socket.close()
+    raise TimeoutError("no answer from the kernel")
+
+
+def test_lab_has_the_notebooks_and_a_kernel_that_finds_radiogal(lab):
+    names = {f["name"] for f in ask(lab, "GET", "contents")["content"]}
+    assert {"00_config.ipynb", "13_final_plots.ipynb"} <= names
+    kernel = ask(lab, "POST", "kernels", json=dict(name="python3"))["id"]
+    try: said = run_code(lab, kernel, "import radiogal.config as c; print(c.Paths(c.find_root()).nbs.is_dir(), c.__file__)")
+    finally: ask(lab, "DELETE", f"kernels/{kernel}")
+    assert said.split() == ["True", str(ROOT/"radiogal"/"config.py")]
