@@ -16,7 +16,7 @@ from .models import build_network
 from .preparation import PreparedSet
 from .training import fit_network
 
-# %% ../nbs/11_transfer.ipynb #5bc3b504
+# %% ../nbs/11_transfer.ipynb #da868038
 def freeze_layers(
     model,      # keras.Model whose convolutions are named conv1, conv2 …
     depth: str, # 'all' retrains everything; 'conv2' freezes conv1 and conv2
@@ -29,7 +29,7 @@ def freeze_layers(
     for layer in model.layers: layer.trainable = layer.name not in frozen
     return frozen
 
-# %% ../nbs/11_transfer.ipynb #1ee5ecc3
+# %% ../nbs/11_transfer.ipynb #e127cc84
 def load_source(
     path: str|Path, # Weights of the source run, HDF5
     model,          # keras.Model of the same shape
@@ -40,7 +40,7 @@ def load_source(
         raise ValueError(f"weights {Path(path).name} do not fit {model.name} with input {model.input_shape[1:]} and "
                          f"{model.output_shape[-1]} classes: use weights of a run with the same image size and classes") from e
 
-# %% ../nbs/11_transfer.ipynb #fd895c48
+# %% ../nbs/11_transfer.ipynb #0cfe1901
 def transfer_network(
     model,                   # keras.Model with the source survey's weights; changed
     depth: str,              # As `freeze_layers`
@@ -57,7 +57,7 @@ def transfer_network(
             raise RuntimeError(f"frozen layer {name} moved while it was retrained")
     return history
 
-# %% ../nbs/11_transfer.ipynb #5317749d
+# %% ../nbs/11_transfer.ipynb #ee6a19b8
 def plot_filters(
     model,        # keras.Model with a layer conv1
     n: int = 16,  # How many of its filters

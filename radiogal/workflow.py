@@ -261,7 +261,7 @@ def summarise_run(paths: Paths, config: RunConfig, run: str)->None:
     write_json(paths.results(run)/"provenance.json", identity | dict(
         resolved_settings=config.model_dump(), steps=[{k: s[k] for k in keep} for s in steps]))
 
-# %% ../nbs/15_workflow.ipynb #5007dea3
+# %% ../nbs/15_workflow.ipynb #b3ebb28c
 def redraw_figures(
     run: str,              # A file of config/
     seed: int|None = None, # As it was given to `run_all`
@@ -274,7 +274,8 @@ def redraw_figures(
     parameters = dict(results_dir=str(results), figures_dir=str(paths.figures(run)), seed=-1 if seed is None else seed)
     run_notebook("13_final_plots", run, parameters, results/"notebooks"/"13_final_plots.ipynb", results/"report", inputs)
 
-STARTUP_LINE = re.compile(r"\[IPKernelApp\] WARNING|WARNING: All log messages before absl|[IWE]0000 |To enable the following|\s*$")
+STARTUP_LINE = re.compile(r"\[IPKernelApp\] |WARNING: All log messages before absl|[IWE]0000 |To enable the following|"
+                          r"'(created|modified)' timestamp|\s*$")
 
 TABLE_ID = re.compile(r'id="table\d+"')  # astropy puts a memory address there
 

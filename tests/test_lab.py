@@ -1,5 +1,6 @@
 "JupyterLab, as `make lab` starts it: it serves the notebooks, and its kernel finds radiogal."
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -14,13 +15,16 @@ from conftest import ROOT
 @pytest.fixture
 def lab(tmp_path):
     "A JupyterLab on this machine, stopped however the test ends: its address."
-    options = ["--no-browser", "--port=0", "--ip=127.0.0.1", "--allow-root", "--IdentityProvider.token=lesson"]
-    server = subprocess.Popen([sys.executable, "-m", "jupyterlab", "nbs", *options], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--no-browser", f"--port={port}", "--ip=127.0.0.1", "--allow-root", "--IdentityProvider.token=lesson"]
+    with open(tmp_path/"lab.log", "w") as log:
+        server = subprocess.Popen([sys.executable, "-m", "jupyterlab", "nbs", *options], cwd=ROOT, stderr=log)
     try:
-        for line in server.stderr:
-            if "http://127.0.0.1:" in line: break
-        address = "http://127.0.0.1:" + line.split("http://127.0.0.1:")[1].split("/")[0]
-        yield address
+        deadline = time.monotonic() + 60
+        while "is running at" not in (tmp_path/"lab.log").read_text() and time.monotonic() < deadline: time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
         server.wait()
@@ -36,17 +40,17 @@ def ask(address, method, path, **kwargs):
 def run_code(address, kernel, code):
     "What code prints in a kernel."
     url = f"{address.replace('http', 'ws')}/api/kernels/{kernel}/channels?token=lesson"
-    socket = websocket.create_connection(url, timeout=60)
+    channel = websocket.create_connection(url, timeout=60)
     try:
         header = dict(msg_id=uuid.uuid4().hex, msg_type="execute_request", username="", session="lesson", version="5.3")
-        socket.send(json.dumps(dict(header=header, parent_header={}, metadata={}, channel="shell", buffers=[],
+        channel.send(json.dumps(dict(header=header, parent_header={}, metadata={}, channel="shell", buffers=[],
                                     content=dict(code=code, silent=False, store_history=False, allow_stdin=False))))
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            message = json.loads(socket.recv())
+            message = json.loads(channel.recv())
             if message["msg_type"] == "stream": return message["content"]["text"]
             if message["msg_type"] == "error": return message["content"]["evalue"]
-    finally: socket.close()
+    finally: channel.close()
     raise TimeoutError("no answer from the kernel")
 
 
