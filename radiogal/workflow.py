@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['ANSI', 'PACKAGES', 'STARTUP_LINE', 'TABLE_ID', 'find_imports', 'read_code', 'list_modules', 'NotebookFailed',
            'check_parameters', 'describe_failure', 'execute_notebook', 'describe_machine', 'hash_files',
-           'write_provenance', 'run_notebook', 'Progress', 'list_needed_files', 'check_places', 'take_lock',
-           'call_snakemake', 'run_all', 'summarise_run', 'redraw_figures', 'tidy_outputs', 'refresh_notebook',
-           'read_arguments', 'main']
+           'write_provenance', 'resolve_paths', 'run_notebook', 'Progress', 'list_needed_files', 'check_places',
+           'take_lock', 'call_snakemake', 'run_all', 'summarise_run', 'redraw_figures', 'tidy_outputs',
+           'refresh_notebook', 'read_arguments', 'main']
 
 # %% ../nbs/15_workflow.ipynb #05da0358
 import argparse
@@ -67,7 +67,7 @@ def check_parameters(
         raise NotebookFailed(f"{notebook.stem} has no parameter {', '.join(unknown)}: "
                              f"it declares {', '.join(declared) or 'none'}")
 
-# %% ../nbs/15_workflow.ipynb #3d75cc12
+# %% ../nbs/15_workflow.ipynb #2ed25792
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 def describe_failure(
@@ -101,7 +101,7 @@ def execute_notebook(
     part = executed.with_name(f".{executed.stem}.{os.getpid()}.part.ipynb")
     try:
         papermill.execute_notebook(str(notebook), str(part), parameters, cwd=str(notebook.parent), kernel_name="python3",
-                                   progress_bar=False, autosave_cell_every=0)
+                                   progress_bar=False, request_save_on_cell_execute=False)
     except (papermill.PapermillExecutionError, DeadKernelError) as e:
         raise NotebookFailed(describe_failure(notebook, nbformat.read(part, 4).cells)) from e
     finally:
@@ -137,27 +137,32 @@ def write_provenance(
     return write_json(out_dir/"provenance.json", describe_run(config, run, root) | describe_machine() | facts | dict(
         resolved_settings=config.model_dump(), inputs=hash_files(inputs, root), outputs=hash_files(outputs, root)))
 
-# %% ../nbs/15_workflow.ipynb #f470a618
+# %% ../nbs/15_workflow.ipynb #864a757e
+def resolve_paths(
+    parameters: dict, # Of a notebook; paths below the root
+    root: Path,       # The project's root
+)->dict:              # The same with absolute paths
+    "Parameters with every path made absolute."
+    whole = lambda text: os.pathsep.join(str(root/part) for part in text.split(os.pathsep))
+    return {k: whole(v) if isinstance(v, str) and "/" in v else v for k, v in parameters.items()}
+
 def run_notebook(
     notebook: str,      # Its name, without .ipynb
     run: str,           # A file of config/
-    parameters: dict,   # toml_path and run are added, out_dir too
+    parameters: dict,   # toml_path, run and out_dir are added; paths below the root
     executed: Path,     # Where the executed copy shall be
     out_dir: Path,      # Where its results shall be
     inputs: list[Path], # Files it depends on, for the provenance
 )->Path:                # provenance.json
     "One step of a run: execute a notebook, then write where its results came from."
     paths, start = Paths(find_root()), time.monotonic()
-    toml = paths.config/f"{run}.toml"
-    parameters = dict(toml_path=str(toml), run=run, out_dir=str(out_dir.resolve())) | parameters
-    execute_notebook(paths.nbs/f"{notebook}.ipynb", parameters, executed)
-    facts = dict(notebook=notebook, parameters={k: os.path.relpath(v, paths.root) if os.path.isabs(str(v)) else v
-                                                for k, v in parameters.items()},
-                 wall_s=round(time.monotonic() - start, 1),
+    parameters = dict(toml_path=f"config/{run}.toml", run=run, out_dir=os.path.relpath(out_dir, paths.root)) | parameters
+    execute_notebook(paths.nbs/f"{notebook}.ipynb", resolve_paths(parameters, paths.root), executed)
+    facts = dict(notebook=notebook, parameters=parameters, wall_s=round(time.monotonic() - start, 1),
                  peak_memory_mib=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss//1024)
-    return write_provenance(out_dir, read_config(toml), run, paths.root, inputs, facts)
+    return write_provenance(out_dir, read_config(paths.config/f"{run}.toml"), run, paths.root, inputs, facts)
 
-# %% ../nbs/15_workflow.ipynb #6f6c2c17
+# %% ../nbs/15_workflow.ipynb #9088ba7e
 class Progress:
     "Turns Snakemake's events into lines for a person."
     def __init__(self, stream):
@@ -196,7 +201,7 @@ class Progress:
         if self.bar: self.bar.write(text, file=self.stream)
         else: print(text, file=self.stream, flush=True)
 
-# %% ../nbs/15_workflow.ipynb #7876fa1b
+# %% ../nbs/15_workflow.ipynb #e24226d5
 def list_needed_files(config: RunConfig)->list: # RegisteredFile
     "Registered files that a run will fetch: label tables, and images where they are pinned."
     if config.simulated: return []
@@ -220,7 +225,7 @@ def take_lock(root: Path):
     os.set_inheritable(lock.fileno(), True)
     return lock
 
-# %% ../nbs/15_workflow.ipynb #9bbf21da
+# %% ../nbs/15_workflow.ipynb #11fb4d0a
 def call_snakemake(root: Path, lock, arguments: list[str], environment: dict)->int: # Its exit status
     "Run Snakemake in the clone, holding the lock; a stop request reaches it, and its end is waited for."
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(root/"workflow"/"Snakefile"), "--directory", str(root),
@@ -242,7 +247,8 @@ def run_all(
     check_places(paths, run)
     check_sources(list_needed_files(config), paths.raw)
     search = os.pathsep.join(filter(None, [str(paths.root/"workflow"), os.environ.get("PYTHONPATH")]))
-    environment = dict(MPLBACKEND="agg", TF_CPP_MIN_LOG_LEVEL="2", PYTHONPATH=search, PYTHONHASHSEED="0")
+    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    environment = dict(PATH=programs, MPLBACKEND="agg", TF_CPP_MIN_LOG_LEVEL="2", PYTHONPATH=search, PYTHONHASHSEED="0")
     if mirror := find_mirror(): environment["RADIOGAL_MIRROR"] = str(mirror)
     settings = ["--config", f"run={run}", *([f"seed={seed}"] if seed is not None else [])]
     with take_lock(paths.root) as lock:
@@ -261,7 +267,7 @@ def summarise_run(paths: Paths, config: RunConfig, run: str)->None:
     write_json(paths.results(run)/"provenance.json", identity | dict(
         resolved_settings=config.model_dump(), steps=[{k: s[k] for k in keep} for s in steps]))
 
-# %% ../nbs/15_workflow.ipynb #b3ebb28c
+# %% ../nbs/15_workflow.ipynb #e5ec1e3f
 def redraw_figures(
     run: str,              # A file of config/
     seed: int|None = None, # As it was given to `run_all`
@@ -271,7 +277,7 @@ def redraw_figures(
     results = paths.results(run)
     inputs = sorted(results.glob("t*/**/predictions.parquet"))
     if not inputs: raise ConfigError(f"no results of run {run!r} in results/{run}: make run-all RUN={run} first")
-    parameters = dict(results_dir=str(results), figures_dir=str(paths.figures(run)), seed=-1 if seed is None else seed)
+    parameters = dict(results_dir=f"results/{run}", figures_dir=f"figures/{run}", seed=-1 if seed is None else seed)
     run_notebook("13_final_plots", run, parameters, results/"notebooks"/"13_final_plots.ipynb", results/"report", inputs)
 
 STARTUP_LINE = re.compile(r"\[IPKernelApp\] |WARNING: All log messages before absl|[IWE]0000 |To enable the following|"
@@ -299,7 +305,7 @@ def refresh_notebook(path: Path)->None:
     for cell in notebook.cells: tidy_outputs(cell)
     write_whole(path, nbformat.writes(notebook) + "\n")
 
-# %% ../nbs/15_workflow.ipynb #09392e7a
+# %% ../nbs/15_workflow.ipynb #f26fc634
 def read_arguments(arguments: list[str]|None = None)->argparse.Namespace:
     "The command line."
     parser = argparse.ArgumentParser("radiogal")
