@@ -67,7 +67,7 @@ def check_parameters(
         raise NotebookFailed(f"{notebook.stem} has no parameter {', '.join(unknown)}: "
                              f"it declares {', '.join(declared) or 'none'}")
 
-# %% ../nbs/15_workflow.ipynb #2ed25792
+# %% ../nbs/15_workflow.ipynb #3d75cc12
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 def describe_failure(
@@ -101,7 +101,7 @@ def execute_notebook(
     part = executed.with_name(f".{executed.stem}.{os.getpid()}.part.ipynb")
     try:
         papermill.execute_notebook(str(notebook), str(part), parameters, cwd=str(notebook.parent), kernel_name="python3",
-                                   progress_bar=False, request_save_on_cell_execute=False)
+                                   progress_bar=False, autosave_cell_every=0)
     except (papermill.PapermillExecutionError, DeadKernelError) as e:
         raise NotebookFailed(describe_failure(notebook, nbformat.read(part, 4).cells)) from e
     finally:
