@@ -64,7 +64,7 @@ def read_runs(
     if not runs: raise ValueError(f"no trained network with seeds {seeds} and folds {folds} in the results: train first")
     return runs
 
-# %% ../nbs/13_final_plots.ipynb #06b2a510
+# %% ../nbs/13_final_plots.ipynb #c40ed18d
 def tabulate_scores(
     runs: list[TrainedRun], # From `read_runs`
 )->pd.DataFrame:            # One row per network
@@ -72,7 +72,7 @@ def tabulate_scores(
     rows = []
     for r in runs:
         scores, baseline = score_predictions(r.predictions), score_majority(r.predictions)
-        low, high = bootstrap_score(r.predictions, "macro_f1")
+        low, high = bootstrap_score(r.predictions, "macro_f1", n=400)
         rows.append(dict(run=r.label, sky="simulated" if r.metrics["simulated"] else "real", split="validation",
                          fold=r.metrics["fold"], seed=r.metrics["seed"], n=scores["n"], accuracy=scores["accuracy"],
                          accuracy_low=scores["accuracy_interval"].low, accuracy_high=scores["accuracy_interval"].high,
