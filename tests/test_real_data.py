@@ -38,7 +38,7 @@ def test_real_images_are_normalised_and_clipped_as_astropy_does(fetcher, tmp_pat
     images = []
     for file in select_files("frdeep", survey, "train")[:12]:
         hdu = read_cutout(fetcher.get_registered(file, tmp_path), survey)
-        assert hdu.data.shape == (150, 150) and hdu.header["BMAJ"] > 0 and "SIMULATE" not in hdu.header
+        assert hdu.data.shape == (150, 150) and hdu.header["BMAJ"] > 0 and hdu.header["SIMULATE"] is False
         images.append(hdu.data)
     median, std = estimate_background(np.stack(images), sigma=3.0)[:2]
     for i, image in enumerate(images):

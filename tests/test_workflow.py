@@ -45,35 +45,26 @@ def test_second_run_executes_nothing_and_says_so(finished):
     assert read_metrics(folder) == before
 
 
-def test_a_changed_setting_runs_only_what_depends_on_it(finished, tmp_path):
+def test_broken_cell_is_named_and_what_does_not_depend_on_it_is_finished(finished, tmp_path):
     folder = shutil.copytree(finished[0], tmp_path/"project")
-    toml = folder/"config"/"smoke.toml"
-    toml.write_text(toml.read_text().replace("[transfer]", "[transfer]\nepochs = 2", 1).replace("epochs = 1\n", "", 1))
-    status, said = finish(radiogal(folder, "run", "smoke"))
-    assert status == 0, said
-    assert "11_transfer" in said and "13_final_plots" in said
-    assert "10_modelling" not in said and "06_scraping" not in said
-
-
-def test_broken_cell_is_named_and_the_rest_is_finished(finished, tmp_path):
-    folder = shutil.copytree(finished[0], tmp_path/"project")
-    path = folder/"nbs"/"11_transfer.ipynb"
+    toml, path = folder/"config"/"smoke.toml", folder/"nbs"/"11_transfer.ipynb"
+    toml.write_text(toml.read_text().replace("epochs = 1", "epochs = 2"))
     notebook = nbformat.read(path, 4)
     notebook.cells[-1].source = "1/0"
     nbformat.write(notebook, path)
-    (folder/"nbs"/"14_classify.ipynb").write_text((folder/"nbs"/"14_classify.ipynb").read_text() + "\n")
-    os.remove(folder/"results"/"smoke"/"densities"/"provenance.json")
+    os.remove(folder/"results"/"smoke"/"densities"/"densities.json")
     status, said = finish(radiogal(folder, "run", "smoke"))
     assert status != 0
-    assert f"11_transfer: cell {len(notebook.cells) - 1} failed with ZeroDivisionError" in said
-    assert "02_source_densities" in said and "13_final_plots" not in said
+    assert f"11_transfer: cell {len(notebook.cells) - 1} failed with ZeroDivisionError" in said, said
+    ran = {line.split()[0].split("-")[0] for line in said.splitlines() if line.endswith(" s")}
+    assert ran == {"02_source_densities"}
     kept = nbformat.read(next((folder/"results"/"smoke"/"notebooks").glob("11_transfer-*.ipynb")), 4)
     assert any(o.output_type == "error" for c in kept.cells if c.cell_type == "code" for o in c.outputs)
 
 
 def test_killed_three_times_ends_as_if_uninterrupted(finished, tmp_path):
     folder = copy_project(tmp_path)
-    for seconds in (14, 22, 30):
+    for seconds in (12, 18, 26):
         process = radiogal(folder, "run", "smoke", "--cores", "2")
         time.sleep(seconds)
         os.killpg(process.pid, signal.SIGKILL)
