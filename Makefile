@@ -27,8 +27,8 @@ $(STAMP): requirements.lock settings.ini setup.py
 	  || { echo "radiogal needs Python 3.11 to 3.13: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@echo "Making the environment in .venv from requirements.lock (once, some minutes)"
 	@$(PYTHON) -m venv .venv || { echo "python3 -m venv failed: on Debian, apt-get install python3-venv"; exit 1; }
-	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
-	@$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
+	@$(BIN)/python -m pip install --quiet --quiet --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --quiet --no-build-isolation --no-deps --editable .
 	@touch $@
 
 run-all: $(STAMP)  ## Scrape, prepare, train, transfer, plot: RUN=demo (simulated), real, live or smoke
@@ -42,7 +42,7 @@ test: $(STAMP)  ## Run every notebook's lessons, then the tests that span module
 	$(BIN)/python -m pytest
 
 lab: $(STAMP)  ## Open JupyterLab with the notebooks
-	$(BIN)/jupyter lab nbs
+	$(BIN)/jupyter lab nbs $(if $(filter 0,$(shell id -u)),--allow-root)
 
 export: $(STAMP)  ## Write the library radiogal/ from the notebooks
 	$(BIN)/nbdev_export

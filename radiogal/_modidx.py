@@ -485,5 +485,6 @@ d = { 'settings': { 'branch': 'main',
                                    'radiogal.workflow.run_notebook': ('workflow.html#run_notebook', 'radiogal/workflow.py'),
                                    'radiogal.workflow.summarise_run': ('workflow.html#summarise_run', 'radiogal/workflow.py'),
                                    'radiogal.workflow.take_lock': ('workflow.html#take_lock', 'radiogal/workflow.py'),
+                                   'radiogal.workflow.tell_end': ('workflow.html#tell_end', 'radiogal/workflow.py'),
                                    'radiogal.workflow.tidy_outputs': ('workflow.html#tidy_outputs', 'radiogal/workflow.py'),
                                    'radiogal.workflow.write_provenance': ('workflow.html#write_provenance', 'radiogal/workflow.py')}}}

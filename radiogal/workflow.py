@@ -7,7 +7,7 @@ __all__ = ['ANSI', 'PACKAGES', 'STARTUP_LINE', 'TABLE_ID', 'find_imports', 'read
            'check_parameters', 'describe_failure', 'execute_notebook', 'describe_machine', 'hash_files',
            'write_provenance', 'resolve_paths', 'run_notebook', 'Progress', 'list_needed_files', 'check_places',
            'take_lock', 'call_snakemake', 'run_all', 'summarise_run', 'redraw_figures', 'tidy_outputs',
-           'refresh_notebook', 'read_arguments', 'main']
+           'refresh_notebook', 'read_arguments', 'tell_end', 'main']
 
 # %% ../nbs/15_workflow.ipynb #05da0358
 import argparse
@@ -305,7 +305,7 @@ def refresh_notebook(path: Path)->None:
     for cell in notebook.cells: tidy_outputs(cell)
     write_whole(path, nbformat.writes(notebook) + "\n")
 
-# %% ../nbs/15_workflow.ipynb #f26fc634
+# %% ../nbs/15_workflow.ipynb #5e8e1462
 def read_arguments(arguments: list[str]|None = None)->argparse.Namespace:
     "The command line."
     parser = argparse.ArgumentParser("radiogal")
@@ -324,11 +324,18 @@ def read_arguments(arguments: list[str]|None = None)->argparse.Namespace:
     fresh.add_argument("notebooks", type=Path, nargs="+")
     return parser.parse_args(arguments)
 
+def tell_end(run: str, status: int)->int: # The same exit status
+    "Say where the results are, or where to look after a failure."
+    ended, broke = (f"Results are in results/{run}, figures in figures/{run}",
+                    f"Not finished: executed copies are in results/{run}/notebooks, logs in results/{run}/logs")
+    print(broke if status else ended, file=sys.stderr)
+    return status
+
 def main(arguments: list[str]|None = None)->int: # Exit status
     "Run a command; an error in settings, places, sources or a notebook is told in its own words."
     a = read_arguments(arguments)
     try:
-        if a.command == "run": return run_all(a.run, a.seed, a.profile, a.cores)
+        if a.command == "run": return tell_end(a.run, run_all(a.run, a.seed, a.profile, a.cores))
         if a.command == "figures": redraw_figures(a.run, a.seed)
         if a.command == "refresh":
             for path in a.notebooks: refresh_notebook(path)
