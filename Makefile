@@ -57,6 +57,7 @@ readme: $(STAMP)  ## Render README.md from nbs/index.ipynb
 check: $(STAMP)  ## What CI checks: notebooks clean and in step with the library, README current, lint
 	$(BIN)/nbdev_clean
 	$(BIN)/nbdev_export
+	$(MAKE) --silent readme
 	$(BIN)/ruff check .
 	git diff --exit-code --stat -- nbs radiogal README.md
 

@@ -6,8 +6,8 @@
 __all__ = ['ANSI', 'PACKAGES', 'STARTUP_LINE', 'TABLE_ID', 'find_imports', 'read_code', 'list_modules', 'NotebookFailed',
            'check_parameters', 'describe_failure', 'execute_notebook', 'describe_machine', 'hash_files',
            'write_provenance', 'resolve_paths', 'run_notebook', 'Progress', 'list_needed_files', 'check_places',
-           'take_lock', 'call_snakemake', 'run_all', 'summarise_run', 'redraw_figures', 'tidy_outputs',
-           'refresh_notebook', 'read_arguments', 'tell_end', 'main']
+           'clear_leftovers', 'take_lock', 'call_snakemake', 'run_all', 'summarise_run', 'redraw_figures',
+           'tidy_outputs', 'refresh_notebook', 'read_arguments', 'tell_end', 'main']
 
 # %% ../nbs/15_workflow.ipynb #05da0358
 import argparse
@@ -201,7 +201,7 @@ class Progress:
         if self.bar: self.bar.write(text, file=self.stream)
         else: print(text, file=self.stream, flush=True)
 
-# %% ../nbs/15_workflow.ipynb #e24226d5
+# %% ../nbs/15_workflow.ipynb #96f055e7
 def list_needed_files(config: RunConfig)->list: # RegisteredFile
     "Registered files that a run will fetch: label tables, and images where they are pinned."
     if config.simulated: return []
@@ -215,6 +215,12 @@ def check_places(paths: Paths, run: str)->None:
     for folder in (paths.results(run), paths.figures(run), paths.raw):
         write_whole(folder/".writable", "").unlink()
 
+def clear_leftovers(folders: list[Path])->int: # How many there were
+    "Remove temporary files of a run that was killed while it wrote."
+    parts = [part for folder in folders for part in folder.rglob(".*.part*")]
+    for part in parts: part.unlink(missing_ok=True)
+    return len(parts)
+
 def take_lock(root: Path):
     "Hold the clone's lock while the returned file is open; `ConfigError` if another run holds it."
     (root/".snakemake").mkdir(exist_ok=True)
@@ -225,7 +231,7 @@ def take_lock(root: Path):
     os.set_inheritable(lock.fileno(), True)
     return lock
 
-# %% ../nbs/15_workflow.ipynb #11fb4d0a
+# %% ../nbs/15_workflow.ipynb #3d06df94
 def call_snakemake(root: Path, lock, arguments: list[str], environment: dict)->int: # Its exit status
     "Run Snakemake in the clone, holding the lock; a stop request reaches it, and its end is waited for."
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(root/"workflow"/"Snakefile"), "--directory", str(root),
@@ -252,6 +258,7 @@ def run_all(
     if mirror := find_mirror(): environment["RADIOGAL_MIRROR"] = str(mirror)
     settings = ["--config", f"run={run}", *([f"seed={seed}"] if seed is not None else [])]
     with take_lock(paths.root) as lock:
+        clear_leftovers([paths.results(run), paths.figures(run), paths.raw])
         if any((paths.root/".snakemake"/"locks").glob("*")):
             call_snakemake(paths.root, lock, ["--unlock", "--quiet", "all", *settings], environment)
         options = ["--workflow-profile", str(paths.root/"workflow"/"profiles"/profile), "--logger", "radiogal"]

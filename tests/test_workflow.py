@@ -72,6 +72,7 @@ def test_killed_three_times_ends_as_if_uninterrupted(finished, tmp_path):
     status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
     assert status == 0, said
     assert read_metrics(folder) == read_metrics(finished[0])
+    assert not list(folder.glob("**/.*.part*"))
 
 
 def test_ctrl_c_stops_the_children_and_leaves_a_run_that_goes_on(finished, tmp_path):
