@@ -9,7 +9,7 @@ __all__ = ['CONFIG_CLASSES', 'CATALOGUES', 'PAIR_COLUMNS', 'TARGET_COLUMNS', 'Ca
            'find_registered', 'read_columns', 'read_catalogue', 'group_sky', 'judge_labels', 'pair_rows',
            'crossmatch_labels', 'plot_label_agreement', 'merge_positions', 'build_targets', 'check_targets',
            'write_table', 'write_targets', 'read_table', 'read_targets', 'read_artificial', 'sample_labels',
-           'plot_targets', 'gather_labels']
+           'plot_targets', 'plot_field', 'gather_labels']
 
 # %% ../nbs/04_catalogues.ipynb #8abe09d2
 import csv
@@ -338,7 +338,24 @@ def plot_targets(
     ax.legend(loc="lower right", bbox_to_anchor=(1.05, -0.1))
     return ax
 
-# %% ../nbs/04_catalogues.ipynb #47479784
+# %% ../nbs/04_catalogues.ipynb #269f78e5
+def plot_field(
+    targets: Table, # name, ra, dec in deg, label; a few degrees across
+    ax=None,
+):
+    "Targets of one field, by label; says simulated where they are."
+    import matplotlib.pyplot as plt
+    ax = ax or plt.subplots(figsize=(4.4, 3.4))[1]
+    for label in sorted(set(targets["label"])):
+        chosen = targets["label"] == label
+        ax.scatter(targets["ra"][chosen], targets["dec"][chosen], s=6, label=f"{label or 'no label'} ({chosen.sum()})")
+    ax.invert_xaxis()
+    ax.set(xlabel="Right ascension [deg]", ylabel="Declination [deg]", aspect=1/np.cos(np.radians(np.mean(targets["dec"]))),
+           title=f"{len(targets)} targets" + ", simulated"*bool(targets.meta["SIMULATE"]))
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return ax
+
+# %% ../nbs/04_catalogues.ipynb #0b71253d
 def gather_labels(
     names: tuple[str, ...], # Catalogues, keys of `CATALOGUES`
     fetcher: Fetcher,       # Gets their files

@@ -18,7 +18,7 @@ from .fetch import hash_file
 from .preparation import PreparedSet
 from .training import predict_sources
 
-# %% ../nbs/14_classify.ipynb #26770db6
+# %% ../nbs/14_classify.ipynb #41558f26
 def compute_entropy(
     probabilities: np.ndarray, # (n, n_classes), 0–1, rows sum to 1
 )->np.ndarray:                 # (n,), bits, 0 to log2(n_classes)
@@ -26,7 +26,7 @@ def compute_entropy(
     p = np.clip(np.asarray(probabilities, float), 1e-300, 1)
     return np.abs(-(p*np.log2(p)).sum(axis=1))
 
-# %% ../nbs/14_classify.ipynb #23c5f777
+# %% ../nbs/14_classify.ipynb #8e81282e
 def classify_sources(
     model,                # keras.Model with probabilities
     sources: PreparedSet, # Prepared as the network's training images were
@@ -46,7 +46,7 @@ def classify_sources(
     table.meta["SIMULATE"] = sources.simulated
     return table
 
-# %% ../nbs/14_classify.ipynb #6873d4af
+# %% ../nbs/14_classify.ipynb #738a381c
 def find_positions(
     names,              # Source names
     targets: Table,     # With name, ra, dec in degrees
@@ -59,7 +59,7 @@ def find_positions(
     chosen = targets[[rows[n] for n in names]]
     return SkyCoord(np.asarray(chosen["ra"], float), np.asarray(chosen["dec"], float), unit="deg")
 
-# %% ../nbs/14_classify.ipynb #fcd8cf83
+# %% ../nbs/14_classify.ipynb #cc7caa54
 def write_catalogue(
     path: str|Path, # Where, ending in .fits
     table: Table,   # From `classify_sources`
@@ -69,7 +69,7 @@ def write_catalogue(
     table.write(out, format="fits")
     return write_whole(path, out.getvalue())
 
-# %% ../nbs/14_classify.ipynb #50ab2cc1
+# %% ../nbs/14_classify.ipynb #96276160
 def plot_doubt(
     table: Table, # From `classify_sources`
     ax=None,

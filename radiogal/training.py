@@ -57,7 +57,7 @@ def weigh_classes(
     if not counts.all(): raise ValueError(f"class {int(np.argmin(counts))} has no training source: counts are {counts.tolist()}")
     return {i: len(labels)/(n_classes*count) for i, count in enumerate(counts.tolist())}
 
-# %% ../nbs/10_modelling.ipynb #d47c668d
+# %% ../nbs/10_modelling.ipynb #658a981b
 def compile_network(model, learning_rate: float, label_smoothing: float = 0.)->None:
     "Nadam and categorical cross-entropy, as Alhassan et al. (2018)."
     import keras
@@ -65,17 +65,17 @@ def compile_network(model, learning_rate: float, label_smoothing: float = 0.)->N
                   metrics=["accuracy"])
 
 def train_epoch(model, training: PreparedSet, settings: Training, seed: int, epoch: int)->tuple[float, float]: # loss, accuracy
-    "One pass over the training sources."
+    "One pass over the training sources; loss and accuracy are means over its batches, as the network was then."
     import keras
     n_classes, order = len(training.classes), order_sources(len(training.labels), seed, epoch)
-    weights = weigh_classes(training.labels, n_classes)
-    model.reset_metrics()
+    weights, totals = weigh_classes(training.labels, n_classes), np.zeros(2)
     for i, chosen in enumerate(np.array_split(order, -(-len(order)//settings.batch_size))):
         labels = training.labels[chosen]
-        loss, accuracy = model.train_on_batch(draw_batch(training.images, chosen, seed, epoch, i),
-                                              keras.utils.to_categorical(labels, n_classes),
-                                              sample_weight=np.array([weights[k] for k in labels.tolist()], "float32"))
-    return float(loss), float(accuracy)
+        model.reset_metrics()
+        totals += len(chosen)*np.array(model.train_on_batch(
+            draw_batch(training.images, chosen, seed, epoch, i), keras.utils.to_categorical(labels, n_classes),
+            sample_weight=np.array([weights[k] for k in labels.tolist()], "float32")))
+    return tuple((totals/len(order)).tolist())
 
 def fit_network(
     model,                 # keras.Model; its weights are changed
