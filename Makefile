@@ -11,7 +11,7 @@ NOTEBOOKS := $(wildcard nbs/*.ipynb)
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run-all test lab figures export refresh readme check docs bench lock clean
+.PHONY: help run-all test faults lab figures canary export refresh readme check docs bench lock clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 ifneq ($(RADIOGAL_MIRROR),)
 export RADIOGAL_MIRROR := $(abspath $(RADIOGAL_MIRROR))
@@ -39,10 +39,16 @@ figures: $(STAMP)  ## Redraw the report's figures from the existing results of R
 
 test: $(STAMP)  ## Run every notebook's lessons, then the tests that span modules
 	$(BIN)/nbdev_test --n_workers 2 --do_print
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --fault-table=docs/faults.md
+
+faults: $(STAMP)  ## Run the fault suite and write docs/faults.md
+	$(BIN)/python -m pytest -m fault --fault-table=docs/faults.md
 
 lab: $(STAMP)  ## Open JupyterLab with the notebooks
 	$(BIN)/jupyter lab nbs $(if $(filter 0,$(shell id -u)),--allow-root)
+
+canary: $(STAMP)  ## Ask each real archive whether it still answers as expected (needs the network)
+	@$(BIN)/radiogal canary
 
 export: $(STAMP)  ## Write the library radiogal/ from the notebooks
 	$(BIN)/nbdev_export

@@ -66,7 +66,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Arcmin = Annotated[float, Field(gt=0, le=60)]
 Names = tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]+$")], ...]
 
-# %% ../nbs/00_config.ipynb #61323af9
+# %% ../nbs/00_config.ipynb #cdd4e199
 class Targets(Section):
     "Which sources are classified, and what is known of them."
     catalogues: Names = Field(("artificial",), min_length=1, description="scientific: label catalogues that supply targets")
@@ -89,6 +89,11 @@ class Scraping(Section):
     cutout_arcmin: Arcmin|None = Field(None, description="scientific: side of a scraped cutout")
     cutout_pixels: Positive|None = Field(None, description="fixed: side of a registry image")
     min_covered: Fraction = Field(0.9, description="scientific: least fraction of pixels with data")
+    epoch: str = Field("", pattern=r"^((VLASS)?[1-9](\.[12])?)?$",
+        description="scientific: VLASS epoch, such as '2' or 'VLASS2.1'; empty: the newest that is fully imaged")
+    vlass_route: Literal["auto", "images", "cutouts"] = Field("auto",
+        description="fixed: VLASS as whole images, as ready-made cutouts, or as is cheaper for each position")
+    whole_image_from: Positive = Field(10, description="fixed: so many positions share a VLASS image that it is fetched whole")
 
 class Curation(Section):
     "Human decisions and automatic suggestions."

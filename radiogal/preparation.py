@@ -349,13 +349,15 @@ def read_prepared(path: str|Path)->PreparedSet: # As it was written, and checked
     arrays |= dict(classes=tuple(arrays["classes"].tolist()), survey=str(arrays["survey"]), simulated=bool(arrays["simulated"]))
     return PreparedSet(**arrays)
 
-# %% ../nbs/08_preparation.ipynb #43917282
+# %% ../nbs/08_preparation.ipynb #6587c656
 def draw_folds(
     targets: Table,     # Columns label, sky_group
     config: RunConfig,  # Gives classes, number of folds and the draw
 )->np.ndarray:          # (n,), int64; -1 for a target without a class of this run
-    "The validation fold of every target, whatever a survey has of it."
+    "The validation fold of every target, whatever a survey has of it; `ValueError` names a class without targets."
     folds, known = np.full(len(targets), -1), np.isin(targets["label"], config.classes)
+    missing = sorted(set(config.classes) - set(targets["label"]))
+    if missing: raise ValueError("; ".join(f"class {c}: 0 targets" for c in missing))
     prep = config.preparation
     folds[known] = split_folds(targets["label"][known], targets["sky_group"][known], prep.n_folds, prep.split_seed)
     return folds

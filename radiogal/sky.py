@@ -6,35 +6,46 @@
 __all__ = ['CORE', 'HOT_SPOT', 'JET', 'LOBE', 'OLD_PLASMA', 'PART', 'SIDES', 'BUILDERS', 'FIRST_LIMIT', 'NVSS_LIMIT',
            'COUNTS_SLOPE', 'EXTENDED_JY', 'COMPACT_JY', 'EXTENDED_ARCSEC', 'COMPACT_ARCSEC', 'JITTER', 'FIELD_MARGIN',
            'COMPONENT', 'FWHM_SIGMA', 'REACH', 'PROJECTIONS', 'ARCHIVE_CARDS', 'AXES', 'VLASS_OVERLAP', 'TILE_DECS',
-           'TILE_COUNTS', 'EPOCHS', 'SCHEDULED_EPOCH', 'ROOT', 'IMAGE_FILE', 'RMS_FILE', 'BANNER', 'SORTS',
-           'NOT_COVERED', 'VOTABLE', 'PRODUCT', 'KEPT_IMAGES', 'FIRST_PATH', 'TILES_PATH', 'SIAP_PATH', 'MAX_FORM',
-           'logger', 'deproject', 'project', 'name_position', 'make_part', 'split_jet', 'build_fri', 'build_frii',
-           'bend_jet', 'build_bent', 'recentre', 'build_compact', 'count_brighter', 'draw_power_law', 'expect_larger',
-           'draw_sizes', 'draw_shapes', 'draw_company', 'place_targets', 'find_faintest', 'draw_population',
-           'list_components', 'place_parts', 'find_covariance', 'add_gaussian', 'make_wcs', 'select_near',
-           'render_sources', 'draw_noise', 'make_axis', 'make_header', 'observe', 'encode_fits', 'write_image',
-           'place_images', 'spread', 'ArtificialSky', 'FitsFolder', 'read_header', 'read_footprint', 'find_margin',
-           'cut_file', 'find_tile', 'tabulate_tiles', 'name_image', 'build_tree', 'show_table', 'show_text',
-           'show_index', 'BadRequest', 'Answer', 'read_fields', 'read_number', 'read_sexagesimal', 'answer_first',
-           'read_place', 'answer_siap', 'answer_product', 'flatten_rms', 'Archive', 'ArchiveHandler', 'ArchiveServer',
+           'TILE_COUNTS', 'EPOCHS', 'SCHEDULED_EPOCH', 'ROOT', 'IMAGE_FILE', 'RMS_FILE', 'BANNER', 'SORTS', 'NOT_FOUND',
+           'NOT_COVERED', 'VOTABLE', 'TEXT', 'SIAP_FIELDS', 'PRODUCT', 'FORM_PATH', 'RUN_PATH', 'TEMPORARY_PATH',
+           'KEPT_RESULTS', 'SKYVIEW_FORM', 'SKYVIEW_RESULT', 'SKYVIEW_CARDS', 'TAP_PATH', 'LINKS_PATH', 'CUTOUT_PATH',
+           'FILES_PATH', 'FAILED_VERSION', 'TAP_FIELDS', 'TAP_ERROR', 'LINK_FIELDS', 'DESCRIPTOR', 'KEPT_IMAGES',
+           'FIRST_PATH', 'TILES_PATH', 'SIAP_PATH', 'VIZIER_PATH', 'MAX_FORM', 'logger', 'deproject', 'project',
+           'name_position', 'make_part', 'split_jet', 'build_fri', 'build_frii', 'bend_jet', 'build_bent', 'recentre',
+           'build_compact', 'count_brighter', 'draw_power_law', 'expect_larger', 'draw_sizes', 'draw_shapes',
+           'draw_company', 'place_targets', 'find_faintest', 'draw_population', 'list_components', 'place_parts',
+           'find_covariance', 'add_gaussian', 'make_wcs', 'select_near', 'render_sources', 'draw_noise', 'make_axis',
+           'list_axes', 'make_header', 'observe', 'encode_fits', 'write_image', 'place_images', 'spread',
+           'format_table', 'hash_parts', 'read_code', 'ArtificialSky', 'FitsFolder', 'read_header', 'read_footprint',
+           'find_margin', 'cut_file', 'find_tile', 'tabulate_tiles', 'name_image', 'build_tree', 'show_table',
+           'show_text', 'show_index', 'BadRequest', 'Answer', 'read_values', 'read_fields', 'read_number',
+           'read_sexagesimal', 'answer_first', 'format_votable', 'read_place', 'answer_siap', 'answer_product',
+           'read_square', 'read_skyview', 'answer_skyview', 'sample_nearest', 'write_cards', 'lay_out',
+           'answer_temporary', 'QuickLook', 'list_quick_looks', 'find_overlap', 'cut_pixels', 'read_circle',
+           'select_flags', 'query_images', 'answer_tap', 'describe_cutter', 'list_links', 'answer_links', 'find_look',
+           'answer_cutout', 'answer_file', 'flatten_rms', 'Archive', 'ArchiveHandler', 'ArchiveServer',
            'serve_archives', 'plot_population', 'observe_classes', 'show_image', 'plot_classes', 'select_labelled',
            'write_table', 'read_population']
 
-# %% ../nbs/05_sky.ipynb #42d4662b
+# %% ../nbs/05_sky.ipynb #b323e898
+import hashlib
 import io
 import logging
 import math
 import re
+import secrets
 import sys
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import resources
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
+from xml.sax.saxutils import escape
 
 import numpy as np
 import scipy.fft
@@ -400,7 +411,7 @@ def draw_noise(
     waves *= np.sqrt(power*(rms**2*n**2/(power*twice).sum(dtype=float)), dtype=np.float32)
     return scipy.fft.irfft2(waves, s=(n, n), overwrite_x=True)[:n_pixels, :n_pixels]
 
-# %% ../nbs/05_sky.ipynb #a850e683
+# %% ../nbs/05_sky.ipynb #b3712af6
 def make_axis(n: int, ctype: str, crval: float, cdelt: float, **more)->dict:
     "Header cards of one axis with one pixel: frequency or polarisation."
     return {f"{key}{n}": value for key, value in dict(CTYPE=ctype, CRVAL=crval, CDELT=cdelt, CRPIX=1.0, **more).items()}
@@ -416,14 +427,17 @@ ARCHIVE_CARDS = dict( # What each archive writes besides the celestial axes and 
         | make_axis(3, "FREQ", 1.475e8, 1.667e7, CUNIT="Hz") | make_axis(4, "STOKES", 1.0, 1.0))
 AXES = dict(FIRST=2, NVSS=2, VLASS=4, TGSS=4)
 
+def list_axes(wcs: WCS)->dict:
+    "Header cards of the two axes on the sky."
+    return {f"{key.upper()}{i + 1}": getattr(wcs.wcs, key)[i] for i in range(2) for key in ("ctype", "crval", "cdelt", "crpix")}
+
 def make_header(
     survey: str,     # One of AXES
     coord: SkyCoord, # Centre of the image
     n_pixels: int,   # Side of the image
 )->fits.Header:      # Without the structural cards, which astropy adds
     "Header cards as the survey's archive writes them, marked SIMULATE."
-    wcs, beam = make_wcs(survey, coord, n_pixels).wcs, surveys.find_beam(survey, coord.dec)
-    cards = {f"{key.upper()}{i + 1}": getattr(wcs, key)[i] for i in range(2) for key in ("ctype", "crval", "cdelt", "crpix")}
+    cards, beam = list_axes(make_wcs(survey, coord, n_pixels)), surveys.find_beam(survey, coord.dec)
     cards |= dict(zip(("BMAJ", "BMIN", "BPA"), (q.to_value(u.deg) for q in beam), strict=True))
     cards |= ARCHIVE_CARDS[survey] | dict(OBJECT=name_position(coord.ra.deg, coord.dec.deg, tenths=False))
     return fits.Header([*cards.items(), ("SIMULATE", True, "artificial sky, not an observation")])
@@ -481,7 +495,28 @@ def spread(middle: float, extent: float, pitch: float, overlap: float)->np.ndarr
     n = max(1, math.ceil((extent - overlap)/pitch))
     return middle + (np.arange(n) - (n - 1)/2)*pitch
 
-# %% ../nbs/05_sky.ipynb #e7efff5a
+# %% ../nbs/05_sky.ipynb #d5205605
+def format_table(
+    table: Table, # What
+)->str:           # ECSV
+    "A table as the text of its file."
+    text = io.StringIO()
+    table.write(text, format="ascii.ecsv")
+    return text.getvalue()
+
+def hash_parts(
+    *parts: bytes, # In this order
+)->str:            # 64 hexadecimal digits
+    "SHA-256 of several pieces, each with its length, so that none can run into the next."
+    digest = hashlib.sha256()
+    for part in parts: digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()
+
+def read_code()->bytes:
+    "What images are made with: this module, and the facts of the surveys."
+    return b"".join((resources.files("radiogal")/name).read_bytes() for name in ("sky.py", "surveys.py"))
+
+# %% ../nbs/05_sky.ipynb #d01bdcc9
 @dataclass(frozen=True)
 class ArtificialSky:
     "Images of a population, made when they are asked for."
@@ -489,7 +524,18 @@ class ArtificialSky:
     sky: config.Sky  # Seed of the noise, size of VLASS images
 
     @cached_property
+    def fingerprint(self)->str: # 64 hexadecimal digits
+        "Changes whenever an image might."
+        return hash_parts(format_table(self.sources).encode(), self.sky.model_dump_json().encode(), read_code())
+
+    @cached_property
     def vlass_centres(self)->list[SkyCoord]: return place_images(self.sources.meta, self.sky.vlass_image_pixels)
+
+    @cached_property
+    def vlass_frames(self)->list[tuple[WCS, int, int]]: # Celestial coordinates, width, height
+        "Where the images at `vlass_centres` lie, known without making one."
+        n_pixels = self.sky.vlass_image_pixels
+        return [(make_wcs("VLASS", centre, n_pixels), n_pixels, n_pixels) for centre in self.vlass_centres]
 
     @cached_property
     def corners(self)->list[SkyCoord]:
@@ -508,7 +554,7 @@ class ArtificialSky:
 
     def cut_image(
         self,
-        survey: str,        # FIRST or TGSS
+        survey: str,        # FIRST, NVSS or TGSS
         coord: SkyCoord,    # Centre
         size: u.Quantity,   # Side of the cutout
     )->fits.PrimaryHDU|None: # None where the survey has not looked
@@ -523,11 +569,17 @@ class ArtificialSky:
         return encode_fits(observe(self.sources, "VLASS", self.vlass_centres[index], self.sky.vlass_image_pixels,
                                    self.seed_noise("VLASS", index, epoch)))
 
-# %% ../nbs/05_sky.ipynb #8f2154f8
+# %% ../nbs/05_sky.ipynb #50fbedeb
 @dataclass(frozen=True)
 class FitsFolder:
-    "Images from FITS files in `FIRST/`, `TGSS/` and `VLASS/` of a folder."
+    "Images from FITS files in `FIRST/`, `NVSS/`, `TGSS/` and `VLASS/` of a folder."
     folder: Path
+
+    @cached_property
+    def fingerprint(self)->str: # 64 hexadecimal digits
+        "Changes when a file comes, goes or changes its size, and with the code that cuts it."
+        paths = sorted(path for survey in AXES for path in Path(self.folder).glob(f"{survey}/*.fits"))
+        return hash_parts(*(f"{path.parent.name}/{path.name} {path.stat().st_size}".encode() for path in paths), read_code())
 
     @cached_property
     def footprints(self)->dict[str, list[tuple]]:
@@ -539,6 +591,10 @@ class FitsFolder:
     @cached_property
     def vlass_centres(self)->list[SkyCoord]:
         return [wcs.pixel_to_world((nx - 1)/2, (ny - 1)/2).icrs for _, wcs, nx, ny in self.footprints["VLASS"]]
+
+    @property
+    def vlass_frames(self)->list[tuple[WCS, int, int]]: # Celestial coordinates, width, height
+        return [footprint[1:] for footprint in self.footprints["VLASS"]]
 
     def find_file(self, survey: str, coord: SkyCoord)->Path|None:
         "The file that holds a position farthest from its edges; None where none does."
@@ -584,7 +640,7 @@ def cut_file(
     header["CRPIX1"], header["CRPIX2"] = cut.wcs.wcs.crpix
     return fits.PrimaryHDU(cut.data.reshape((1,)*(data.ndim - 2) + cut.data.shape), header)
 
-# %% ../nbs/05_sky.ipynb #e48ad151
+# %% ../nbs/05_sky.ipynb #3a366a92
 TILE_DECS = (*range(-40, 53, 4), 57, 61, 65, 69, 73, 77, 81, 85, 90)  # Edges of the rows, degrees: the observatory's tile table
 TILE_COUNTS = (48,)*2 + (36,)*12 + (32,)*4 + (30,)*2 + (24,)*4 + (18, 18, 15, 12, 9, 9, 4, 2) # Tiles per row
 EPOCHS = {"VLASS2.1": "2020-09-11", "VLASS3.1": "2023-01-18"}  # Served, with the day they were observed
@@ -599,7 +655,7 @@ def find_tile(
     column = int(coord.ra.hour % 24/width)
     return f"T{row + 1:02d}t{column + 1:02d}", TILE_DECS[row:row + 2], (column*width, (column + 1)*width)
 
-# %% ../nbs/05_sky.ipynb #6d8a9fe9
+# %% ../nbs/05_sky.ipynb #f7b48009
 def tabulate_tiles(
     coords: list[SkyCoord], # Positions whose tiles are listed
 )->str:                     # Fixed-width text, three lines of heading
@@ -613,7 +669,7 @@ def tabulate_tiles(
                "Name      (deg)    (deg)     (h)      (h)      Epoch         Date (UT)           Status", "-"*97]
     return "\n".join([*heading, *lines]) + "\n"
 
-# %% ../nbs/05_sky.ipynb #dfc5e815
+# %% ../nbs/05_sky.ipynb #193f6121
 ROOT = "/vlass/quicklook"
 IMAGE_FILE, RMS_FILE = ".I.iter1.image.pbcor.tt0.subim.fits", ".I.iter1.image.pbcor.tt0.rms.subim.fits"
 
@@ -644,7 +700,7 @@ def build_tree(
                 files |= {f"{parent}{name}/{name}{end}": (index, epoch, end) for end in (RMS_FILE, IMAGE_FILE)}
     return folders, files
 
-# %% ../nbs/05_sky.ipynb #10c94fe2
+# %% ../nbs/05_sky.ipynb #a40f8a9d
 BANNER = """<!DOCTYPE html>
 <html><head><title>Index of {path}</title></head>
 <body>
@@ -680,7 +736,7 @@ def show_index(
     show = show_text if any(entry.endswith(".fits") for entry in entries) else show_table
     return show(path.rstrip("/"), parent, sorted(entries))
 
-# %% ../nbs/05_sky.ipynb #fece6eba
+# %% ../nbs/05_sky.ipynb #6722e1d9
 class BadRequest(ValueError):
     "A request that the archive does not understand; the message says why."
 
@@ -692,13 +748,20 @@ class Answer:
     status: int = 200
     filename: str = ""  # For Content-Disposition; none where empty
 
-def read_fields(
+NOT_FOUND = Answer(b"not found\n", "text/plain", 404)
+
+def read_values(
     query: str, # As in a URL or a form, application/x-www-form-urlencoded
-)->dict[str, str]: # Last value of each field
+)->dict[str, list[str]]: # All values of each field
     "Fields of a form; `BadRequest` where there are too many or they are not text."
-    try: fields = parse_qs(query, keep_blank_values=True, max_num_fields=20, errors="strict")
+    try: return parse_qs(query, keep_blank_values=True, max_num_fields=20, errors="strict")
     except ValueError as e: raise BadRequest(f"not a form: {e}") from None
-    return {key: values[-1] for key, values in fields.items()}
+
+def read_fields(
+    query: str, # As in a URL or a form
+)->dict[str, str]: # Last value of each field
+    "Fields that are there once; `BadRequest` as `read_values`."
+    return {key: values[-1] for key, values in read_values(query).items()}
 
 def read_number(
     text: str,   # What the client sent
@@ -711,7 +774,7 @@ def read_number(
     if not low <= float(text) <= high: raise BadRequest(f"{name}: allowed is {low} to {high}")
     return float(text)
 
-# %% ../nbs/05_sky.ipynb #e10a9407
+# %% ../nbs/05_sky.ipynb #8c93ca06
 _TRIPLE = r"(\d{1,2}) +(\d{1,2}) +(\d{1,2}(?:\.\d{0,9})?)"
 _SEXAGESIMAL = re.compile(rf"\s*{_TRIPLE} +([+-]?){_TRIPLE}\s*", re.ASCII)
 NOT_COVERED = "<html><body><h1>FIRST cutout</h1><p>No FIRST data is available at this position (simulated).</p></body></html>\n"
@@ -738,24 +801,36 @@ def answer_first(
     if hdu is None: return Answer(NOT_COVERED.encode())
     return Answer(encode_fits(hdu), "image/x-fits", filename=f"{name_position(coord.ra.deg, coord.dec.deg)}.fits")
 
-# %% ../nbs/05_sky.ipynb #f37e3c97
+# %% ../nbs/05_sky.ipynb #333efd12
 VOTABLE = """<?xml version="1.0" encoding="utf-8"?>
 <VOTABLE version="1.3" xmlns="http://www.ivoa.net/xml/VOTable/v1.3">
 <RESOURCE type="results">
 <INFO name="QUERY_STATUS" value="OK"/>
 <INFO name="SIMULATE" value="T"/>
-<TABLE name="images">
-<FIELD name="accref" datatype="char" arraysize="*" ucd="VOX:Image_AccessReference"/>
-<FIELD name="mime" datatype="char" arraysize="*" ucd="VOX:Image_Format"/>
-<FIELD name="imageTitle" datatype="char" arraysize="*" ucd="VOX:Image_Title"/>
-<FIELD name="centerAlpha" datatype="double" unit="deg" ucd="POS_EQ_RA_MAIN"/>
-<FIELD name="centerDelta" datatype="double" unit="deg" ucd="POS_EQ_DEC_MAIN"/>
+<TABLE name="{name}">
+{fields}
 <DATA><TABLEDATA>
 {rows}</TABLEDATA></DATA>
 </TABLE>
 </RESOURCE>
-</VOTABLE>
+{more}</VOTABLE>
 """
+TEXT = 'datatype="char" arraysize="*"'
+SIAP_FIELDS = dict(accref=f'{TEXT} ucd="VOX:Image_AccessReference"', mime=f'{TEXT} ucd="VOX:Image_Format"',
+                   imageTitle=f'{TEXT} ucd="VOX:Image_Title"', centerAlpha='datatype="double" unit="deg" ucd="POS_EQ_RA_MAIN"',
+                   centerDelta='datatype="double" unit="deg" ucd="POS_EQ_DEC_MAIN"')
+
+def format_votable(
+    name: str,              # Of the table
+    fields: dict[str, str], # Column → attributes of its FIELD
+    rows: list[list],       # Cells, in the order of the columns; None where there is no value
+    more: str = "",         # XML that follows the resource with the table
+)->bytes:                   # VOTable 1.3, QUERY_STATUS OK
+    "A table of the Virtual Observatory."
+    cells = ("".join(f"<TD>{'' if cell is None else escape(str(cell))}</TD>" for cell in row) for row in rows)
+    columns = "\n".join(f'<FIELD name="{column}" {attributes}/>' for column, attributes in fields.items())
+    return VOTABLE.format(name=name, fields=columns, rows="".join(f"<TR>{row}</TR>\n" for row in cells), more=more).encode()
+
 PRODUCT = "/getproduct/tgssadr/fits/TGSSADR_R{:02d}D{:02d}_5x5.MOSAIC.FITS"  # Mosaics of 5 degrees
 
 def read_place(fields: dict[str, str], ra: str, dec: str)->SkyCoord:
@@ -771,11 +846,11 @@ def answer_siap(
     ra, _, dec = fields.get("POS", "").partition(",")
     size = read_number(fields.get("SIZE", "").partition(",")[0], "SIZE", 0.001, 1)
     coord = read_place(fields, ra, dec)
-    if not images.covers("TGSS", coord): return Answer(VOTABLE.format(rows="").encode(), "text/xml")
+    if not images.covers("TGSS", coord): return Answer(format_votable("images", SIAP_FIELDS, []), "text/xml")
     path = PRODUCT.format(int(coord.ra.deg/5), int(coord.dec.deg + 90)//5)
-    query = urlencode(dict(ra=ra, dec=dec, sra=size/max(0.01, np.cos(coord.dec.rad)), sdec=size)).replace("&", "&amp;")
-    cells = [f"{base}{path}?{query}", "image/fits", "TGSS ADR, simulated", str(coord.ra.deg), str(coord.dec.deg)]
-    return Answer(VOTABLE.format(rows=f"<TR>{''.join(f'<TD>{c}</TD>' for c in cells)}</TR>\n").encode(), "text/xml")
+    query = urlencode(dict(ra=ra, dec=dec, sra=size/max(0.01, np.cos(coord.dec.rad)), sdec=size))
+    cells = [f"{base}{path}?{query}", "image/fits", "TGSS ADR, simulated", coord.ra.deg, coord.dec.deg]
+    return Answer(format_votable("images", SIAP_FIELDS, [cells]), "text/xml")
 
 def answer_product(
     images,                 # ArtificialSky or FitsFolder
@@ -786,10 +861,315 @@ def answer_product(
     hdu = images.cut_image("TGSS", coord, read_number(fields.get("sdec", ""), "sdec", 0.001, 1)*u.deg)
     return Answer(encode_fits(hdu), "image/fits") if hdu else Answer(b"not covered\n", "text/plain", 404)
 
-# %% ../nbs/05_sky.ipynb #18f51101
+# %% ../nbs/05_sky.ipynb #239af62c
+FORM_PATH, RUN_PATH, TEMPORARY_PATH = "/current/cgi/basicform.pl", "/current/cgi/runquery.pl", "/tempspace/fits/"
+KEPT_RESULTS = 1000 # SkyView's temporary files that are remembered
+SKYVIEW_FORM = """<!DOCTYPE html>
+<html><head><title>SkyView Query Form, simulated</title></head><body>
+<form name="query" action="runquery.pl" method="GET" target="skyview_out">
+<INPUT TYPE="submit" Value="Submit"> <INPUT TYPE="reset" Value="Reset">
+<label for="object">Coordinates or Source</label>: <INPUT name="Position" size=30 id="object">
+<label for='Radio'><b>Radio</b>:</label> <select class='selectbox' multiple size=7 NAME='survey' id='Radio'>
+<option>GB6 (4850MHz)</option><option>VLA FIRST (1.4 GHz)</option><option>NVSS</option><option>WENSS</option></select>
+<label for='Optical:DSS'><b>Optical:DSS</b>:</label> <select class='selectbox' multiple size=7 NAME='survey' id='Optical:DSS'>
+<option>DSS</option><option>DSS2 Red</option></select>
+<select name='coordinates' id='csys'><option selected>J2000</option><option>B1950</option><option>Galactic</option></select>
+<select name='projection' id='proj'><option selected value='Tan'>Gnomonic (Tan)</option><option value='Car'>Car</option></select>
+<input type='text' name='pixels' Value='300' SIZE=11 id='size_pix'> <input type='text' name='size' SIZE=10 id='size_deg'>
+<input type=checkbox name='float' id='float' checked>
+<select name='scaling' id='bscale'><OPTION selected> Log <OPTION>Sqrt</select>
+<select name='Sampler' id='sampler'><OPTION value='_skip_' selected>Default (usually NN)<OPTION value='LI'>Bi-linear (LI)</select>
+<select name='Deedger' id='edge'><OPTION value='_skip_' selected> Survey default <OPTION value='null'>No </select>
+</form></body></html>
+"""
+SKYVIEW_RESULT = """<!DOCTYPE html>
+<html><head><title>SkyView images, simulated</title></head><body><a href="basicform.pl">Query form</a> <h2 id=survey1>NVSS</h2>
+<span>Download <a href=../..{path}.fits>FITS</a> or <a href=../..{path}.jpg>quick look jpeg </a> image.</span></body></html>
+"""
+_PLACE = re.compile(r"\s*([^\s,]{1,30})[\s,]+([^\s,]{1,30})\s*", re.ASCII)
+
+def read_square(
+    text: str,               # One number, or the same one twice with a comma
+    name: str,               # What it is called in an error
+    low: float, high: float, # What is allowed, inclusive
+)->float:
+    "The side of a square; `BadRequest` where it is none."
+    sides = {read_number(side, name, low, high) for side in text.split(",")}
+    if len(sides) > 1: raise BadRequest(f"{name}: only squares are made here")
+    return sides.pop()
+
+def read_skyview(
+    fields: dict[str, str], # Of SkyView's form
+)->tuple[float, float, int, float]: # Right ascension and declination (degrees), pixels on a side, degrees per pixel
+    "What SkyView is asked to lay out; pixels are the survey's own where no size is given."
+    if fields.get("survey") != "NVSS": raise BadRequest("survey: only NVSS is served here")
+    wanted = [fields.get(key, preset) for key, preset in [("coordinates", "J2000"), ("projection", "Tan")]]
+    if wanted != ["J2000", "Tan"]: raise BadRequest("coordinates, projection: only J2000 and Tan are made here")
+    place = _PLACE.fullmatch(fields.get("Position", ""))
+    if not place: raise BadRequest("Position: wanted are right ascension and declination in degrees")
+    coord, n_pixels = read_place(fields, *place.groups()), int(read_square(fields.get("pixels", "300"), "pixels", 1, 1000))
+    if "size" not in fields: return coord.ra.deg, coord.dec.deg, n_pixels, surveys.get_survey("NVSS").pixel_scale.to_value(u.deg)
+    return coord.ra.deg, coord.dec.deg, n_pixels, read_square(fields["size"], "size", 0.001, 5)/n_pixels
+
+def answer_skyview(
+    tempspace: dict, # File name → what `read_skyview` found; changed
+    query: str,      # Of the URL
+)->Answer:           # HTML with the link to a file
+    "SkyView's page of results."
+    wanted, name = read_skyview(read_fields(query)), f"skv{secrets.randbelow(10**13)}"
+    tempspace[f"{TEMPORARY_PATH}{name}.fits"] = wanted
+    for old in list(tempspace)[:-KEPT_RESULTS]: tempspace.pop(old, None)
+    return Answer(SKYVIEW_RESULT.format(path=TEMPORARY_PATH + name).encode())
+
+# %% ../nbs/05_sky.ipynb #95f37457
+SKYVIEW_CARDS = ("TELESCOP", "INSTRUME", "OBSERVER", "BUNIT", "BMAJ", "BMIN", "BPA", "RESTFREQ", "OBJECT", "SIMULATE")
+
+def sample_nearest(
+    hdu: fits.PrimaryHDU, # An image
+    wcs: WCS,             # Another grid, two axes
+    n_pixels: int,        # Its side
+)->np.ndarray:            # (n_pixels, n_pixels), float32, NaN beyond the image's edges
+    "For each pixel of a grid the nearest one of an image."
+    plane, old = hdu.data.reshape(hdu.data.shape[-2:]), WCS(hdu.header, naxis=2, fix=False)
+    y, x = np.indices((n_pixels, n_pixels)).reshape(2, -1)
+    places = np.array(old.wcs_world2pix(*wcs.wcs_pix2world(x, y, 0), 0))
+    column, row = np.floor(np.nan_to_num(places, nan=-9.) + (0.5 + 1e-6)).astype(int)  # halfway between two: always the same
+    inside = (column >= 0) & (column < plane.shape[1]) & (row >= 0) & (row < plane.shape[0])
+    image = np.full(n_pixels**2, np.nan, dtype=np.float32)
+    image[inside] = plane[row[inside], column[inside]]
+    return image.reshape(n_pixels, n_pixels)
+
+def write_cards(
+    wcs: WCS,            # Of the grid
+    source: fits.Header, # Of the survey's image
+)->fits.Header:          # Two axes
+    "The header that SkyView writes: its own coordinates, what the survey says of itself, and comments."
+    frame = dict(RADESYS="FK5", EQUINOX=2000.0, SURVEY="NVSS")
+    header = fits.Header(list_axes(wcs) | frame | {key: source[key] for key in SKYVIEW_CARDS if key in source})
+    for line in ("SkyView Survey metadata", "Regime:      Radio", "PixelUnits:~Janskies/beam"): header["COMMENT"] = line
+    return header
+
+def lay_out(
+    images,                # ArtificialSky or FitsFolder
+    ra: float, dec: float, # Centre, degrees
+    n_pixels: int,         # Side
+    scale: float,          # Degrees per pixel
+)->fits.PrimaryHDU:        # Two axes, float32, Jy/beam; all NaN where NVSS has not looked
+    "An NVSS image as SkyView makes it: gnomonic, the centre in the middle, the nearest pixels."
+    wcs, pixel = make_wcs("NVSS", SkyCoord(ra, dec, unit="deg"), n_pixels), surveys.get_survey("NVSS").pixel_scale
+    wcs.wcs.crpix, wcs.wcs.cdelt = [(n_pixels + 1)/2]*2, [-scale, scale]
+    middle = SkyCoord(*wcs.wcs_pix2world(n_pixels//2, n_pixels//2, 0), unit="deg")
+    enough = math.ceil((n_pixels*scale*u.deg/pixel).to_value(u.one) - 1e-6) + 2
+    hdu = images.cut_image("NVSS", middle, enough*pixel)
+    if hdu: return fits.PrimaryHDU(sample_nearest(hdu, wcs, n_pixels), write_cards(wcs, hdu.header))
+    nothing = np.full((n_pixels, n_pixels), np.nan, dtype=np.float32)
+    return fits.PrimaryHDU(nothing, write_cards(wcs, make_header("NVSS", middle, n_pixels)))
+
+def answer_temporary(
+    images,          # ArtificialSky or FitsFolder
+    tempspace: dict, # File name → what `read_skyview` found
+    path: str,       # Of the file
+)->Answer:           # FITS; status 404 for a file that is not or no more there
+    "One of SkyView's temporary files."
+    if path not in tempspace: return NOT_FOUND
+    return Answer(encode_fits(lay_out(images, *tempspace[path])).replace(b"PixelUnits:~", b"PixelUnits:\t", 1), "image/fits")
+
+# %% ../nbs/05_sky.ipynb #20798bbf
+TAP_PATH, LINKS_PATH, CUTOUT_PATH = "/argus/sync", "/caom2ops/datalink", "/caom2ops/sync"
+FILES_PATH = "/raven/files/" # Whole files by their URI
+FAILED_VERSION = 3           # Of the first image in the newest epoch: made again, and not good enough
+
+@dataclass(frozen=True)
+class QuickLook:
+    "A VLASS image as CADC lists it."
+    file: str                     # Its name, as in the quick-look tree
+    index: int                    # Of the image
+    epoch: str                    # Like VLASS2.1
+    frame: tuple[WCS, int, int]   # Celestial coordinates, width, height
+    flag: str|None = None         # requirements_flag: None or "fail"
+
+    @property
+    def uri(self)->str: return f"nrao:VLASS/{self.file}"
+
+    @property
+    def product(self)->str: # Like VLASS2.1.T18t24.J120000+300000.quicklook.v1
+        _, _, _, tile, where, _, _, version, *_ = self.file.split(".")
+        return f"{self.epoch}.{tile}.{where}.quicklook.{version}"
+
+    @property
+    def publisher(self)->str: return f"ivo://cadc.nrc.ca/VLASS?{self.product.partition('.quicklook')[0]}/{self.product}"
+
+def list_quick_looks(
+    centres: list[SkyCoord],               # Of the images
+    frames: list[tuple[WCS, int, int]],    # Where they lie
+    files: dict[str, tuple],               # Of the quick-look tree: path → (index, epoch, end of its name)
+)->list[QuickLook]:                        # Those of the tree, and one that failed
+    "The images that CADC holds."
+    found = [QuickLook(path.rpartition("/")[2], index, epoch, frames[index])
+             for path, (index, epoch, end) in sorted(files.items()) if end == IMAGE_FILE]
+    failed = [name_image(centre, max(EPOCHS), FAILED_VERSION) + IMAGE_FILE for centre in centres[:1]]
+    return found + [QuickLook(name, 0, max(EPOCHS), frames[0], "fail") for name in failed]
+
+# %% ../nbs/05_sky.ipynb #d06497f5
+def find_overlap(
+    frame: tuple[WCS, int, int], # Of an image: celestial coordinates, width, height
+    coord: SkyCoord,             # Centre of a circle
+    radius: float,               # Degrees
+)->tuple[slice, slice]|None:     # Rows and columns of the image; None where they do not meet, or on the far side of the sky
+    "The part of an image about a circle."
+    wcs, nx, ny = frame
+    r = radius/wcs.proj_plane_pixel_scales()[1].to_value(u.deg)
+    x, y = (float(a) + 0.5 for a in wcs.wcs_world2pix(coord.ra.deg, coord.dec.deg, 0))  # from the image's corner
+    if not math.isfinite(x + y) or math.hypot(max(0, -x, x - nx), max(0, -y, y - ny)) >= r: return None
+    return (slice(max(0, math.floor(y - r)), min(ny, math.ceil(y + r))),
+            slice(max(0, math.floor(x - r)), min(nx, math.ceil(x + r))))
+
+def cut_pixels(
+    image: bytes,              # A FITS file
+    part: tuple[slice, slice], # Rows and columns
+)->bytes:                      # A FITS file with as many axes
+    "Cut a rectangle of whole pixels out of an image."
+    hdu, (rows, columns) = fits.HDUList.fromstring(image)[0], part
+    header = hdu.header.copy()
+    header["CRPIX1"] -= columns.start
+    header["CRPIX2"] -= rows.start
+    return encode_fits(fits.PrimaryHDU(hdu.data[..., rows, columns], header))
+
+# %% ../nbs/05_sky.ipynb #e95ae13a
+TAP_FIELDS = dict(publisherID=TEXT, productID=TEXT, uri=TEXT, requirements_flag=TEXT)
+_CIRCLE = re.compile(r"\bCIRCLE\s*\(\s*'ICRS'\s*,\s*([^\s,()']{1,30})\s*,\s*([^\s,()']{1,30})\s*,\s*([^\s,()']{1,30})\s*\)",
+                     re.ASCII | re.IGNORECASE)
+_NOT_FAILED = re.compile(r"\brequirements_flag\s*(?:<>|!=)\s*'fail'", re.ASCII | re.IGNORECASE)
+_NO_FLAG = re.compile(r"\brequirements_flag\s+IS\s+NULL\b", re.ASCII | re.IGNORECASE)
+TAP_ERROR = """<?xml version="1.0" encoding="utf-8"?>
+<VOTABLE version="1.3" xmlns="http://www.ivoa.net/xml/VOTable/v1.3">
+<RESOURCE type="results"><INFO name="QUERY_STATUS" value="ERROR">{}</INFO></RESOURCE>
+</VOTABLE>
+"""
+
+def read_circle(
+    parts: tuple, # Right ascension, declination, radius: three texts
+)->tuple[SkyCoord, float]: # Centre, radius in degrees
+    "A circle on the sky; `BadRequest` where it is none."
+    return read_place({}, *parts[:2]), read_number(parts[2], "radius", 1e-6, 10)
+
+def select_flags(
+    query: str, # ADQL
+)->set:         # Values of requirements_flag whose rows it lets through
+    "What a question wants of `requirements_flag`; a comparison with no value is not true, as in SQL."
+    if not _NOT_FAILED.search(query): return {None, "fail"}
+    return {None} if _NO_FLAG.search(query) else set()
+
+def query_images(
+    looks: list[QuickLook], # What there is
+    query: str,             # ADQL
+)->list[list]:              # Rows of TAP_FIELDS
+    "The images that a question is about; `BadRequest` unless it has one circle."
+    circles = _CIRCLE.findall(query)
+    if len(circles) != 1: raise BadRequest("QUERY: wanted is one CIRCLE('ICRS', ra, dec, radius), in degrees")
+    circle, flags = read_circle(circles[0]), select_flags(query)
+    return [[look.publisher, look.product, look.uri, look.flag] for look in looks
+            if look.flag in flags and find_overlap(look.frame, *circle)]
+
+def answer_tap(
+    looks: list[QuickLook], # What there is
+    form: str,              # LANG and QUERY
+)->Answer:                  # VOTable; status 400 and QUERY_STATUS ERROR for what is not understood
+    "What CADC's table service answers."
+    kind = "application/x-votable+xml"
+    try:
+        fields = read_fields(form)
+        if fields.get("LANG", "").partition("-")[0] != "ADQL": raise BadRequest("LANG: only ADQL is understood")
+        return Answer(format_votable("results", TAP_FIELDS, query_images(looks, fields.get("QUERY", ""))), kind)
+    except BadRequest as e: return Answer(TAP_ERROR.format(escape(str(e))).encode(), kind, 400)
+
+# %% ../nbs/05_sky.ipynb #9e163bf5
+LINK_FIELDS = dict(ID=f'{TEXT} ucd="meta.id;meta.main"', access_url=f'{TEXT} ucd="meta.ref.url"',
+                   service_def=f'{TEXT} ucd="meta.ref"', error_message=f'{TEXT} ucd="meta.code.error"',
+                   semantics=f'{TEXT} ucd="meta.code"', description=f'{TEXT} ucd="meta.note"',
+                   content_type=f'{TEXT} ucd="meta.code.mime"',
+                   content_length='datatype="long" unit="byte" ucd="phys.size;meta.file"')
+DESCRIPTOR = """<RESOURCE type="meta" utype="adhoc:service" ID="{key}">
+<PARAM name="standardID" datatype="char" arraysize="*" value="ivo://ivoa.net/std/SODA#{mode}-1.0"/>
+<PARAM name="accessURL" datatype="char" arraysize="*" value="{url}"/>
+<GROUP name="inputParams">
+<PARAM name="ID" datatype="char" arraysize="*" value="{uri}"/>
+<PARAM name="POS" datatype="char" arraysize="*" value=""/>
+<PARAM name="CIRCLE" datatype="double" arraysize="3" unit="deg" xtype="circle" value="">
+<VALUES><MAX value="{circle}"/></VALUES></PARAM>
+</GROUP>
+</RESOURCE>
+"""
+
+def describe_cutter(
+    look: QuickLook,       # What is cut
+    mode: str,             # sync or async
+    key: str,              # Identifier of the description
+    base: str,             # URL of the archives
+)->str:                    # XML
+    "How a cutout of an image is asked for."
+    wcs, nx, ny = look.frame
+    ra, dec = (float(a) for a in wcs.wcs_pix2world((nx - 1)/2, (ny - 1)/2, 0))
+    radius = math.hypot(nx, ny)/2*wcs.proj_plane_pixel_scales()[1].to_value(u.deg)
+    url = base + CUTOUT_PATH.replace("sync", mode)
+    return DESCRIPTOR.format(key=key, mode=mode, url=escape(url), uri=escape(look.uri), circle=f"{ra} {dec} {radius}")
+
+def list_links(
+    known: dict[str, QuickLook], # By publisher's identifier
+    name: str,                   # The one that was asked for
+    base: str,                   # URL of the archives
+    keys: dict[str, str],        # mode → identifier of the description of its service
+)->tuple[list[list], str]:       # Rows of LINK_FIELDS, and descriptions as XML
+    "What there is for an image."
+    if name not in known: return [[name, None, None, "NotFoundFault: no such image", "#this", None, None, None]], ""
+    look, kind = known[name], "application/fits"
+    rows = [[name, base + FILES_PATH + look.uri, None, None, "#this", "the whole image", kind, None]]
+    rows += [[name, None, key, None, "#cutout", f"SODA, {mode}", kind, None] for mode, key in keys.items()]
+    return rows, "".join(describe_cutter(look, mode, key, base) for mode, key in keys.items())
+
+def answer_links(
+    looks: list[QuickLook], # What there is
+    base: str,              # URL of the archives
+    query: str,             # ID, any number of them
+)->Answer:                  # VOTable
+    "What CADC's list of links answers."
+    known = {look.publisher: look for look in looks}
+    found = [list_links(known, name, base, {mode: f"soda-{mode}-{n}" for mode in ("sync", "async")})
+             for n, name in enumerate(read_values(query).get("ID", []))]
+    table = format_votable("links", LINK_FIELDS, [row for rows, _ in found for row in rows], "".join(more for _, more in found))
+    return Answer(table, "application/x-votable+xml;content=datalink")
+
+# %% ../nbs/05_sky.ipynb #13b32ae2
+def find_look(looks: list[QuickLook], uri: str)->QuickLook|None: return next((look for look in looks if look.uri == uri), None)
+
+def answer_cutout(
+    looks: list[QuickLook],                   # What there is
+    read_image: Callable[[int, str], bytes],  # From index and epoch to a FITS file
+    query: str,                               # ID, and CIRCLE or POS=CIRCLE: degrees
+)->Answer:                                    # FITS; status 204 without overlap, 404 for an image that is not there
+    "What CADC's cutout service answers; reads one image at most, and only if it must."
+    fields = read_fields(query)
+    parts = fields.get("CIRCLE", fields.get("POS", "").removeprefix("CIRCLE ")).split()
+    if len(parts) != 3: raise BadRequest("CIRCLE: wanted are right ascension, declination and radius, in degrees")
+    circle, look = read_circle(tuple(parts)), find_look(looks, fields.get("ID", ""))
+    if look is None: return NOT_FOUND
+    part = find_overlap(look.frame, *circle)
+    if part is None: return Answer(b"", status=204)
+    return Answer(cut_pixels(read_image(look.index, look.epoch), part), "application/fits", filename=f"cutout-{look.file}")
+
+def answer_file(
+    looks: list[QuickLook],                   # What there is
+    read_image: Callable[[int, str], bytes],  # From index and epoch to a FITS file
+    path: str,                                # FILES_PATH and the URI
+)->Answer:                                    # FITS; status 404 for an image that is not there
+    "A whole image by its URI."
+    look = find_look(looks, path.removeprefix(FILES_PATH))
+    return Answer(read_image(look.index, look.epoch), "application/fits", filename=look.file) if look else NOT_FOUND
+
+# %% ../nbs/05_sky.ipynb #bcbbfa68
 KEPT_IMAGES = 8 # VLASS images held in memory, at 55 MB each
 FIRST_PATH, TILES_PATH = "/cgi-bin/firstcutout", "/vlass/VLASS_dyn_summary.php"
-SIAP_PATH = "/tgssadr/q_fits/cutout/siap.xml"
+SIAP_PATH, VIZIER_PATH = "/tgssadr/q_fits/cutout/siap.xml", "/viz-bin/votable" # The catalogues' is not served
 
 def flatten_rms(image: bytes)->bytes:
     "The rms image that belongs to an image: its own noise, from the median deviation, everywhere."
@@ -798,42 +1178,69 @@ def flatten_rms(image: bytes)->bytes:
     return encode_fits(fits.PrimaryHDU(np.full(hdu.data.shape, rms, dtype=np.float32), hdu.header))
 
 class Archive:
-    "Images and what the services need beside them: the VLASS tree, and the images made so far."
-    def __init__(self, images, base: str):
-        self.images, self.base, self.lock = images, base, threading.Lock()
+    "Images and what the services need beside them: the VLASS tree, the images made so far, SkyView's temporary files."
+    def __init__(self, images, server: str):
+        self.images, self.lock, self.tempspace = images, threading.Lock(), {}
+        self.prefix = f"/{images.fingerprint[:8]}"
+        self.base = server + self.prefix
         self.folders, self.files = build_tree(images.vlass_centres, images.corners)
+        self.quick_looks = list_quick_looks(images.vlass_centres, images.vlass_frames, self.files)
         self.remember = lru_cache(KEPT_IMAGES)(images.read_vlass)
+        self.posts = {FIRST_PATH: lambda form: answer_first(images, read_fields(form)),
+                      TAP_PATH: partial(answer_tap, self.quick_looks)}
+        self.gets = {SIAP_PATH: lambda query: answer_siap(images, read_fields(query), self.base),
+                     TILES_PATH: lambda query: self.answer_tiles(),
+                     TAP_PATH: partial(answer_tap, self.quick_looks),
+                     LINKS_PATH: partial(answer_links, self.quick_looks, self.base),
+                     CUTOUT_PATH: partial(answer_cutout, self.quick_looks, self.read_image),
+                     FORM_PATH: lambda query: Answer(SKYVIEW_FORM.encode()),
+                     RUN_PATH: partial(answer_skyview, self.tempspace)}
 
     def read_image(self, index: int, epoch: str)->bytes:
         with self.lock: return self.remember(index, epoch)
 
     def answer_get(self, target: str)->Answer:
         "Answer to a GET request for a path and query."
-        url = urlsplit(target)
-        path = unquote(url.path)
-        if path == SIAP_PATH: return answer_siap(self.images, read_fields(url.query), self.base)
-        if path.startswith("/getproduct/"): return answer_product(self.images, read_fields(url.query))
-        if path == TILES_PATH:
-            return Answer(tabulate_tiles([*self.images.vlass_centres, *self.images.corners]).encode(), "text/plain")
-        if path in self.folders: return Answer(show_index(path, self.folders[path]).encode())
-        if path not in self.files: return Answer(b"not found\n", "text/plain", 404)
-        index, epoch, end = self.files[path]
-        image = self.read_image(index, epoch)
-        return Answer(image if end == IMAGE_FILE else flatten_rms(image), "application/fits")
+        path, query = self.split_target(target)
+        if path in self.gets: return self.gets[path](query)
+        if path.startswith("/getproduct/"): return answer_product(self.images, read_fields(query))
+        if path.startswith(TEMPORARY_PATH): return answer_temporary(self.images, self.tempspace, path)
+        if path.startswith(FILES_PATH): return answer_file(self.quick_looks, self.read_image, path)
+        if path in self.folders: return Answer(show_index(self.prefix + path, self.folders[path]).encode())
+        return self.answer_image(path)
 
     def answer_post(self, target: str, form: str)->Answer:
         "Answer to a POST request."
-        if target != FIRST_PATH: return Answer(b"not found\n", "text/plain", 404)
-        return answer_first(self.images, read_fields(form))
+        path, _ = self.split_target(target)
+        return self.posts[path](form) if path in self.posts else NOT_FOUND
+
+    def split_target(self, target: str)->tuple[str, str]:
+        "Path below the fingerprint, empty if it is not there, and query; `BadRequest` for what is no URL."
+        try: url = urlsplit(target)
+        except ValueError as e: raise BadRequest(f"not a URL: {e}") from None
+        path = unquote(url.path)
+        return (path.removeprefix(self.prefix) if path.startswith(self.prefix + "/") else ""), url.query
+
+    def answer_tiles(self)->Answer:
+        return Answer(tabulate_tiles([*self.images.vlass_centres, *self.images.corners]).encode(), "text/plain")
+
+    def answer_image(self, path: str)->Answer:
+        "An image of the tree or its rms image; status 404 where there is none."
+        if path not in self.files: return NOT_FOUND
+        index, epoch, end = self.files[path]
+        image = self.read_image(index, epoch)
+        return Answer(image if end == IMAGE_FILE else flatten_rms(image), "application/fits")
 
     @property
     def addresses(self)->surveys.Services:
         "Where the services are, for `radiogal.scraping`; no pause between requests on one's own machine."
         return surveys.Services(
             first_cutout=self.base + FIRST_PATH, vlass_tiles=self.base + TILES_PATH, vlass_images=self.base + ROOT,
-            tgss_siap=self.base + SIAP_PATH, allowed_hosts=(urlsplit(self.base).netloc,), seconds_between_requests=0.)
+            vlass_tap=self.base + TAP_PATH.removesuffix("/sync"), vlass_datalink=self.base + LINKS_PATH,
+            tgss_siap=self.base + SIAP_PATH, skyview=self.base + FORM_PATH, vizier=self.base + VIZIER_PATH,
+            allowed_hosts=(urlsplit(self.base).netloc,), seconds_between_requests=0.)
 
-# %% ../nbs/05_sky.ipynb #13a97fa5
+# %% ../nbs/05_sky.ipynb #3388417a
 MAX_FORM = 4096 # Bytes of a form
 logger = logging.getLogger(__name__)
 
@@ -849,12 +1256,14 @@ class ArchiveHandler(BaseHTTPRequestHandler):
         return self.rfile.read(int(length)).decode("latin-1")
 
     def reply(self, find):
+        self.server.requests.append(f"{self.command} {self.path}")
         try: answer = find()
         except BadRequest as e: answer = Answer(f"bad request: {e}\n".encode(), "text/plain; charset=utf-8", 400)
         self.close_connection = True  # one request each: none is answered after the archives have stopped
         self.send_response(answer.status)
-        self.send_header("Content-Type", answer.content_type)
-        self.send_header("Content-Length", str(len(answer.body)))
+        if answer.status != 204: # which has no body, and says nothing of one
+            self.send_header("Content-Type", answer.content_type)
+            self.send_header("Content-Length", str(len(answer.body)))
         if answer.filename: self.send_header("Content-Disposition", f'attachment; filename="{answer.filename}"')
         self.send_header("Connection", "close")
         self.end_headers()
@@ -866,9 +1275,9 @@ class ArchiveServer(ThreadingHTTPServer):
     "The loopback archives, on a free port of this machine."
     daemon_threads, request_queue_size = True, 64
 
-    def __init__(self, images):
+    def __init__(self, images, requests: list):
         super().__init__(("127.0.0.1", 0), ArchiveHandler)
-        self.archive = Archive(images, f"http://127.0.0.1:{self.server_port}")
+        self.archive, self.requests = Archive(images, f"http://127.0.0.1:{self.server_port}"), requests
 
     def handle_error(self, request, client_address):
         left = isinstance(sys.exception(), (ConnectionError, TimeoutError))  # the client, which is its right
@@ -876,10 +1285,11 @@ class ArchiveServer(ThreadingHTTPServer):
 
 @contextmanager
 def serve_archives(
-    images, # ArtificialSky or FitsFolder
-)->Iterator[surveys.Services]: # Addresses on 127.0.0.1
+    images,                     # ArtificialSky or FitsFolder
+    requests: list|None = None, # Every request is appended to it: "GET /path?query", "POST /path"
+)->Iterator[surveys.Services]:  # Addresses on 127.0.0.1
     "Archives on this machine while the block runs; stopped at its end, however it comes."
-    with ArchiveServer(images) as server:
+    with ArchiveServer(images, [] if requests is None else requests) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs=dict(poll_interval=0.05), daemon=True)
         thread.start()
         try: yield server.archive.addresses
@@ -887,7 +1297,7 @@ def serve_archives(
             server.shutdown()
             thread.join()
 
-# %% ../nbs/05_sky.ipynb #e659584e
+# %% ../nbs/05_sky.ipynb #b8d1de7f
 def plot_population(
     sources: Table, # A population
 ):                  # Figure
@@ -909,7 +1319,7 @@ def plot_population(
     for ax in (left, right): ax.legend()
     return fig
 
-# %% ../nbs/05_sky.ipynb #cdb6a622
+# %% ../nbs/05_sky.ipynb #f3e82baf
 def observe_classes(
     sources: Table,         # A population
     names: tuple[str, ...], # Surveys
@@ -956,7 +1366,7 @@ def plot_classes(
     fig.suptitle("Simulated sources; bars are 30 arcsec", fontsize=9)
     return fig
 
-# %% ../nbs/05_sky.ipynb #7c907435
+# %% ../nbs/05_sky.ipynb #2652c02e
 def select_labelled(
     sources: Table, # A population
 )->Table:           # name, ra, dec, label, label_source, redshift; meta: SIMULATE
@@ -971,9 +1381,7 @@ def write_table(
     table: Table,   # What
 )->Path:            # The same path
     "Write a table as ECSV, whole or absent."
-    text = io.StringIO()
-    table.write(text, format="ascii.ecsv")
-    return config.write_whole(path, text.getvalue())
+    return config.write_whole(path, format_table(table))
 
 def read_population(
     path: str|Path, # A `sky.ecsv`

@@ -105,14 +105,18 @@ def limit_at_1400(
     "Faintest point source a survey lists, moved to 1.4 GHz."
     return scale_flux(n_sigma*survey.rms*u.beam, survey.frequency, 1.4*u.GHz).to(u.mJy)
 
-# %% ../nbs/01_surveys.ipynb #c4e1caa3
+# %% ../nbs/01_surveys.ipynb #1b672d7f
 @dataclass(frozen=True)
 class Services:
     "Addresses of the archives' services, whom they may redirect to, and how hard they may be asked."
     first_cutout: str                    # FIRST: the cutout form, POST
     vlass_tiles: str                     # VLASS: the table of tiles, fixed-width text
     vlass_images: str                    # VLASS: root of the quick-look tree, no slash at its end
+    vlass_tap: str                       # VLASS at CADC: Table Access, without /sync
+    vlass_datalink: str                  # VLASS at CADC: DataLink, which leads to the cutout service (SODA)
     tgss_siap: str                       # TGSS: Simple Image Access, version 1
+    skyview: str                         # NVSS: SkyView's form
+    vizier: str                          # Catalogues: VizieR's VOTable service, POST
     allowed_hosts: tuple[str, ...]       # Hosts (with port, if any) that may be asked or redirected to
     seconds_between_requests: float = 1. # Pause per host
 
@@ -120,8 +124,13 @@ LIVE_SERVICES = Services(
     first_cutout="https://sundog.stsci.edu/cgi-bin/firstcutout",
     vlass_tiles="https://archive-new.nrao.edu/vlass/VLASS_dyn_summary.php",
     vlass_images="https://vlass-dl.nrao.edu/vlass/quicklook",
+    vlass_tap="https://ws.cadc-ccda.hia-iha.nrc-cnrc.gc.ca/argus",
+    vlass_datalink="https://ws.cadc-ccda.hia-iha.nrc-cnrc.gc.ca/caom2ops/datalink",
     tgss_siap="https://vo.astron.nl/tgssadr/q_fits/cutout/siap.xml",
-    allowed_hosts=("sundog.stsci.edu", "archive-new.nrao.edu", "vlass-dl.nrao.edu", "vo.astron.nl"))
+    skyview="https://skyview.gsfc.nasa.gov/current/cgi/basicform.pl",
+    vizier="https://vizier.cds.unistra.fr/viz-bin/votable",
+    allowed_hosts=("sundog.stsci.edu", "archive-new.nrao.edu", "vlass-dl.nrao.edu", "ws.cadc-ccda.hia-iha.nrc-cnrc.gc.ca",
+                   "vo.astron.nl", "skyview.gsfc.nasa.gov", "vizier.cds.unistra.fr"))
 
 # %% ../nbs/01_surveys.ipynb #5ca597cd
 def tabulate_surveys()->QTable: # One row per survey

@@ -40,7 +40,7 @@ def load_source(
         raise ValueError(f"weights {Path(path).name} do not fit {model.name} with input {model.input_shape[1:]} and "
                          f"{model.output_shape[-1]} classes: use weights of a run with the same image size and classes") from e
 
-# %% ../nbs/11_transfer.ipynb #0cfe1901
+# %% ../nbs/11_transfer.ipynb #37add917
 def transfer_network(
     model,                   # keras.Model with the source survey's weights; changed
     depth: str,              # As `freeze_layers`
@@ -48,10 +48,11 @@ def transfer_network(
     validation: PreparedSet, # Of the target survey
     settings: Training,      # With the transfer's epochs
     seed: int,               # Of order and augmentation
+    checkpoints: Path|None = None, # As `fit_network`
 )->pd.DataFrame:             # The curve, as `fit_network`
     "Freeze to a depth and retrain on the target; `RuntimeError` if a frozen weight moved."
     before = {name: model.get_layer(name).get_weights() for name in freeze_layers(model, depth)}
-    history = fit_network(model, training, validation, settings, seed)
+    history = fit_network(model, training, validation, settings, seed, checkpoints)
     for name, weights in before.items():
         if not all(np.array_equal(a, b) for a, b in zip(weights, model.get_layer(name).get_weights(), strict=True)):
             raise RuntimeError(f"frozen layer {name} moved while it was retrained")

@@ -6,10 +6,11 @@
 __all__ = ['ANSI', 'PACKAGES', 'STARTUP_LINE', 'TABLE_ID', 'find_imports', 'read_code', 'list_modules', 'NotebookFailed',
            'check_parameters', 'describe_failure', 'execute_notebook', 'describe_machine', 'hash_files',
            'write_provenance', 'resolve_paths', 'run_notebook', 'Progress', 'list_needed_files', 'check_places',
-           'clear_leftovers', 'take_lock', 'call_snakemake', 'run_all', 'summarise_run', 'redraw_figures',
-           'tidy_outputs', 'refresh_notebook', 'read_arguments', 'tell_end', 'main']
+           'clear_leftovers', 'find_retries', 'take_lock', 'call_snakemake', 'run_all', 'summarise_run',
+           'redraw_figures', 'tidy_outputs', 'refresh_notebook', 'check_vizier', 'run_canary', 'read_arguments',
+           'tell_end', 'main']
 
-# %% ../nbs/15_workflow.ipynb #05da0358
+# %% ../nbs/15_workflow.ipynb #8d1e0f40
 import argparse
 import ast
 import fcntl
@@ -20,13 +21,20 @@ import re
 import resource
 import subprocess
 import sys
+import tempfile
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-from .catalogues import CatalogueError, find_registered, get_catalogue
+from astropy.table import Table, vstack
+
+from .catalogues import (
+    CATALOGUES, Catalogue, CatalogueError, choose_services, fetch_labels, list_registered, read_table)
 from .config import (ConfigError, Paths, RunConfig, describe_run, find_root, read_config, write_json, write_whole)
-from .fetch import FetchError, check_sources, find_mirror, hash_file, select_files
+from .fetch import Fetcher, FetchError, Manifest, check_sources, find_mirror, hash_file, select_files
+from .scraping import CANARY_LIMITS, check_services
+from .surveys import LIVE_SERVICES, Services
 
 # %% ../nbs/15_workflow.ipynb #88eedc58
 def find_imports(source: str)->set[str]: # Names below radiogal
@@ -201,11 +209,11 @@ class Progress:
         if self.bar: self.bar.write(text, file=self.stream)
         else: print(text, file=self.stream, flush=True)
 
-# %% ../nbs/15_workflow.ipynb #96f055e7
+# %% ../nbs/15_workflow.ipynb #eaf648be
 def list_needed_files(config: RunConfig)->list: # RegisteredFile
     "Registered files that a run will fetch: label tables, and images where they are pinned."
     if config.simulated: return []
-    needed = [find_registered(get_catalogue(name)) for name in config.targets.catalogues + config.targets.compared]
+    needed = list_registered(config.targets.catalogues + config.targets.compared, choose_services(config))
     if config.scraping.archive == "registry":
         needed += [f for c in config.targets.catalogues for s in config.surveys for f in select_files(c, s, "train")]
     return needed
@@ -221,6 +229,11 @@ def clear_leftovers(folders: list[Path])->int: # How many there were
     for part in parts: part.unlink(missing_ok=True)
     return len(parts)
 
+def find_retries(results: Path, surveys: tuple[str, ...])->list[Path]:
+    "Tables of cutouts of which some ended in `retry`."
+    tables = [results/"scraping"/survey/"cutouts.ecsv" for survey in surveys]
+    return [path for path in tables if path.is_file() and "retry" in read_table(path)["state"]]
+
 def take_lock(root: Path):
     "Hold the clone's lock while the returned file is open; `ConfigError` if another run holds it."
     (root/".snakemake").mkdir(exist_ok=True)
@@ -231,7 +244,7 @@ def take_lock(root: Path):
     os.set_inheritable(lock.fileno(), True)
     return lock
 
-# %% ../nbs/15_workflow.ipynb #3d06df94
+# %% ../nbs/15_workflow.ipynb #72192c5d
 def call_snakemake(root: Path, lock, arguments: list[str], environment: dict)->int: # Its exit status
     "Run Snakemake in the clone, holding the lock; a stop request reaches it, and its end is waited for."
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(root/"workflow"/"Snakefile"), "--directory", str(root),
@@ -261,8 +274,11 @@ def run_all(
         clear_leftovers([paths.results(run), paths.figures(run), paths.raw])
         if any((paths.root/".snakemake"/"locks").glob("*")):
             call_snakemake(paths.root, lock, ["--unlock", "--quiet", "all", *settings], environment)
-        options = ["--workflow-profile", str(paths.root/"workflow"/"profiles"/profile), "--logger", "radiogal"]
-        status = call_snakemake(paths.root, lock, [*options, "--cores", str(cores or os.cpu_count()), *settings], environment)
+        options = ["--workflow-profile", str(paths.root/"workflow"/"profiles"/profile), "--logger", "radiogal",
+                   "--cores", str(cores or os.cpu_count()), *settings]
+        again = [str(path.relative_to(paths.root)) for path in find_retries(paths.results(run), config.surveys)]
+        if again: call_snakemake(paths.root, lock, [*again, "--forcerun", *again, *options], environment)
+        status = call_snakemake(paths.root, lock, options, environment)
     summarise_run(paths, config, run)
     return status
 
@@ -312,7 +328,33 @@ def refresh_notebook(path: Path)->None:
     for cell in notebook.cells: tidy_outputs(cell)
     write_whole(path, nbformat.writes(notebook) + "\n")
 
-# %% ../nbs/15_workflow.ipynb #5e8e1462
+# %% ../nbs/15_workflow.ipynb #adc98713
+def check_vizier(
+    services: Services,                              # Says where VizieR is
+    folder: Path,                                    # Keeps the answers; empty, else old answers are taken
+    catalogue: Catalogue = CATALOGUES["FRIICAT"],    # Of known length
+)->Table:                                            # Columns as `radiogal.scraping.check_services`
+    "Does VizieR have a catalogue, and none under a name that does not exist?"
+    fetcher = Fetcher(Manifest(folder/"vizier.sqlite"), services.allowed_hosts, CANARY_LIMITS, services.seconds_between_requests)
+    rows = []
+    for expected, asked in (("ok", catalogue), ("an error", replace(catalogue, table="J/none/0/0"))):
+        try: seen = f"ok: {len(fetch_labels(fetcher, services, folder, asked))} rows"
+        except (FetchError, CatalogueError, KeyError) as e: seen = f"{type(e).__name__}: {e}"
+        right = seen.startswith("ok") == (expected == "ok")
+        verdict = "works" if right else "finds a catalogue that does not exist" if seen.startswith("ok") else f"fails: {seen}"
+        rows.append(("VizieR", asked.table, expected, seen, verdict))
+    return Table(rows=rows, names=("service", "asked", "expected", "seen", "verdict"))
+
+def run_canary(services: Services = LIVE_SERVICES)->int: # Exit status, 0 if every service works
+    "Ask every service two questions, and print what it made of them."
+    with tempfile.TemporaryDirectory() as folder:
+        table = vstack([check_services(services, Path(folder)), check_vizier(services, Path(folder))])
+    for service in dict.fromkeys(table["service"]):
+        verdicts = table["verdict"][table["service"] == service]
+        print(f"{service:<20} {'; '.join(dict.fromkeys(verdicts))}")
+    return int(any(table["verdict"] != "works"))
+
+# %% ../nbs/15_workflow.ipynb #c5c390fe
 def read_arguments(arguments: list[str]|None = None)->argparse.Namespace:
     "The command line."
     parser = argparse.ArgumentParser("radiogal")
@@ -329,6 +371,7 @@ def read_arguments(arguments: list[str]|None = None)->argparse.Namespace:
     again.add_argument("run"); again.add_argument("--seed", type=int)
     fresh = commands.add_parser("refresh", help="store notebooks' outputs anew")
     fresh.add_argument("notebooks", type=Path, nargs="+")
+    commands.add_parser("canary", help="ask each real archive whether it still answers as expected")
     return parser.parse_args(arguments)
 
 def tell_end(run: str, status: int)->int: # The same exit status
@@ -343,6 +386,7 @@ def main(arguments: list[str]|None = None)->int: # Exit status
     a = read_arguments(arguments)
     try:
         if a.command == "run": return tell_end(a.run, run_all(a.run, a.seed, a.profile, a.cores))
+        if a.command == "canary": return run_canary()
         if a.command == "figures": redraw_figures(a.run, a.seed)
         if a.command == "refresh":
             for path in a.notebooks: refresh_notebook(path)

@@ -1,12 +1,15 @@
-"Shared by the tests that span modules: a clone of the project, and the mirror of real data."
+"Shared by the tests that span modules: a clone of the project, the mirror of real data, and the table of faults."
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from faulty import Case, serve
 
 ROOT = Path(__file__).parent.parent
 TRACKED = ("config", "nbs", "radiogal", "workflow", "settings.ini")
@@ -44,3 +47,75 @@ def mirror():
     name = os.environ.get("RADIOGAL_MIRROR")
     if not name: pytest.skip("RADIOGAL_MIRROR is not set: no real data to test with")
     return Path(name).resolve()
+
+
+N_FAULTS = 45  # Numbered from 1
+
+
+@pytest.fixture
+def case(tmp_path):
+    "A server that misbehaves, a folder, and what shall be on disk in the end."
+    with serve() as server: yield Case(server, tmp_path)
+
+
+@pytest.fixture
+def saw(record_property):
+    "Tells the table of faults what a test saw: the exact end, and the reason."
+    return lambda text: record_property("saw", str(text))
+
+
+def pytest_addoption(parser):
+    parser.addoption("--fault-table", type=Path, metavar="PATH", help="write what came of the faults to a Markdown file")
+
+
+def pytest_configure(config):
+    if path := config.getoption("--fault-table"): config.pluginmanager.register(FaultTable(path))
+
+
+class FaultTable:
+    "Collects what became of the tests marked `fault(number, fault, expected)`, and writes it down."
+    def __init__(self, path):
+        self.path, self.texts, self.outcomes, self.seen = path, {}, defaultdict(list), defaultdict(list)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item, call):
+        report = yield
+        for marker in item.iter_markers("fault"):
+            number, *texts = marker.args
+            if texts and self.texts.setdefault(number, texts) != texts: raise ValueError(f"fault {number}: described in two ways")
+            if report.when == "call" or not report.passed: self.note(number, item, report)
+        return report
+
+    def note(self, number, item, report):
+        "One test's end. A test that says nothing of what it saw has not survived."
+        said = [text for name, text in item.user_properties if name == "saw"]
+        self.outcomes[number].append(report.outcome if said or not report.passed else "silent")
+        ended = [] if report.passed else [f"{item.name} {report.outcome}"]
+        self.seen[number] += [text for text in said + ended if text not in self.seen[number]]
+
+    def judge(self, number):
+        "survived, or why not."
+        outcomes = set(self.outcomes.get(number, ["not run"]))
+        if outcomes == {"passed"}: return "survived"
+        return next(word for word in ("failed", "skipped", "silent", "not run") if word in outcomes)
+
+    def format(self):
+        verdicts = {number: self.judge(number) for number in range(1, N_FAULTS + 1)}
+        rows = [(number, *self.texts.get(number, ("", "")), "; ".join(self.seen[number]), verdict)
+                for number, verdict in verdicts.items()]
+        cells = [" | ".join(escape(cell) for cell in row) for row in [("#", "fault", "expected", "seen", "verdict"), *rows]]
+        survived = sum(verdict == "survived" for verdict in verdicts.values())
+        return "\n".join(["# Faults", "", f"{survived} of {N_FAULTS} faults survived", "",
+            "What archives, networks, disks and processes were seen to do wrong, each one done on purpose to radiogal on this",
+            "machine, and how that ended. Written by `make faults`.", "",
+            f"| {cells[0]} |", "|---|---|---|---|---|", *(f"| {row} |" for row in cells[1:])]) + "\n", survived
+
+    def pytest_sessionfinish(self, session):
+        text, survived = self.format()
+        self.path.write_text(text, encoding="utf-8")
+        if survived < N_FAULTS and session.exitstatus == pytest.ExitCode.OK: session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def escape(cell):
+    "Text that Markdown shows as it is."
+    return re.sub(r"([\\`*_\[\]{}|<>~$#])", r"\\\1", " ".join(str(cell).split()))

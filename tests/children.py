@@ -1,0 +1,66 @@
+"What tests let other processes do: forked from one that has imported the library, ended at the latest with the test."
+import math
+import multiprocessing
+import os
+import random
+import sys
+import traceback
+from contextlib import contextmanager
+
+from radiogal.config import ConfigError
+from radiogal.fetch import Fetcher, FetchError, Limits, Manifest, Wanted
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["radiogal.fetch"])
+
+
+@contextmanager
+def run(n, function, *arguments):
+    "Processes that each call a function with its number and some arguments."
+    children = [CONTEXT.Process(target=function, args=(i, *arguments), daemon=True) for i in range(n)]
+    for child in children: child.start()
+    try: yield children
+    finally:
+        for child in children: child.kill()
+        for child in children: child.join()
+
+
+def finish(children):
+    "Exit statuses; None for one that still runs after two minutes."
+    for child in children: child.join(120)
+    return [child.exitcode for child in children]
+
+
+def fork(function, *arguments):
+    "Process id of a child that calls a function; it ends with status 0, or 1 and a traceback."
+    if pid := os.fork(): return pid
+    try: function(*arguments)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def get_files(number, folder, host, names, connections=2, max_age_s=math.inf):
+    "Get some files in an order of one's own; the exit status is how many could not be had."
+    fetcher = Fetcher(Manifest(folder/"manifest.sqlite"), (host,), Limits(connections=connections, wait_s=0.01), 0)
+    failed = 0
+    for name in random.Random(number).sample(names, len(names)):  # noqa: S311
+        try: fetcher.get_file(Wanted(f"http://{host}/{name}", folder/"files"/name, max_age_s=max_age_s))
+        except FetchError: failed += 1
+    sys.exit(failed)
+
+
+def write_where_one_may_not(number, folder, host, names, sender):
+    "Get the first file, make the folder read-only, also for root, and get each again; what was said of the last is sent."
+    fetcher = Fetcher(Manifest(folder/"manifest.sqlite"), (host,), Limits(tries=1), 0)
+    wanted = [Wanted(f"http://{host}/{name}", folder/"files"/name, max_age_s=0) for name in names]
+    fetcher.get_file(wanted[0])
+    for path in (folder, *folder.rglob("*")): path.chmod(0o777 if path.is_dir() else 0o666)
+    (folder/"files").chmod(0o555)
+    if os.geteuid() == 0: os.seteuid(65534)
+    for each in wanted:
+        try: fetcher.get_file(each)
+        except ConfigError as e: said = str(e)
+        else: said = f"{each.path} was written"
+    sender.send(said)

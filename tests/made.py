@@ -1,0 +1,107 @@
+"Made images, tables of tiles and trees of images, as the archives have them, served by a server that misbehaves."
+import io
+from dataclasses import replace
+
+import numpy as np
+from astropy import units as u
+from astropy.io import fits
+from astropy.wcs import WCS
+from faulty import say
+
+from radiogal.fetch import Fetcher, Limits, Manifest
+from radiogal.scraping import VLASS_SUFFIX, Archive, fetch_cutouts
+from radiogal.sky import find_tile, make_wcs, name_image, show_index
+from radiogal.surveys import LIVE_SERVICES
+
+MORE_AXES = dict(CTYPE3="FREQ", CRVAL3=1.4e9, CDELT3=1e6, CRPIX3=1., CTYPE4="STOKES", CRVAL4=1., CDELT4=1., CRPIX4=1.)
+HEADINGS = ["Tile     Dec min  Dec max   RA min   RA max    Observing     Observation         Quick Look",
+            "Name      (deg)    (deg)     (h)      (h)      Epoch         Date (UT)           Status", "-"*97]
+
+
+def make_field(survey, coord, side):
+    "A piece of sky: noise on a survey's pixels, and where they are."
+    rng = np.random.default_rng(5)
+    return rng.normal(0, 1e-4, (side, side)).astype(np.float32), make_wcs(survey, coord, side)
+
+
+def write_image(data, wcs, axes=2, **cards):
+    "A FITS file, with 2 or 4 axes; a card that is None is left out."
+    header = wcs.to_header()
+    header.update(dict(BUNIT="JY/BEAM", BMAJ=5.4/3600, BMIN=5.4/3600, BPA=0.))
+    if axes == 4: header.update(MORE_AXES)
+    for key, value in cards.items():
+        header.pop(key) if value is None else header.set(key, value)
+    buffer = io.BytesIO()
+    fits.PrimaryHDU(data.reshape((1,)*(axes - 2) + data.shape), header).writeto(buffer)
+    return buffer.getvalue()
+
+
+def write_centred(survey, coord, side=93, **more):
+    "A FITS file of noise about a position."
+    return write_image(*make_field(survey, coord, side), **more)
+
+
+def list_tiles(rows):
+    "The table of tiles: rows of a position in the tile, epoch, date and status."
+    lines = []
+    for coord, epoch, date, status in rows:
+        name, dec, ra = find_tile(coord)
+        lines.append(f"{name:<6}{dec[0]:9.2f}{dec[1]:9.2f}{ra[0]:9.2f}{ra[1]:9.2f}     {epoch:<8}      {date:<10}{status:>26}")
+    return "\n".join([*HEADINGS, *lines]) + "\n"
+
+
+class Tree:
+    "A VLASS archive of small images."
+    def __init__(self, server):
+        self.server, self.folders, self.rows = server, {"/ql/": []}, []
+
+    def add_tile(self, coord, epoch, folder=None, status="100% imaged"):
+        "A tile in the table, and its folder; `folder` is the epoch's, if it has another name. Returns the tile's folder."
+        if epoch: self.rows.append((coord, epoch, "2020-09-11" if status == "100% imaged" else "", status))
+        top = f"/ql/{folder or epoch}/"
+        path = f"{top}{find_tile(coord)[0]}/"
+        for parent, entry in (("/ql/", top), (top, path)):
+            name = entry.removeprefix(parent)
+            if name not in self.folders.setdefault(parent, []): self.folders[parent].append(name)
+        self.folders.setdefault(path, [])
+        return path
+
+    def add_image(self, parent, centre, epoch, version, content):
+        "An image in a tile's folder; returns its path."
+        name = name_image(centre, epoch, version)
+        self.folders[parent].append(f"{name}/")
+        path = f"{parent}{name}/{name}{VLASS_SUFFIX}"
+        self.server.answer(path, say(content))
+        return path
+
+    def open_services(self):
+        "Answers to all that was added."
+        for path, entries in self.folders.items(): self.server.answer(path, say(show_index(path, entries).encode()))
+        self.server.answer("/tiles", say(list_tiles(self.rows).encode()))
+        return open_services(self.server)
+
+
+def open_services(server, **addresses):
+    "All services on one server."
+    paths = dict(first_cutout="/first", vlass_tiles="/tiles", vlass_images="/ql", vlass_tap="/tap", vlass_datalink="/links",
+                 tgss_siap="/siap", skyview="/skyview", vizier="/vizier")
+    return replace(LIVE_SERVICES, **{key: f"http://{server.host}{path}" for key, path in paths.items()} | addresses,
+                   allowed_hosts=(server.host,), seconds_between_requests=0.)
+
+
+def scrape(case, coords, survey, services, side=83, **more):
+    "Cutouts as a table, and the manifest's rows."
+    fetcher = Fetcher(Manifest(case.folder/"raw"/"manifest.sqlite"), services.allowed_hosts,
+                      Limits(tries=2, wait_s=0.01, max_wait_s=0.05, failures=100), 0)
+    if survey == "VLASS": more = dict(vlass_route="images") | more
+    size = side*dict(FIRST=1.8, VLASS=1., TGSS=6.2, NVSS=15.)[survey]*u.arcsec
+    table = fetch_cutouts(coords, survey, size, Archive(fetcher, case.folder/"raw", services),
+                          case.folder/"cutouts", root=case.folder, **more)
+    assert not list(case.folder.rglob("*.part*"))
+    assert len(list(case.folder.glob("cutouts/**/*.fits"))) == (table["state"] == "ok").sum()
+    return table, fetcher.manifest.read_all()
+
+
+def read_pixels(case, row):
+    "A cutout that was written: its pixels, and its celestial coordinates."
+    with fits.open(case.folder/row["path"], memmap=False) as hdus: return hdus[0].data, WCS(hdus[0].header), hdus[0].header
