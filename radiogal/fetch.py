@@ -592,7 +592,7 @@ def registry_hosts()->tuple[str, ...]:
     "Hosts of all registered files."
     return tuple(sorted({urlsplit(f.url).netloc for f in read_registry()}))
 
-# %% ../nbs/03_fetch.ipynb #91511747
+# %% ../nbs/03_fetch.ipynb #2672d6b3
 class FetchingAdapter(BaseAdapter):
     "Answers a session's requests with files that the fetcher got."
     def __init__(self, fetcher: Fetcher, folder: Path, settings: dict):
@@ -600,13 +600,14 @@ class FetchingAdapter(BaseAdapter):
         self.fetcher, self.folder, self.settings = fetcher, Path(folder), settings
 
     def send(self, request, **_)->requests.Response:
+        "The answer to a request, from a file; `FetchError` where it cannot be had."
         form = request.body.encode() if isinstance(request.body, str) else request.body
         path = self.folder/hashlib.sha256(name_url(request.url).encode() + b"#" + (form or b"")).hexdigest()[:16]
         body = open(self.fetcher.get_file(Wanted(request.url, path, form, **self.settings)), "rb")
         raw = HTTPResponse(body, status=200, preload_content=False)
         return HTTPAdapter().build_response(request, raw)
 
-    def close(self): pass
+    def close(self): "Nothing is kept open."
 
 def open_session(
     fetcher: Fetcher,

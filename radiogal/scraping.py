@@ -8,20 +8,20 @@ __all__ = ['FITS_BLOCK', 'WCS_CARD', 'SCALE_TOLERANCE', 'ORIGIN', 'MARGIN_PIXELS
            'VLASS_BYTES', 'CADC_QUESTION', 'CADC_URI', 'SODA_SYNC', 'VLASS_ROUTES', 'CLIENTS', 'COLUMNS', 'LIVE_FOUND',
            'LIVE_MISSING', 'VLASS_TILES', 'CANARY_LIMITS', 'PROBES', 'REGISTRY_PAUSE', 'count_pixels_bytes',
            'check_size', 'read_header', 'read_wcs', 'check_unit', 'check_axes', 'check_image', 'RawImage', 'name_card',
-           'write_origins', 'read_origins', 'read_beam', 'write_header', 'SkyImage', 'open_image', 'is_ready',
-           'clip_image', 'cut_out', 'project_image', 'fill_missing', 'check_pixels', 'normalise_cutout', 'encode_image',
-           'read_cutout', 'Target', 'CutoutPlan', 'Archive', 'Client', 'name_file', 'describe_image', 'size_arcmin',
-           'write_places', 'write_first_form', 'check_first_answer', 'FirstForm', 'open_votable', 'check_results',
-           'check_siap', 'unwrap_errors', 'measure_margin', 'attempt', 'choose_images', 'TgssSiap', 'check_skyview',
-           'NvssSkyView', 'check_form', 'check_made', 'split_columns', 'parse_tiles', 'find_tiles', 'number_parts',
-           'is_epoch', 'choose_epoch', 'list_folders', 'parse_listing', 'QuickLook', 'parse_image_name', 'keep_newest',
-           'select_newest', 'project_offsets', 'rank_images', 'Once', 'check_south', 'VlassImages', 'parse_uri',
-           'find_cutter', 'VlassCutouts', 'count_sharing', 'choose_routes', 'RegisteredImages', 'assign_clients',
-           'count_pixels', 'count_side', 'Cutout', 'fill_gaps', 'make_cutout', 'cut_group', 'read_positions',
-           'describe_cutout', 'fetch_targets', 'tabulate_outcomes', 'name_positions', 'open_live', 'fetch_cutouts',
-           'estimate_noise', 'draw_beam', 'draw_scale', 'plot_cutout', 'plot_survey_views', 'plot_coverage',
-           'ask_client', 'ask_skyview', 'ask_cadc', 'ask_tree', 'judge_answer', 'check_services', 'open_services',
-           'choose_targets', 'scrape_survey']
+           'to_ascii', 'write_origins', 'read_origins', 'read_beam', 'write_header', 'SkyImage', 'open_image',
+           'is_ready', 'clip_image', 'cut_out', 'project_image', 'fill_missing', 'check_pixels', 'normalise_cutout',
+           'encode_image', 'read_cutout', 'Target', 'CutoutPlan', 'Archive', 'Client', 'name_file', 'describe_image',
+           'size_arcmin', 'write_places', 'write_first_form', 'check_first_answer', 'FirstForm', 'open_votable',
+           'check_results', 'check_siap', 'unwrap_errors', 'measure_margin', 'attempt', 'choose_images', 'TgssSiap',
+           'check_skyview', 'NvssSkyView', 'check_form', 'check_made', 'split_columns', 'parse_tiles', 'find_tiles',
+           'number_parts', 'is_epoch', 'choose_epoch', 'list_folders', 'parse_listing', 'QuickLook', 'parse_image_name',
+           'keep_newest', 'select_newest', 'project_offsets', 'rank_images', 'Once', 'check_south', 'VlassImages',
+           'parse_uri', 'find_cutter', 'VlassCutouts', 'count_sharing', 'choose_routes', 'RegisteredImages',
+           'assign_clients', 'count_pixels', 'count_side', 'Cutout', 'fill_gaps', 'make_cutout', 'cut_group',
+           'read_positions', 'describe_cutout', 'fetch_targets', 'tabulate_outcomes', 'name_positions', 'open_live',
+           'fetch_cutouts', 'estimate_noise', 'draw_beam', 'draw_scale', 'plot_cutout', 'plot_survey_views',
+           'plot_coverage', 'ask_client', 'ask_skyview', 'ask_cadc', 'ask_tree', 'judge_answer', 'check_services',
+           'open_services', 'choose_targets', 'scrape_survey']
 
 # %% ../nbs/06_scraping.ipynb #4b7c2d0a
 import hashlib
@@ -156,7 +156,7 @@ def check_image(
     check_unit(header)
     return header, read_wcs(header, survey)
 
-# %% ../nbs/06_scraping.ipynb #e09658f2
+# %% ../nbs/06_scraping.ipynb #1fef1809
 @dataclass(frozen=True)
 class RawImage:
     "An archive's image on disk, and where it was got."
@@ -175,13 +175,19 @@ def name_card(
     "Keyword of a further image, of eight letters at most as FITS wants it."
     return key[:8 - len(str(number))] + str(number) if number > 1 else key
 
+def to_ascii(
+    text: str, # A target's name or an archive's address, any text
+)->str:        # What FITS allows in a header
+    "Printable ASCII, with ? for the rest."
+    return re.sub(r"[^ -~]", "?", text)
+
 def write_origins(
     raws: Iterable[RawImage], # The first, and those that filled its gaps
 )->dict:                      # Header cards
     "Where a cutout's pixels are from."
     cards = {}
     for number, raw in enumerate(raws, 1):
-        cards |= {name_card(card, number): name_url(getattr(raw, key)) for key, card in ORIGIN.items()}
+        cards |= {name_card(card, number): to_ascii(name_url(getattr(raw, key))) for key, card in ORIGIN.items()}
     return cards | dict(N_IMAGES=number)
 
 def read_origins(
@@ -313,7 +319,7 @@ def fill_missing(
     missing = ~np.isfinite(cutout.data)
     return cutout._replace(data=np.where(missing, project_image(part, cutout.wcs, cutout.data.shape), cutout.data))
 
-# %% ../nbs/06_scraping.ipynb #18319518
+# %% ../nbs/06_scraping.ipynb #6dda842d
 def check_pixels(
     data: np.ndarray, # (height, width), Jy/beam
 )->None:
@@ -333,7 +339,7 @@ def normalise_cutout(
     check_pixels(data)
     header, (x, y) = image.header.copy(), image.frame.wcs.crpix - image.start
     header.update(dict(NAXIS1=data.shape[1], NAXIS2=data.shape[0], CRPIX1=x, CRPIX2=y))
-    header.update(dict(OBJECT=name, COVERED=float(np.isfinite(data).mean())) | write_origins(raws))
+    header.update(dict(OBJECT=to_ascii(name), COVERED=float(np.isfinite(data).mean())) | write_origins(raws))
     return data, header
 
 def encode_image(

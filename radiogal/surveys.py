@@ -105,7 +105,7 @@ def limit_at_1400(
     "Faintest point source a survey lists, moved to 1.4 GHz."
     return scale_flux(n_sigma*survey.rms*u.beam, survey.frequency, 1.4*u.GHz).to(u.mJy)
 
-# %% ../nbs/01_surveys.ipynb #1b672d7f
+# %% ../nbs/01_surveys.ipynb #53c9906f
 @dataclass(frozen=True)
 class Services:
     "Addresses of the archives' services, whom they may redirect to, and how hard they may be asked."
@@ -130,7 +130,8 @@ LIVE_SERVICES = Services(
     skyview="https://skyview.gsfc.nasa.gov/current/cgi/basicform.pl",
     vizier="https://vizier.cds.unistra.fr/viz-bin/votable",
     allowed_hosts=("sundog.stsci.edu", "archive-new.nrao.edu", "vlass-dl.nrao.edu", "ws.cadc-ccda.hia-iha.nrc-cnrc.gc.ca",
-                   "vo.astron.nl", "skyview.gsfc.nasa.gov", "vizier.cds.unistra.fr"))
+                   "vo.astron.nl", "skyview.gsfc.nasa.gov", "vizier.cds.unistra.fr",
+                   "ws-cadc.canfar.net", "ws-uv.canfar.net", "www.cadc-ccda.hia-iha.nrc-cnrc.gc.ca"))  # CADC's files and cutouts
 
 # %% ../nbs/01_surveys.ipynb #5ca597cd
 def tabulate_surveys()->QTable: # One row per survey
