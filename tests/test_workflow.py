@@ -45,6 +45,22 @@ def test_second_run_executes_nothing_and_says_so(finished):
     assert read_metrics(folder) == before
 
 
+def test_cutouts_made_again_ask_the_archives_nothing(finished, tmp_path):
+    folder = shutil.copytree(finished[0], tmp_path/"project")
+    tables = sorted((folder/"results"/"smoke"/"scraping").glob("*/cutouts.ecsv"))
+    assert tables
+    for table in tables:
+        before, log = table.read_bytes(), table.with_name("requests.txt")
+        assert len(log.read_text().splitlines()) > 0
+        shutil.rmtree(table.parent)
+        given = dict(survey=table.parent.name, targets="results/smoke/catalogues/targets.ecsv", sky="results/smoke/sky/sky.ecsv",
+                     raw_dir="data/raw/smoke")
+        status, said = finish(radiogal(folder, "notebook", "06_scraping", "smoke", "--executed", folder/"again.ipynb",
+                                       "--out-dir", table.parent.relative_to(folder), "--parameters", json.dumps(given)))
+        assert status == 0, said
+        assert (log.read_text(), table.read_bytes()) == ("", before)
+
+
 def test_broken_cell_is_named_and_what_does_not_depend_on_it_is_finished(finished, tmp_path):
     folder = shutil.copytree(finished[0], tmp_path/"project")
     toml, path = folder/"config"/"smoke.toml", folder/"nbs"/"11_transfer.ipynb"
