@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['CutoutSurvey', 'MorphologyClass', 'Network', 'FrozenDepth', 'Positive', 'Fraction', 'Arcmin', 'Names', 'ConfigError',
-           'find_root', 'Paths', 'Section', 'Targets', 'Sky', 'Scraping', 'Curation', 'Preparation', 'Training',
-           'Transfer', 'RunConfig', 'to_tuples', 'explain_error', 'parse_config', 'read_config', 'settings_hash',
-           'git_commit', 'describe_run', 'write_whole', 'tidy_numbers', 'write_json']
+           'find_root', 'Paths', 'Section', 'Targets', 'Candidates', 'Sky', 'Scraping', 'Curation', 'Preparation',
+           'Training', 'Transfer', 'RunConfig', 'to_tuples', 'explain_error', 'parse_config', 'read_config',
+           'settings_hash', 'git_commit', 'describe_run', 'write_whole', 'tidy_numbers', 'write_json']
 
 # %% ../nbs/00_config.ipynb #99f7be79
 import hashlib
@@ -66,13 +66,27 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Arcmin = Annotated[float, Field(gt=0, le=60)]
 Names = tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]+$")], ...]
 
-# %% ../nbs/00_config.ipynb #cdd4e199
+# %% ../nbs/00_config.ipynb #1b751bea
 class Targets(Section):
     "Which sources are classified, and what is known of them."
     catalogues: Names = Field(("artificial",), min_length=1, description="scientific: label catalogues that supply targets")
     compared: Names = Field((), description="scientific: label catalogues the targets' labels are compared with")
     match_arcsec: float = Field(30.0, gt=0, le=300, description="fixed: two positions closer than this are one source")
     group_arcmin: Arcmin = Field(4.5, description="fixed: sources closer than this share a sky group")
+
+class Candidates(Section):
+    "Which rows of the FIRST catalogue become candidates for more extended and more compact sources."
+    link_arcsec: float = Field(60.0, gt=0, le=300, description="scientific: components closer than this are one source")
+    max_extent_arcsec: float = Field(120.0, gt=0, le=900, description="scientific: largest distance of one source's components")
+    isolation_arcsec: float = Field(75.0, gt=0, le=900, description="scientific: no compact source has a row closer than this")
+    max_sidelobe: Fraction = Field(0.1, description="scientific: rows with a larger probability of being a side lobe are cut")
+    min_peak_mjy: float = Field(3.0, gt=0, description="scientific: least peak of a source's brightest row, mJy/beam")
+    max_compact_ratio: float = Field(1.15, gt=0, description="scientific: largest integrated/peak ratio of a compact source")
+    max_compact_axes: float = Field(1.2, ge=1, description="scientific: largest fitted axis ratio of a compact source")
+    min_extended_ratio: float = Field(1.5, gt=0, description="scientific: least integrated/peak ratio of an extended single row")
+    min_extended_axes: float = Field(1.5, ge=1, description="scientific: least fitted axis ratio of an extended single row")
+    per_kind: Positive = Field(500, description="nuisance: most candidates kept, of each kind")
+    seed: int = Field(1, ge=0, description="nuisance: the draw of those that are kept")
 
 class Sky(Section):
     "The artificial sky of a simulated run."
@@ -97,16 +111,21 @@ class Scraping(Section):
 
 class Curation(Section):
     "Human decisions and automatic suggestions."
-    decisions: str|None = Field(None, description="fixed: CSV of decisions, relative to the root")
+    decisions: str|None = Field(None, description="fixed: CSV of decisions, relative to the root; default: data/decisions/<run>.csv if it is there")
 
 class Preparation(Section):
     "From FITS cutouts to arrays."
     grid: Literal["angle", "pixels"] = Field("angle", description="scientific: same angle or same pixel count in all surveys")
     field_arcmin: Arcmin|None = Field(None, description="scientific: side of the prepared image, grid = angle")
     image_size: int = Field(64, ge=32, le=300, description="scientific: side of the prepared image in pixels")
+    match_survey: CutoutSurvey|None = Field(None, description="scientific: brought to this survey's beam and pixels first")
     clip_sigma: float = Field(3.0, gt=0, le=10, description="scientific: pixels below this many sigma are clipped")
+    clip: Literal["zero", "floor", "none"] = Field("zero", description="scientific: what clipped pixels become")
+    padding: Literal["zero", "minimum"] = Field("zero", description="scientific: what is put where there is no image")
+    scaling: Literal["minmax", "peak", "asinh", "sqrt"] = Field("minmax", description="scientific: brightness to 0–1")
     n_folds: int = Field(5, ge=2, le=20, description="fixed: folds of the split by sky group")
     split_seed: int = Field(1, ge=0, description="nuisance: the draw of the folds")
+    test_sets: tuple[str, ...] = Field((), description="fixed: ECSV tables (name, ra, dec) kept out, relative to the root")
 
 class Training(Section):
     "One training run."
@@ -122,7 +141,7 @@ class Transfer(Section):
         description="scientific: 'all' retrains everything; 'conv2' freezes the first two convolutions")
     epochs: Positive = Field(6, description="nuisance: passes over the target's training set")
 
-# %% ../nbs/00_config.ipynb #20237a96
+# %% ../nbs/00_config.ipynb #68e32511
 class RunConfig(Section):
     "Everything that changes a result of one run."
     kind: Literal["demo", "real", "live"] = Field(description="scientific: simulated sky, pinned real images, or archives")
@@ -132,6 +151,7 @@ class RunConfig(Section):
     folds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1, description="fixed: validation folds used")
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((1,), min_length=1, description="nuisance: one training each")
     targets: Targets = Targets()
+    candidates: Candidates = Candidates()
     sky: Sky = Sky()
     scraping: Scraping = Scraping()
     curation: Curation = Curation()
@@ -163,6 +183,15 @@ class RunConfig(Section):
         comparable = (prep.grid == "angle") == (key == "cutout_arcmin")
         if comparable and size > limit:
             raise ValueError(f"preparation.{name} = {size}: allowed is at most scraping.{key} = {limit}")
+        return self
+
+    @model_validator(mode="after")
+    def check_candidates(self):
+        cuts = self.candidates
+        for less, more in [("max_compact_ratio", "min_extended_ratio"), ("max_compact_axes", "min_extended_axes"),
+                           ("link_arcsec", "isolation_arcsec"), ("link_arcsec", "max_extent_arcsec")]:
+            if getattr(cuts, less) > getattr(cuts, more):
+                raise ValueError(f"candidates.{less} = {getattr(cuts, less)}: allowed is at most {more} = {getattr(cuts, more)}")
         return self
 
     @model_validator(mode="after")

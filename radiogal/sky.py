@@ -25,9 +25,9 @@ __all__ = ['CORE', 'HOT_SPOT', 'JET', 'LOBE', 'OLD_PLASMA', 'PART', 'SIDES', 'BU
            'select_flags', 'query_images', 'answer_tap', 'describe_cutter', 'list_links', 'answer_links', 'find_look',
            'answer_cutout', 'answer_file', 'flatten_rms', 'Archive', 'ArchiveHandler', 'ArchiveServer',
            'serve_archives', 'plot_population', 'observe_classes', 'show_image', 'plot_classes', 'select_labelled',
-           'write_table', 'read_population']
+           'write_table', 'read_population', 'merge_parts', 'join_parts', 'draw_side_lobes', 'tabulate_components']
 
-# %% ../nbs/05_sky.ipynb #b323e898
+# %% ../nbs/05_sky.ipynb #472e5386
 import hashlib
 import io
 import logging
@@ -56,7 +56,7 @@ from astropy.nddata import Cutout2D
 from astropy.table import Table
 from astropy.wcs import WCS
 
-from . import config, surveys
+from . import catalogues, config, surveys
 
 # %% ../nbs/05_sky.ipynb #d8d976b3
 def deproject(
@@ -1388,3 +1388,68 @@ def read_population(
 )->Table:           # As `draw_population` drew it
     "Read a population back."
     return Table.read(path, format="ascii.ecsv", fill_values=[])
+
+# %% ../nbs/05_sky.ipynb #609fd6f3
+def merge_parts(
+    parts: np.ndarray,  # COMPONENT, of one source
+)->np.ndarray:          # COMPONENT, fewer, at least two beams of FIRST apart
+    "What FIRST would list of a source: its parts merged by moments, from the brightest down."
+    points = -3600*np.stack(project(parts["ra"], parts["dec"], parts["ra"][0], parts["dec"][0]), axis=1)*[1, -1]
+    cxx, cyy, cxy = find_covariance(parts["length"], parts["width"], parts["angle"])
+    spread = np.array([[cxx, cxy], [cxy, cyy]]).transpose(2, 0, 1)
+    beam = surveys.get_survey("FIRST").bmaj.to_value(u.arcsec)
+    offsets = points[:, None] - points
+    distance, seen = np.linalg.norm(offsets, axis=2), spread + np.eye(2)*(beam*FWHM_SIGMA)**2
+    shapes = np.exp(-np.einsum("ijp,jpq,ijq->ij", offsets, np.linalg.inv(seen), offsets)/2)
+    chosen = []
+    for i in np.argsort(-shapes @ (parts["flux"]/np.sqrt(np.linalg.det(seen)))):
+        if (distance[i, chosen] >= 2*beam).all(): chosen.append(i)
+    home = distance[:, chosen].argmin(axis=1)
+    return np.concatenate([join_parts(parts[home == k], points[home == k], spread[home == k]) for k in range(len(chosen))])
+
+def join_parts(
+    parts: np.ndarray,  # COMPONENT
+    points: np.ndarray, # (n, 2) offsets to the west and to the north, arcsec
+    spread: np.ndarray, # (n, 2, 2) covariances, arcsec squared
+)->np.ndarray:          # COMPONENT, one
+    "One Gaussian with the flux density, the centre and the second moments of several."
+    one, weights = parts[:1].copy(), parts["flux"]/parts["flux"].sum()
+    centre = weights @ points
+    offsets = points - centre
+    covariance = np.einsum("i,ipq->pq", weights, spread + offsets[:, :, None]*offsets[:, None])
+    (minor, major), axes = np.linalg.eigh(covariance)
+    west, north = centre - points[0]
+    one["ra"], one["dec"] = deproject(-west/3600, north/3600, parts["ra"][0], parts["dec"][0])
+    one["flux"], one["alpha"] = parts["flux"].sum(), weights @ parts["alpha"]
+    one["length"], one["width"] = np.sqrt(np.clip([major, minor], 0, None))/FWHM_SIGMA
+    one["angle"] = np.degrees(np.arctan2(-axes[0, 1], axes[1, 1])) % 180
+    return one
+
+# %% ../nbs/05_sky.ipynb #fa548484
+def draw_side_lobes(
+    rng: np.random.Generator,
+    parts: np.ndarray,  # COMPONENT
+)->np.ndarray:          # COMPONENT, points
+    "Side lobes of bright components, made up."
+    lobes = parts[(parts["flux"] > 0.1) & (rng.random(len(parts)) < 0.3)]
+    reach, angle = rng.uniform(20, 120, len(lobes))/3600, rng.uniform(0, 2*np.pi, len(lobes))
+    lobes["ra"], lobes["dec"] = deproject(reach*np.sin(angle), reach*np.cos(angle), lobes["ra"], lobes["dec"])
+    lobes["flux"] *= rng.uniform(0.005, 0.02, len(lobes))
+    lobes["length"], lobes["width"] = 0, 0
+    return lobes
+
+def tabulate_components(
+    sources: Table,  # A population
+    seed: int,       # Of the errors and the side lobes
+)->Table:            # Columns as `catalogues.FIRST_COLUMNS`; meta: SIMULATE, area_deg2
+    "The catalogue of components that FIRST would have of an artificial sky."
+    rng = np.random.default_rng(seed)
+    merged = [merge_parts(list_components(sources[i:i + 1])) for i in range(len(sources))]
+    real = np.concatenate([np.empty(0, COMPONENT), *merged])
+    lobes = draw_side_lobes(rng, real)
+    p_sidelobe = np.append(np.full(len(real), 0.014), rng.uniform(0.2, 1, len(lobes)))
+    rows = np.append(real, lobes)
+    table = catalogues.fit_components(SkyCoord(rows["ra"], rows["dec"], unit="deg"), rows["flux"]*u.Jy, rows["length"],
+                                      rows["width"], rows["angle"], p_sidelobe, rng)
+    table.meta["area_deg2"] = (sources.meta["field_arcmin"]/60)**2
+    return table

@@ -1,0 +1,115 @@
+"The published image sets of the mirror: their readers, their splits, and what the splits leak."
+from collections import Counter
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.stats import sigma_clipped_stats
+from astropy.table import Table, vstack
+
+from radiogal.catalogues import find_registered, get_catalogue, group_sky, read_catalogue
+from radiogal.fetch import find_mirror, select_files, url_to_path
+from radiogal.preparation import (
+    GRIESE_CLASSES,
+    build_griese_set,
+    crop_or_pad,
+    estimate_background,
+    find_leaks,
+    list_cutouts,
+    match_survey,
+    read_griese_folds,
+    read_image,
+    read_mirabest,
+    read_prepared,
+    split_folds,
+    write_prepared,
+)
+
+FIRST_WIDTH, GRIESE_WIDTH = 150*1.8*u.arcsec, 300*1.8*u.arcsec  # FRDEEP's and Griese's cutouts
+
+
+@pytest.fixture(scope="module")
+def griese():
+    "Images and table of the five folds, read once."
+    if not (mirror := find_mirror()): pytest.skip("RADIOGAL_MIRROR is not set: no real data to test with")
+    return read_griese_folds([mirror/url_to_path(select_files("griese", "FIRST", f"fold{k}")[0].url) for k in range(5)])
+
+
+def read_pairs(mirror, n=None):
+    "FRDEEP's cutouts, FIRST and NVSS of the same sources."
+    files = [select_files("frdeep", survey, "train")[:n] for survey in ("FIRST", "NVSS")]
+    for pair in zip(*files, strict=True):
+        assert pair[0].object == pair[1].object
+        yield [read_image(mirror/url_to_path(f.url), survey) for f, survey in zip(pair, ("FIRST", "NVSS"), strict=True)]
+
+
+@pytest.mark.filterwarnings("ignore")  # SkyView's COMMENT cards
+def test_the_background_of_all_920_images_is_astropys(mirror):
+    images = np.stack([hdu.data for pair in read_pairs(mirror) for hdu in pair])
+    assert images.shape == (920, 150, 150) and np.isfinite(images).all()
+    expected = [sigma_clipped_stats(image.astype(float), sigma=3, maxiters=None)[1:] for image in images]
+    np.testing.assert_allclose(np.transpose(estimate_background(images)), expected, rtol=1e-6, atol=0)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_first_brought_to_the_beam_and_pixels_of_nvss_looks_as_nvss(mirror):
+    alike, peaks = [], []
+    for first, nvss in read_pairs(mirror, 40):
+        matched = match_survey(first, "NVSS").data
+        seen = crop_or_pad(nvss.data[None], len(matched))[0]
+        alike.append(np.corrcoef(matched.ravel(), seen.ravel())[0, 1])
+        peaks.append(matched.max()/seen.max())
+    assert np.median(alike) > 0.9 and abs(np.median(peaks) - 1) < 0.05
+
+
+def test_griese_folds_have_their_published_sizes(griese):
+    images, table = griese
+    assert images.shape == (1758, 300, 300) and images.dtype == np.uint8
+    assert Counter(table["label"]) == dict(FRI=395, FRII=824, Compact=291, Bent=248)
+    assert np.bincount(table["fold"]).tolist() == [353, 353, 353, 353, 346]  # the last one unlike its README
+    per_class = {label: np.bincount(table["fold"][table["label"] == label]).tolist() for label in GRIESE_CLASSES}
+    assert per_class == dict(FRI=[79]*5, FRII=[165]*4 + [164], Compact=[59]*4 + [55], Bent=[50]*4 + [48])
+
+
+def test_griese_becomes_a_prepared_set_in_one_file(griese, tmp_path):
+    images, table = griese
+    used, empty = build_griese_set(images, table, 128, np.arange(len(table)), table["fold"])
+    assert (len(used), len(empty)) == (1758, 0)
+    again = read_prepared(write_prepared(used, tmp_path/"griese.h5"))
+    assert np.array_equal(again.images, used.images) and again.history == used.history
+
+
+def test_leaks_within_griese_are_listed(griese):
+    _, table = griese
+    leaks = find_leaks(list_cutouts("griese", table, [f"fold {k}" for k in table["fold"]], GRIESE_WIDTH))
+    assert len(leaks) == 46
+    close = leaks[leaks["separation"] < 135]
+    assert len(close) == 6 and len({*close["name"], *close["other_name"]}) == 12
+    for fold, n in enumerate((17, 25, 16, 17, 17)):
+        splits = np.where(table["fold"] == fold, "valid", "train")
+        assert len(find_leaks(list_cutouts("griese", table, splits, GRIESE_WIDTH))) == n
+
+
+def test_folds_by_sky_group_leak_nothing(griese):
+    _, table = griese
+    groups = group_sky(SkyCoord(table["ra"], table["dec"], unit="deg"), np.sqrt(2)*GRIESE_WIDTH)
+    folds = split_folds(table["label"], groups, 5, seed=1)
+    assert len(find_leaks(list_cutouts("griese", table, folds, GRIESE_WIDTH))) == 0
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_leaks_between_sets_are_listed(griese, mirror):
+    catalogue = get_catalogue("frdeep")
+    frdeep = read_catalogue(catalogue, mirror/url_to_path(find_registered(catalogue).url))
+    read = [read_mirabest(mirror/url_to_path(f.url)) for f in select_files("mirabest", "FIRST", "archive")]
+    mirabest = Table([facts for _, facts in read])
+    assert Counter(mirabest["label"].tolist()) == dict(FRI=57, FRII=67, Bent=26)
+    assert {hdu.data.shape for hdu, _ in read} == {(300, 300)}
+    leaks = find_leaks(vstack([list_cutouts("griese", griese[1], "griese", GRIESE_WIDTH),
+                               list_cutouts("frdeep", frdeep, "frdeep", FIRST_WIDTH),
+                               list_cutouts("mirabest", mirabest, "mirabest", GRIESE_WIDTH)]))
+    count = lambda t: dict(Counter(zip(t["set"].tolist(), t["other_set"].tolist(), strict=True)))
+    assert count(leaks) == {("griese", "frdeep"): 410, ("griese", "mirabest"): 130, ("frdeep", "mirabest"): 10}
+    same = leaks[leaks["separation"] < 30]
+    assert count(same) == {("griese", "frdeep"): 384, ("griese", "mirabest"): 125, ("frdeep", "mirabest"): 10}
