@@ -66,7 +66,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Arcmin = Annotated[float, Field(gt=0, le=60)]
 Names = tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]+$")], ...]
 
-# %% ../nbs/00_config.ipynb #1b751bea
+# %% ../nbs/00_config.ipynb #109d41c0
 class Targets(Section):
     "Which sources are classified, and what is known of them."
     catalogues: Names = Field(("artificial",), min_length=1, description="scientific: label catalogues that supply targets")
@@ -111,7 +111,8 @@ class Scraping(Section):
 
 class Curation(Section):
     "Human decisions and automatic suggestions."
-    decisions: str|None = Field(None, description="fixed: CSV of decisions, relative to the root; default: data/decisions/<run>.csv if it is there")
+    decisions: str|None = Field(None,
+        description="fixed: CSV of decisions, relative to the root; default: data/decisions/<run>.csv if it is there")
 
 class Preparation(Section):
     "From FITS cutouts to arrays."
