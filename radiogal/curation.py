@@ -309,7 +309,7 @@ def stretch_image(
     floor, peak = (np.median(known), known.max()) if known.size else (0., 0.)
     return curve(np.clip((image - floor)/(peak - floor if peak > floor else 1.), 0, 1))
 
-# %% ../nbs/07_curation.ipynb #0705807f
+# %% ../nbs/07_curation.ipynb #73ce5f3b
 def measure_side(
     hdu: fits.PrimaryHDU, # As from `read_cutout`
 )->float:                 # Arcsec
@@ -333,7 +333,7 @@ def plot_gallery(
         draw_beam(ax, hdu.header, half)
         draw_scale(ax, half)
         ax.set(xticks=[], yticks=[], facecolor="0.6")
-        ax.set_title(f"{hdu.header['OBJECT']}\n{note}".strip(), fontsize=5)
+        ax.set_title(f"{hdu.header['OBJECT']}\n{note}".strip(), fontsize=6)
     surveys = ", ".join(dict.fromkeys(hdu.header["SURVEY"] for hdu in hdus)) or "no images"
     fig.suptitle(surveys + ", simulated"*any(hdu.header["SIMULATE"] for hdu in hdus), fontsize=9)
     return fig
