@@ -1,4 +1,5 @@
 "Faults of disks, processes, stored files and catalogues: what is left, what is visible, who is told what."
+import io
 import os
 import signal
 import tempfile
@@ -17,9 +18,10 @@ from faulty import drip, hang, say
 from radiogal.catalogues import CATALOGUES, CatalogueError, fetch_labels, read_catalogue
 from radiogal.config import ConfigError, read_config
 from radiogal.fetch import Manifest
-from radiogal.preparation import make_sample, prepare_survey, read_pixels, read_prepared, sample_set, write_prepared
+from radiogal.preparation import PreparedError, make_sample, prepare_survey, read_image, read_prepared
 from radiogal.sky import TEXT, format_votable
 from radiogal.surveys import LIVE_SERVICES
+from radiogal.training import BadCheckpoint, hash_bytes, read_arrays
 
 fault = pytest.mark.fault
 BODY = bytes(range(256))*2000  # 512,000 bytes: more than a buffer holds
@@ -168,15 +170,14 @@ class Payload:
 
 @fault(43, "npz with a pickled object, tar with `../`", "refused")
 def test_pickled_object_is_refused(tmp_path, saw):
-    path, struck = tmp_path/"prepared.npz", tmp_path/"struck"
-    write_prepared(sample_set(SMOKE, "FIRST"), path)
-    with np.load(path) as stored: arrays = dict(stored)
-    names = np.array(arrays["names"], dtype=object)
-    names[0] = Payload(struck)
-    np.savez(path, **arrays | dict(names=names))
-    with pytest.raises(ValueError, match="prepared.npz: not a prepared set: Object arrays cannot be loaded"): read_prepared(path)
+    struck, buffer = tmp_path/"struck", io.BytesIO()
+    np.savez(buffer, weights=np.array([Payload(struck)], dtype=object))
+    path = tmp_path/f"checkpoint-0001-{hash_bytes(buffer.getvalue())}.npz"
+    path.write_bytes(buffer.getvalue())
+    with pytest.raises(BadCheckpoint, match="Object arrays cannot be loaded"): read_arrays(path)
+    with pytest.raises(PreparedError, match=path.name): read_prepared(path)
     assert not struck.exists()
-    saw("npz: not a prepared set: Object arrays cannot be loaded; nothing ran")
+    saw("npz: refused as a checkpoint and as a prepared set; nothing ran")
 
 
 def keep_of_class(parts, n):
@@ -196,17 +197,17 @@ def test_class_without_enough_images_is_named(n, saw):
 
 
 @fault(44)
-@pytest.mark.parametrize("n_bytes", [0, 2000, 5000])
+@pytest.mark.parametrize("n_bytes, told", [(0, "not FITS"), (2000, "broken FITS header"), (5000, "bytes of pixels")])
 @pytest.mark.filterwarnings("ignore::astropy.utils.exceptions.AstropyUserWarning")  # the same, said by astropy
-def test_unreadable_image_is_quarantined(tmp_path, saw, n_bytes):
+def test_unreadable_image_is_quarantined(tmp_path, saw, n_bytes, told):
     targets, cutouts, curated, read = make_sample(SMOKE, "FIRST")
     broken = tmp_path/"broken.fits"
     fits.PrimaryHDU(np.ones((64, 64), np.float32)).writeto(broken)
     os.truncate(broken, n_bytes)
     name = str(cutouts["name"][0])
-    read_or_break = lambda path: read_pixels(broken) if path == name else read(path)
+    read_or_break = lambda path: read_image(broken, "FIRST") if path == name else read(path)
     prepared, quarantine = prepare_survey(targets, cutouts, curated, read_or_break, SMOKE, "FIRST")
-    assert [tuple(row)[:2] for row in quarantine] == [(name, "FIRST")] and quarantine["reason"][0].startswith("unreadable FITS: ")
+    assert [tuple(row)[:2] for row in quarantine] == [(name, "FIRST")] and told in quarantine["reason"][0]
     assert name not in prepared.names and len(prepared) == len(targets) - 1
     saw("unreadable FITS: in quarantine with its reason, the others prepared")
 
