@@ -11,7 +11,7 @@ NOTEBOOKS := $(wildcard nbs/*.ipynb)
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run-all test faults lab figures canary export refresh readme check docs bench lock clean
+.PHONY: help run-all test faults lab figures keep canary export refresh readme check docs bench lock clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 ifneq ($(RADIOGAL_MIRROR),)
 export RADIOGAL_MIRROR := $(abspath $(RADIOGAL_MIRROR))
@@ -34,7 +34,7 @@ $(STAMP): requirements.lock settings.ini setup.py
 run-all: $(STAMP)  ## Scrape, prepare, train, transfer, plot: RUN=demo (simulated), real, live or smoke
 	@$(BIN)/radiogal run $(RUN) $(if $(SEED),--seed $(SEED)) $(if $(CORES),--cores $(CORES)) --profile $(PROFILE)
 
-figures: $(STAMP)  ## Redraw the report's figures from the existing results of RUN
+figures: $(STAMP)  ## Redraw the report's figures from the existing (or kept) results of RUN
 	@$(BIN)/radiogal figures $(RUN) $(if $(SEED),--seed $(SEED))
 
 test: $(STAMP)  ## Run every notebook's lessons, then the tests that span modules
@@ -46,6 +46,9 @@ faults: $(STAMP)  ## Run the fault suite and write docs/faults.md
 
 lab: $(STAMP)  ## Open JupyterLab with the notebooks
 	$(BIN)/jupyter lab nbs $(if $(filter 0,$(shell id -u)),--allow-root)
+
+keep: $(STAMP)  ## Copy the small results of RUN into docs/results
+	@$(BIN)/radiogal keep $(RUN)
 
 canary: $(STAMP)  ## Ask each real archive whether it still answers as expected (needs the network)
 	@$(BIN)/radiogal canary

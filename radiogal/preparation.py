@@ -14,10 +14,10 @@ __all__ = ['CLIPS', 'PADDINGS', 'KERNEL_REACH', 'NARROWEST_PIXEL', 'ASINH_SOFTEN
            'turn_images', 'shift_image', 'augment_batch', 'plot_augmentation', 'space_angles', 'rotate_images',
            'bin_images', 'augment_fine', 'iterate_views', 'PreparedSet', 'check_columns', 'list_faults', 'check_set',
            'PreparedError', 'encode_column', 'digest_arrays', 'write_arrays', 'create_file', 'write_prepared',
-           'read_array', 'read_arrays', 'read_prepared', 'tabulate_folds', 'draw_montage', 'describe', 'draw_folds',
-           'find_obstacle', 'list_steps', 'match_rows', 'tell_pixel', 'collect_set', 'check_inputs', 'prepare_survey',
-           'ArchiveError', 'extract_member', 'describe_griese', 'read_griese', 'read_griese_folds', 'build_griese_set',
-           'parse_mirabest_name', 'read_mirabest', 'make_sample', 'sample_set']
+           'read_array', 'read_arrays', 'read_prepared', 'choose_classes', 'tabulate_folds', 'draw_montage', 'describe',
+           'draw_folds', 'find_obstacle', 'list_steps', 'match_rows', 'tell_pixel', 'collect_set', 'check_inputs',
+           'prepare_survey', 'ArchiveError', 'extract_member', 'describe_griese', 'read_griese', 'read_griese_folds',
+           'build_griese_set', 'parse_mirabest_name', 'read_mirabest', 'make_sample', 'sample_set']
 
 # %% ../nbs/08_preparation.ipynb #2995590a
 import dataclasses
@@ -698,7 +698,21 @@ def read_prepared(path: str|Path)->PreparedSet: # As it was written, and checked
     arrays |= {key: arrays[key].item() for key in ("survey", "simulated", "pixel_arcsec")}
     return PreparedSet(**arrays)
 
-# %% ../nbs/08_preparation.ipynb #704624fd
+# %% ../nbs/08_preparation.ipynb #8a1d422d
+def choose_classes(
+    sources: PreparedSet,               # Any set
+    classes: dict[str, tuple[str, ...]],# Of the question, in the order of the network's outputs: the set's labels of each
+)->PreparedSet:                         # Those sources that belong to a class
+    "A set for one question; `ValueError` names labels that the set does not have, or a class without a source."
+    number = {label: k for k, several in enumerate(classes.values()) for label in several}
+    if odd := set(number) - set(sources.classes): raise ValueError(f"no label {sorted(odd)}: the set has {list(sources.classes)}")
+    if classes == {c: (c,) for c in sources.classes}: return sources
+    labels = np.array([number.get(c, -1) for c in sources.classes])[sources.labels]
+    if lost := [c for k, c in enumerate(classes) if not (labels == k).any()]: raise ValueError(f"no source of class {lost}")
+    facts = {key: getattr(sources, key)[labels >= 0] for key in PER_SOURCE}
+    return dataclasses.replace(sources, **facts | dict(labels=labels[labels >= 0]), classes=tuple(classes))
+
+# %% ../nbs/08_preparation.ipynb #a2fe47dd
 def tabulate_folds(prepared: PreparedSet)->Table: # Columns class, total, fold 0, fold 1 …
     "Sources per class and validation fold."
     folds = range(prepared.folds.max() + 1)
@@ -734,14 +748,15 @@ def describe(
     fig.suptitle(title + ", simulated"*prepared.simulated, fontsize=9)
     return fig
 
-# %% ../nbs/08_preparation.ipynb #a761fe2f
+# %% ../nbs/08_preparation.ipynb #0318181d
 def draw_folds(
     targets: Table,     # Columns label, sky_group
     config: RunConfig,  # Gives classes, number of folds and the draw
 )->np.ndarray:          # (n,), int64; -1 for a target without a class of this run
     "The validation fold of every target, whatever a survey has of it; `ValueError` names a class without targets."
-    folds, known = np.full(len(targets), -1), np.isin(targets["label"], config.classes)
-    missing = sorted(set(config.classes) - set(targets["label"]))
+    labels = config.list_labels(*config.surveys)
+    folds, known = np.full(len(targets), -1), np.isin(targets["label"], labels)
+    missing = sorted(set(labels) - set(targets["label"]))
     if missing: raise ValueError("; ".join(f"class {c}: 0 targets" for c in missing))
     prep = config.preparation
     folds[known] = split_folds(targets["label"][known], targets["sky_group"][known], prep.n_folds, prep.split_seed)
@@ -770,7 +785,7 @@ def list_steps(config: RunConfig, survey: str)->tuple[str, ...]: # For `Prepared
             f"grid {prep.grid}: {field}{prep.image_size} px, padding {prep.padding}", f"scaling {prep.scaling}",
             f"{prep.n_folds} folds of sky groups of {config.targets.group_arcmin} arcmin, seed {prep.split_seed}")
 
-# %% ../nbs/08_preparation.ipynb #a6c990d7
+# %% ../nbs/08_preparation.ipynb #779d3e3d
 def match_rows(
     names: list[str],  # Targets, in order
     table: Table,      # Columns name, survey; rows of other surveys are passed over
@@ -786,7 +801,7 @@ def match_rows(
         raise ValueError(f"{what}: no row of {survey} for {', '.join(missing)}")
     return table[[places[name] for name in names]]
 
-# %% ../nbs/08_preparation.ipynb #f0e556fd
+# %% ../nbs/08_preparation.ipynb #d2b6efa2
 def tell_pixel(config: RunConfig, survey: str)->float: # arcsec
     "Side of a prepared pixel."
     prep = config.preparation
@@ -801,12 +816,13 @@ def collect_set(
     survey: str,         # Which survey
 )->PreparedSet:
     "Prepared images and their targets as a set; `ValueError` names a class with fewer than two sources."
-    labels = np.array([config.classes.index(label) for label in targets["label"]])
-    for name, n in zip(config.classes, np.bincount(labels, minlength=len(config.classes)), strict=True):
+    classes = config.list_labels(survey)
+    labels = np.array([classes.index(label) for label in targets["label"]])
+    for name, n in zip(classes, np.bincount(labels, minlength=len(classes)), strict=True):
         if n < 2: raise ValueError(f"{survey}: class {name}: {n} usable sources are too few to train and validate")
     return PreparedSet(
         images=np.stack([r.image for r in ready])[..., None], names=np.array(targets["name"], dtype=str), labels=labels,
-        classes=config.classes, groups=np.array(targets["sky_group"], dtype=np.int64), folds=folds, survey=survey,
+        classes=classes, groups=np.array(targets["sky_group"], dtype=np.int64), folds=folds, survey=survey,
         simulated=config.simulated, positions=np.transpose([np.asarray(targets[k], float) for k in ("ra", "dec")]),
         covered=np.array([r.covered for r in ready]), rms=np.array([r.rms for r in ready]),
         beams=np.array([r.beam for r in ready], float), pixel_arcsec=tell_pixel(config, survey),
@@ -821,7 +837,7 @@ def check_inputs(
     if bool(targets.meta["SIMULATE"]) != config.simulated:
         raise ValueError(f"targets with SIMULATE = {targets.meta['SIMULATE']} in a run of kind {config.kind!r}")
 
-# %% ../nbs/08_preparation.ipynb #65338fe7
+# %% ../nbs/08_preparation.ipynb #2a044af6
 def prepare_survey(
     targets: Table,      # targets.ecsv: name, ra, dec, label, sky_group; meta SIMULATE
     cutouts: Table,      # cutouts.ecsv: name, survey, state, reason, path
@@ -839,7 +855,7 @@ def prepare_survey(
     ready, used, dropped = [], [], []
     for i, (target, cutout, decision) in enumerate(zip(targets, cutouts, curated, strict=True)):
         try:
-            reason = find_obstacle(target, cutout, decision, config.classes) or excluded.get(names[i])
+            reason = find_obstacle(target, cutout, decision, config.list_labels(survey)) or excluded.get(names[i])
             if reason: raise Unusable(reason)
             ready.append(prepare_image(read(cutout["path"]), config))
             used.append(i)
@@ -849,7 +865,7 @@ def prepare_survey(
     if not used: raise ValueError(f"{survey}: none of {len(targets)} targets can be used; the first: {dropped[0][2]}")
     return collect_set(targets[used], folds[used], ready, config, survey), quarantine
 
-# %% ../nbs/08_preparation.ipynb #537f6096
+# %% ../nbs/08_preparation.ipynb #9ef3e5bd
 class ArchiveError(ValueError):
     "A published archive that is not as known; the message names it."
 
@@ -875,7 +891,7 @@ def extract_member(
         raise ArchiveError(f"{name}: {e}") from e
     return wanted
 
-# %% ../nbs/08_preparation.ipynb #70ba7b2f
+# %% ../nbs/08_preparation.ipynb #08b17c98
 GRIESE_CLASSES = ("FRI", "FRII", "Compact", "Bent")  # By the number in Label_literature
 
 def describe_griese(group: h5py.Group)->dict:
@@ -909,7 +925,7 @@ def read_griese_folds(
     table.remove_column("split")
     return images, table
 
-# %% ../nbs/08_preparation.ipynb #19b3b0af
+# %% ../nbs/08_preparation.ipynb #4ac8a4bc
 GRIESE_HISTORY = ("Griese et al. 2023: FIRST, clipped at 3 sigma and scaled to 8 bit by its authors",)
 
 def build_griese_set(
@@ -932,7 +948,7 @@ def build_griese_set(
                        history=(*GRIESE_HISTORY, f"central {size} px, scaling minmax"))
     return used, Table(rows=dropped or None, names=("name", "survey", "reason"), dtype=(str, str, str), meta={"SIMULATE": False})
 
-# %% ../nbs/08_preparation.ipynb #967b2f6d
+# %% ../nbs/08_preparation.ipynb #b8405e87
 MIRABEST_NAME = re.compile(r"(\d{3})_(\d{3}\.\d+)([+-]\d{3}\.\d+)_(\d+\.\d+)_(\d+\.\d+)\.fits")
 OFF_NAME = 5.4*u.arcsec  # FIRST's beam: an image centred farther off shows another place
 
@@ -955,7 +971,7 @@ def read_mirabest(
     if off > OFF_NAME: raise Unusable(f"centred {off.to_value(u.arcsec):.0f} arcsec off its name")
     return hdu, facts
 
-# %% ../nbs/08_preparation.ipynb #53a84919
+# %% ../nbs/08_preparation.ipynb #96e0d420
 SAMPLE_PER_CLASS = 12  # Enough to split and to fit a few steps, in a second or two
 
 def make_sample(
