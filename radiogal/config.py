@@ -68,7 +68,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Arcmin = Annotated[float, Field(gt=0, le=60)]
 Names = tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]+$")], ...]
 
-# %% ../nbs/00_config.ipynb #00bcc9bb
+# %% ../nbs/00_config.ipynb #a599cad1
 class Targets(Section):
     "Which sources are classified, and what is known of them."
     catalogues: Names = Field(("artificial",), min_length=1, description="scientific: label catalogues that supply targets")
@@ -137,7 +137,7 @@ class Training(Section):
     epochs: Positive = Field(12, description="nuisance: passes over the training set")
     batch_size: Positive = Field(32, description="nuisance")
     learning_rate: float|None = Field(None, gt=0, le=1, description="nuisance: largest step; the network's own if not set")
-    optimiser: Literal["Adam", "AdamW", "Nadam", "Adagrad", "RMSprop"]|None = Field(None,
+    optimiser: Literal["Adam", "AdamW", "Nadam", "Adagrad", "RMSprop", "Muon"]|None = Field(None,
         description="scientific: the network's own if not set")
     schedule: Literal["constant", "cosine"] = Field("constant", description="nuisance: how the step falls with the epochs")
     label_smoothing: Fraction = Field(0.0, description="nuisance")

@@ -174,7 +174,7 @@ def compile_network(
     model.compile(optimiser, keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing), metrics=["accuracy"])
     model.optimizer.build(model.trainable_variables)
 
-# %% ../nbs/10_modelling.ipynb #cb80a1d5
+# %% ../nbs/10_modelling.ipynb #5c5e7d1c
 @contextmanager
 def averaged_weights(model):
     "Inside, a network whose optimiser keeps a running mean of the weights has that mean."
@@ -182,6 +182,7 @@ def averaged_weights(model):
     if not model.optimizer.use_ema: yield; return
     swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
     swap.set_model(model)
+    swap.set_params(dict(epochs=0))  # else it takes an epoch for the last, and keeps the mean for good
     swap.on_epoch_end(0)
     try: yield
     finally: swap.on_epoch_begin(1)
