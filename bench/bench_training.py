@@ -50,7 +50,8 @@ def measure(name):
     model = build_network(name, size, CLASSES, 1)
     compile_network(model, Training(batch_size=BATCH), IMAGES)
     training, inference = fill_rates(model, size)
-    return dict(network=name, pixels=size, parameters=model.count_params(), training=training, inference=inference, MB=read_peak())
+    return dict(network=name, pixels=size, parameters=model.count_params(), training=training, inference=inference,
+                MB=read_peak())
 
 
 def measure_pipeline(name):

@@ -68,7 +68,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Arcmin = Annotated[float, Field(gt=0, le=60)]
 Names = tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]+$")], ...]
 
-# %% ../nbs/00_config.ipynb #a599cad1
+# %% ../nbs/00_config.ipynb #a9873227
 class Targets(Section):
     "Which sources are classified, and what is known of them."
     catalogues: Names = Field(("artificial",), min_length=1, description="scientific: label catalogues that supply targets")
@@ -126,8 +126,7 @@ class Preparation(Section):
     clip: Literal["zero", "floor", "none"] = Field("zero", description="scientific: what clipped pixels become")
     padding: Literal["zero", "minimum"] = Field("zero", description="scientific: what is put where there is no image")
     scaling: Literal["minmax", "peak", "asinh", "sqrt"] = Field("minmax", description="scientific: brightness to 0–1")
-    published_pixels: int = Field(216, ge=1, le=300,
-        description="fixed: side kept of a published set's images; 1.44 times the network's, so that turning loses no corner")
+    published_pixels: int = Field(300, ge=1, le=300, description="fixed: side kept of a published set's images")
     n_folds: int = Field(5, ge=2, le=20, description="fixed: folds of the split by sky group")
     split_seed: int = Field(1, ge=0, description="nuisance: the draw of the folds")
     test_sets: tuple[str, ...] = Field((), description="fixed: ECSV tables (name, ra, dec) kept out, relative to the root")
@@ -144,6 +143,7 @@ class Training(Section):
     class_weights: Fraction = Field(1.0, description="nuisance: power of the balanced class weights; 0: none")
     averaging: float = Field(0.0, ge=0, lt=1, description="nuisance: decay of the running mean of the weights; 0: none")
     augmentation: Literal["views", "turns"] = Field("views", description="scientific: the 8 exact views, or any angle as well")
+    zoom: float = Field(0.0, ge=0, le=0.5, description="scientific: largest change of a turned image's scale, natural logarithm")
     max_shift: int = Field(0, ge=0, description="nuisance: largest random shift, pixels")
     patience: int = Field(0, ge=0, description="nuisance: end after so many epochs without a lower validation loss; 0: never")
 

@@ -11,7 +11,7 @@ __all__ = ['CLIPS', 'PADDINGS', 'KERNEL_REACH', 'NARROWEST_PIXEL', 'ASINH_SOFTEN
            'smooth_to_beam', 'match_survey', 'normalise_observed', 'scale_minmax', 'scale_peak', 'scale_asinh',
            'scale_sqrt', 'plot_scalings', 'Ready', 'read_image', 'fit_grid', 'prepare_image', 'plot_grids',
            'split_folds', 'check_groups', 'check_separation', 'exclude_positions', 'list_cutouts', 'find_leaks',
-           'turn_images', 'shift_image', 'augment_batch', 'plot_augmentation', 'space_angles', 'rotate_images',
+           'turn_images', 'shift_into', 'augment_batch', 'plot_augmentation', 'space_angles', 'rotate_images',
            'bin_images', 'augment_fine', 'iterate_views', 'PreparedSet', 'check_columns', 'list_faults', 'check_set',
            'PreparedError', 'encode_column', 'digest_arrays', 'write_arrays', 'create_file', 'write_prepared',
            'read_array', 'read_arrays', 'read_prepared', 'choose_classes', 'tabulate_folds', 'draw_montage', 'describe',
@@ -463,7 +463,7 @@ def find_leaks(
     columns |= {f"other_{c}": right[c] for c in LEAK_COLUMNS}
     return Table(columns | dict(separation=distance[chosen].to(u.arcsec)))
 
-# %% ../nbs/08_preparation.ipynb #a4b792fb
+# %% ../nbs/08_preparation.ipynb #b67e99fe
 def turn_images(
     images: np.ndarray,  # (n, size, size, channels)
     view: int,           # 0–7: quarter turns, then the same mirrored
@@ -472,16 +472,15 @@ def turn_images(
     turned = np.rot90(images, view % 4, axes=(1, 2))
     return turned[:, :, ::-1] if view >= 4 else turned
 
-def shift_image(
-    image: np.ndarray,  # (h, w, channels)
+def shift_into(
+    out: np.ndarray,    # (h, w, channels), zeros; filled
+    image: np.ndarray,  # The same shape
     dy: int,            # Rows, upwards positive
     dx: int,            # Columns
-)->np.ndarray:          # Same shape and dtype, zero where nothing was moved in
-    "Move an image by whole pixels."
-    out = np.zeros_like(image)
+)->None:
+    "Put an image where it is moved to by whole pixels; what nothing comes to is left."
     h, w = image.shape[:2]
     out[max(dy, 0):h + min(dy, 0), max(dx, 0):w + min(dx, 0)] = image[max(-dy, 0):h - max(dy, 0), max(-dx, 0):w - max(dx, 0)]
-    return out
 
 def augment_batch(
     images: np.ndarray,        # (n, size, size, channels), float32, 0–1: training images only
@@ -489,12 +488,10 @@ def augment_batch(
     max_shift: int = 0,        # Largest shift along each axis, whole pixels
 )->np.ndarray:                 # Same shape and dtype
     "Each image in one of its eight views, and moved by up to `max_shift` whole pixels."
-    views = rng.integers(8, size=len(images))
-    out = np.empty_like(images)
-    for view in range(8): out[views == view] = turn_images(images[views == view], view)
-    if max_shift == 0: return out
-    shifts = rng.integers(-max_shift, max_shift + 1, size=(len(images), 2))
-    return np.stack([shift_image(image, dy, dx) for image, (dy, dx) in zip(out, shifts, strict=True)])
+    views, shifts = rng.integers(8, size=len(images)), rng.integers(-max_shift, max_shift + 1, size=(len(images), 2))
+    out = np.zeros_like(images)
+    for i, (dy, dx) in enumerate(shifts): shift_into(out[i], turn_images(images[i:i + 1], views[i])[0], dy, dx)
+    return out
 
 # %% ../nbs/08_preparation.ipynb #d6b8fffd
 def plot_augmentation(

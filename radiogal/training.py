@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['TURNED_EVERY', 'N_AHEAD', 'WARMUP', 'N_CHECKPOINTS', 'CHECKPOINT_NAME', 'CURVE', 'log', 'start_keras',
-           'order_sources', 'find_turns', 'draw_angles', 'Views', 'weigh_classes', 'count_steps', 'draw_epoch',
-           'stream_epoch', 'choose_optimiser', 'compile_network', 'averaged_weights', 'train_epoch', 'score_epoch',
-           'check_sides', 'check_finite', 'fingerprint_training', 'list_state', 'pack_training', 'hash_bytes',
-           'list_checkpoints', 'write_checkpoint', 'BadCheckpoint', 'read_arrays', 'read_checkpoint', 'resume_training',
-           'cut_images', 'choose_size', 'is_over', 'fit_network', 'predict_sources', 'save_weights', 'write_training',
-           'plot_history']
+           'order_sources', 'find_turns', 'draw_turns', 'turn_and_scale', 'split_network', 'look_at', 'Views',
+           'batch_rows', 'weigh_classes', 'count_steps', 'draw_epoch', 'stream_epoch', 'choose_optimiser',
+           'compile_network', 'averaged_weights', 'train_epoch', 'score_epoch', 'check_sides', 'check_finite',
+           'fingerprint_training', 'list_state', 'pack_training', 'hash_bytes', 'list_checkpoints', 'write_checkpoint',
+           'BadCheckpoint', 'read_arrays', 'read_checkpoint', 'resume_training', 'cut_images', 'choose_size', 'is_over',
+           'fit_network', 'predict_sources', 'save_weights', 'write_training', 'plot_history']
 
-# %% ../nbs/10_modelling.ipynb #89d259fa
+# %% ../nbs/10_modelling.ipynb #6b599cdc
 import hashlib
 import io
 import json
@@ -31,7 +31,7 @@ from tqdm import tqdm
 from . import __version__
 from .config import Training, write_json, write_whole
 from .models import NETWORKS, build_network
-from .preparation import PreparedSet, augment_batch, choose_classes, crop_or_pad, rotate_images
+from .preparation import PreparedSet, augment_batch, choose_classes, crop_or_pad
 
 # %% ../nbs/10_modelling.ipynb #46b81cb6
 def start_keras(
@@ -54,7 +54,7 @@ def order_sources(
     "The order in which an epoch visits its sources."
     return np.random.default_rng([seed, epoch]).permutation(n)
 
-# %% ../nbs/10_modelling.ipynb #e32cf2c8
+# %% ../nbs/10_modelling.ipynb #aa716fec
 TURNED_EVERY = 8  # epochs
 
 def find_turns(
@@ -64,41 +64,83 @@ def find_turns(
     "The turn each source is in: another eighth of them enters the next one in each epoch."
     return (epoch + np.arange(n))//TURNED_EVERY
 
-def draw_angles(
+def draw_turns(
     turns: np.ndarray, # (n,) int, from `find_turns`
     seed: int,         # Of the run
-)->np.ndarray:         # (n,) degrees, 0 to 90: quarter turns are drawn with the batch
-    "The angle each source has in a turn."
-    angles = {turn: np.random.default_rng([seed, turn, 2]).uniform(0, 90, len(turns)) for turn in np.unique(turns)}
-    return np.array([angles[turn][i] for i, turn in enumerate(turns)])
+)->np.ndarray:         # (n, 2) float64, 0 to 1: for the angle and for the scale
+    "What each source draws for the turn it is in."
+    draws = {turn: np.random.default_rng([seed, turn, 2]).random((len(turns), 2)) for turn in np.unique(turns).tolist()}
+    return np.array([draws[turn][i] for i, turn in enumerate(turns.tolist())])
 
+def turn_and_scale(
+    images: np.ndarray, # (n, size, size, 1), float32, 0–1
+    angles: np.ndarray, # (n,) degrees
+    scales: np.ndarray, # (n,): 2 shows everything twice as large
+)->np.ndarray:          # Same shape and dtype, zero where nothing was moved in
+    "Each image turned and scaled about its centre, linearly interpolated, by Keras."
+    import keras
+    centre, angles = (images.shape[1] - 1)/2, np.radians(angles)
+    cos, sin = np.cos(angles)/scales, np.sin(angles)/scales
+    rows = [cos, sin, centre*(1 - cos - sin), -sin, cos, centre*(1 - cos + sin), 0*cos, 0*cos]
+    moved = keras.ops.image.affine_transform(images, np.stack(rows, axis=1).astype(np.float32), interpolation="bilinear",
+                                             fill_mode="constant", fill_value=0.0, data_format="channels_last")
+    return keras.ops.convert_to_numpy(moved)
+
+# %% ../nbs/10_modelling.ipynb #b52cfd90
+def split_network(
+    model, # keras.Model; one with a layer named `scales` has nothing to learn up to there
+):         # Two keras.Models that share its weights: the part up to `scales`, or None, and the rest
+    "The part of a network that is not trained, and the trunk that is."
+    import keras
+    if "scales" not in [layer.name for layer in model.layers]: return None, model
+    scales = model.get_layer("scales").output
+    return keras.Model(model.inputs, scales), keras.Model(scales, model.outputs, name=model.name)
+
+def look_at(
+    eye,                # From `split_network`
+    images: np.ndarray, # (n, size, size, 1), float32, 0–1, of the network's size
+)->np.ndarray:          # (n, side, side, channels), float32: what the trunk is given
+    "Images as the trunk sees them."
+    if eye is None: return images
+    return eye.predict(images, batch_size=64, verbose=0)
+
+# %% ../nbs/10_modelling.ipynb #f1b54e7b
 class Views:
-    "The training images of a run as an epoch shows them, cut to the network's size."
+    "The training images of a run as an epoch shows them to the trunk."
     def __init__(self,
         images: np.ndarray, # (n, stored, stored, 1), float32, 0–1: training images only
         size: int,          # Side the network sees, pixels; not larger than stored
-        settings: Training, # Augmentation, shifts
+        eye,                # From `split_network`
+        settings: Training, # Augmentation, scale, shifts
         seed: int,          # Of the run
     ):
-        self.images, self.size, self.settings, self.seed = images, size, settings, seed
-        self.shown, self.turns = crop_or_pad(images[..., 0], size)[..., None], np.full(len(images), -1)
+        self.images, self.size, self.eye, self.settings, self.seed = images, size, eye, settings, seed
+        self.shown, self.turns = self.show(images), np.full(len(images), -1)
+
+    def show(self, images: np.ndarray)->np.ndarray: # (n, side, side, channels)
+        "The central part of some images, as the trunk sees it."
+        return look_at(self.eye, crop_or_pad(images[..., 0], self.size)[..., None])
 
     def begin_epoch(self, epoch: int)->None:
         "Turn the sources whose turn it is."
         if self.settings.augmentation == "views": return
         turns = find_turns(len(self.images), epoch)
-        if (new := np.flatnonzero(turns != self.turns)).size:
-            for some in np.array_split(new, -(-len(new)//64)):  # a few at a time: full images are large
-                turned = rotate_images(self.images[some], draw_angles(turns, self.seed)[some])
-                self.shown[some] = crop_or_pad(turned[..., 0], self.size)[..., None]
+        angles, scales = draw_turns(turns, self.seed).T*[[90], [2]] - [[0], [1]]  # quarter turns are drawn with the batch
+        for some in batch_rows(np.flatnonzero(turns != self.turns), 64):  # not all at once: full images are large
+            turned = turn_and_scale(self.images[some], angles[some], np.exp(self.settings.zoom*scales[some]))
+            self.shown[some] = self.show(turned)
         self.turns = turns
 
-    def draw(self, chosen: np.ndarray, epoch: int, batch: int)->np.ndarray: # (b, size, size, 1), float32, 0–1
+    def draw(self, chosen: np.ndarray, epoch: int, batch: int)->np.ndarray: # (b, side, side, channels), float32
         "One augmented batch, the same for the same (seed, epoch, batch)."
         rng = np.random.default_rng([self.seed, epoch, batch, 1])
         return augment_batch(self.shown[chosen], rng, self.settings.max_shift)
 
-# %% ../nbs/10_modelling.ipynb #68b0db82
+def batch_rows(rows: np.ndarray, size: int)->list[np.ndarray]:
+    "Rows in parts of at most a size, as equal as can be; none for no rows."
+    return np.array_split(rows, -(-len(rows)//size)) if len(rows) else []
+
+# %% ../nbs/10_modelling.ipynb #c73ac074
 def weigh_classes(
     labels: np.ndarray,       # (n,) int
     classes: tuple[str, ...], # Their names
@@ -111,7 +153,7 @@ def weigh_classes(
     weights = (len(labels)/(len(classes)*counts))**power
     return (weights/weights[labels].mean()).astype(np.float32)
 
-# %% ../nbs/10_modelling.ipynb #9cecd526
+# %% ../nbs/10_modelling.ipynb #70827d57
 N_AHEAD = 2  # Batches drawn in advance
 
 def count_steps(n: int, batch_size: int)->int: # Batches of an epoch
@@ -122,13 +164,13 @@ def draw_epoch(
     views: Views,           # Of the training images
     training: PreparedSet,  # Labels and classes
     epoch: int,             # From 0
-):                          # Yields (b, size, size, 1) images, (b, classes) truth, (b,) weights; all float32
+):                          # Yields (b, side, side, channels) images, (b, classes) truth, (b,) weights; all float32
     "The batches of an epoch: every source once."
     n, settings = len(training), views.settings
     weights = weigh_classes(training.labels, training.classes, settings.class_weights)
     truth = np.eye(len(training.classes), dtype=np.float32)
     views.begin_epoch(epoch)
-    for i, chosen in enumerate(np.array_split(order_sources(n, views.seed, epoch), count_steps(n, settings.batch_size))):
+    for i, chosen in enumerate(batch_rows(order_sources(n, views.seed, epoch), settings.batch_size)):
         labels = training.labels[chosen]
         yield views.draw(chosen, epoch, i), truth[labels], weights[labels]
 
@@ -139,12 +181,12 @@ def stream_epoch(
 ):                          # Iterates over the same as `draw_epoch`
     "The batches of an epoch, drawn `N_AHEAD` in advance."
     import tensorflow as tf
-    shapes = (None, views.size, views.size, 1), (None, len(training.classes)), (None,)
+    shapes = (None, *views.shown.shape[1:]), (None, len(training.classes)), (None,)
     batches = tf.data.Dataset.from_generator(lambda: draw_epoch(views, training, epoch),
                                              output_signature=tuple(tf.TensorSpec(s, tf.float32) for s in shapes))
     return batches.prefetch(N_AHEAD).as_numpy_iterator()
 
-# %% ../nbs/10_modelling.ipynb #bb241abf
+# %% ../nbs/10_modelling.ipynb #4845c110
 WARMUP = 1/30  # Of the steps, for the rise before a cosine
 
 def choose_optimiser(
@@ -174,7 +216,7 @@ def compile_network(
     model.compile(optimiser, keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing), metrics=["accuracy"])
     model.optimizer.build(model.trainable_variables)
 
-# %% ../nbs/10_modelling.ipynb #5c5e7d1c
+# %% ../nbs/10_modelling.ipynb #9030402c
 @contextmanager
 def averaged_weights(model):
     "Inside, a network whose optimiser keeps a running mean of the weights has that mean."
@@ -195,13 +237,12 @@ def train_epoch(model, views: Views, training: PreparedSet, epoch: int)->tuple[f
         totals += len(images)*np.array(model.train_on_batch(images, truth, sample_weight=weights))
     return tuple((totals/len(training)).tolist())
 
-def score_epoch(model, validation: PreparedSet, batch_size: int)->tuple[float, float]: # loss, accuracy
-    "Loss and accuracy over the validation sources."
+def score_epoch(model, images: np.ndarray, labels: np.ndarray)->tuple[float, float]: # loss, accuracy
+    "Loss and accuracy over the validation sources, as the trunk sees them."
     import keras
-    truth = keras.utils.to_categorical(validation.labels, len(validation.classes))
-    return tuple(model.evaluate(validation.images, truth, batch_size=batch_size, verbose=0))
+    return tuple(model.evaluate(images, keras.utils.to_categorical(labels, model.output_shape[-1]), batch_size=64, verbose=0))
 
-# %% ../nbs/10_modelling.ipynb #ecc7589e
+# %% ../nbs/10_modelling.ipynb #4e263898
 def check_sides(training: PreparedSet, validation: PreparedSet, batch_size: int)->None:
     "`ValueError` for sets that disagree on the classes, share a source, lack a class, or are too small."
     if training.classes != validation.classes: raise ValueError(f"classes differ: {training.classes} and {validation.classes}")
@@ -218,7 +259,7 @@ def check_finite(row: tuple[float, ...], epoch: int, learning_rate: float|None)-
         raise FloatingPointError(f"epoch {epoch}: loss {row[0]}, validation loss {row[2]}: "
                                  f"lower training.learning_rate, which is {learning_rate or 'the published one'}")
 
-# %% ../nbs/10_modelling.ipynb #2f179c6a
+# %% ../nbs/10_modelling.ipynb #efc51b80
 def fingerprint_training(
     model,                   # keras.Model, compiled, not trained yet
     training: PreparedSet,   # Augmented
@@ -235,7 +276,7 @@ def fingerprint_training(
     for array in columns + [v.numpy() for v in model.variables]: digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
-# %% ../nbs/10_modelling.ipynb #1d3b81b2
+# %% ../nbs/10_modelling.ipynb #0c29b509
 N_CHECKPOINTS = 2  # Generations kept
 CHECKPOINT_NAME = re.compile(r"checkpoint-(\d+)-([0-9a-f]{16})\.npz")  # epochs done, start of the SHA-256
 CURVE = ["loss", "accuracy", "val_loss", "val_accuracy"]               # columns of the history
@@ -273,7 +314,7 @@ def write_checkpoint(folder: Path, arrays: dict[str, np.ndarray])->Path: # array
     for old in list_checkpoints(folder)[N_CHECKPOINTS:]: old.unlink()
     return path
 
-# %% ../nbs/10_modelling.ipynb #c16163aa
+# %% ../nbs/10_modelling.ipynb #984cdc5d
 class BadCheckpoint(ValueError):
     "A checkpoint that this training cannot go on from; the message says why."
 
@@ -300,7 +341,7 @@ def read_checkpoint(
     if formats[0] != formats[1]: raise BadCheckpoint(f"its arrays are not those of {model.name} after {epochs} epochs")
     return arrays
 
-# %% ../nbs/10_modelling.ipynb #b4faa19c
+# %% ../nbs/10_modelling.ipynb #41ddf64f
 log = logging.getLogger(__name__)
 
 def resume_training(
@@ -353,26 +394,27 @@ def fit_network(
 )->pd.DataFrame:             # epoch, loss, accuracy, val_loss, val_accuracy
     "Train, and leave the model with the weights of its lowest validation loss; `ValueError` as of `check_sides`."
     check_sides(training, validation, settings.batch_size)
-    size = model.input_shape[1]
-    views, validation = Views(training.images, size, settings, seed), cut_images(validation, size)
-    compile_network(model, settings, len(training))
-    fingerprint = fingerprint_training(model, training, validation, settings, seed)
-    best, history = resume_training(model, checkpoints, fingerprint) if checkpoints else ([], [])
+    eye, trunk = split_network(model)
+    views = Views(training.images, model.input_shape[1], eye, settings, seed)
+    validated = look_at(eye, cut_images(validation, model.input_shape[1]).images)
+    compile_network(trunk, settings, len(training))
+    fingerprint = fingerprint_training(trunk, training, validation, settings, seed)
+    best, history = resume_training(trunk, checkpoints, fingerprint) if checkpoints else ([], [])
     with tqdm(total=settings.epochs, initial=len(history), desc=model.name, unit="epoch", delay=10) as bar:
         while not is_over(history, settings):
-            row = train_epoch(model, views, training, len(history))
-            with averaged_weights(model):
-                row += score_epoch(model, validation, settings.batch_size)
+            row = train_epoch(trunk, views, training, len(history))
+            with averaged_weights(trunk):
+                row += score_epoch(trunk, validated, validation.labels)
                 check_finite(row, len(history), settings.learning_rate)
-                if all(row[2] < earlier[2] for earlier in history): best = model.get_weights()
+                if all(row[2] < earlier[2] for earlier in history): best = trunk.get_weights()
             history.append(row)
-            if checkpoints: write_checkpoint(checkpoints, pack_training(model, best, history, fingerprint))
+            if checkpoints: write_checkpoint(checkpoints, pack_training(trunk, best, history, fingerprint))
             bar.set_postfix(loss=f"{row[0]:.3f}", validation_accuracy=f"{row[3]:.3f}", refresh=False)
             bar.update()
-    model.set_weights(best)
+    trunk.set_weights(best)
     return pd.DataFrame(history, columns=CURVE).rename_axis("epoch").reset_index()
 
-# %% ../nbs/10_modelling.ipynb #847be6e0
+# %% ../nbs/10_modelling.ipynb #bacc61e7
 def predict_sources(
     model,                  # keras.Model with probabilities
     sources: PreparedSet,   # Not augmented; cut to the network's size
@@ -383,7 +425,7 @@ def predict_sources(
     table = pd.DataFrame(dict(name=sources.names, label=[sources.classes[k] for k in sources.labels], sky_group=sources.groups))
     return table.assign(**{f"p_{c}": probabilities[:, i].astype(float) for i, c in enumerate(sources.classes)})
 
-# %% ../nbs/10_modelling.ipynb #337d883f
+# %% ../nbs/10_modelling.ipynb #805398fc
 def save_weights(model, path: Path)->Path:
     "Weights as HDF5, whole or absent."
     with tempfile.TemporaryDirectory() as folder:
@@ -409,7 +451,7 @@ def write_training(
     write_json(out_dir/"metrics.json", metrics)
     return metrics
 
-# %% ../nbs/10_modelling.ipynb #6659e180
+# %% ../nbs/10_modelling.ipynb #45b1b78b
 def plot_history(
     history: pd.DataFrame, # From `fit_network`
     axes=None,             # Two Axes: loss and accuracy
