@@ -1,0 +1,69 @@
+"A run with tasks, as a user meets it: networks on folds, compared, kept, and drawn again from what was kept. Simulated."
+import shutil
+
+import pandas as pd
+import pytest
+from conftest import copy_project, finish, radiogal
+
+SMALL = """
+[recipes.fields]
+schedule = "cosine"
+averaging = 0.9
+augmentation = "turns"
+
+[tasks.fr]
+images = "FIRST"
+classes = { FRI = ["FRI"], FRII = ["FRII"] }
+networks = { fields = [0, 1], alhassan = [0, 1], mcrgnet = [0] }
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    "A project in which a small benchmark was run from nothing."
+    folder = copy_project(tmp_path_factory.mktemp("benchmark"))
+    smoke = (folder/"config"/"smoke.toml").read_text()
+    (folder/"config"/"small.toml").write_text(smoke[:smoke.index("[transfer]")] + SMALL)
+    status, said = finish(radiogal(folder, "run", "small", "--cores", "2"))
+    assert status == 0, said
+    return folder
+
+
+def read_table(folder, run="small"):
+    return pd.read_csv(folder/"results"/run/"benchmark"/"comparison_simulated.csv")
+
+
+def test_every_network_is_compared(finished):
+    table = read_table(finished)
+    assert {"fields", "alhassan", "mcrgnet"} <= set(table["network"])
+    assert set(table["task"]) == {"fr"}
+    trained = table.set_index("network")
+    assert list(trained.loc[["fields", "alhassan", "mcrgnet"], "runs"]) == [2, 2, 1]
+    assert trained["accuracy"].between(0, 1).all()
+    figures = [path.name for path in (finished/"figures"/"small").glob("*.pdf")]
+    assert figures and all("simulated" in name for name in figures)
+
+
+def test_kept_results_draw_the_same_tables_without_training(finished, tmp_path):
+    status, said = finish(radiogal(finished, "keep", "small"))
+    assert status == 0, said
+    folder = copy_project(tmp_path/"clone")
+    shutil.copy(finished/"config"/"small.toml", folder/"config")
+    shutil.copytree(finished/"docs"/"results", folder/"docs"/"results")
+    assert not list((folder/"docs"/"results").rglob("*.h5"))
+    status, said = finish(radiogal(folder, "figures", "small"))
+    assert status == 0, said
+    pd.testing.assert_frame_equal(read_table(folder), read_table(finished))
+    assert not (folder/"results"/"small"/"training").exists()
+
+
+def test_another_recipe_trains_only_its_own_network_again(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path/"project")
+    config, results = folder/"config"/"small.toml", folder/"results"/"small"/"training"
+    before = set(results.rglob("timing.json"))
+    config.write_text(config.read_text().replace("averaging = 0.9", "averaging = 0.8"))
+    status, said = finish(radiogal(folder, "run", "small", "--cores", "2"))
+    assert status == 0, said
+    ran = {line.split()[0] for line in said.splitlines() if line.endswith(" s")}
+    assert ran == {"10_modelling-fr-fields-fold0-seed1", "10_modelling-fr-fields-fold1-seed1", "17_benchmark"}
+    assert set(results.rglob("timing.json")) == before
