@@ -52,10 +52,10 @@ class Paths:
     def figures(self, run): return self.root/"figures"/run
     def kept(self, run): return self.root/"docs"/"results"/run
 
-# %% ../nbs/00_config.ipynb #6aaf65d5
+# %% ../nbs/00_config.ipynb #7352ffe6
 CutoutSurvey = Literal["FIRST", "NVSS", "VLASS", "TGSS"]
 MorphologyClass = Literal["FRI", "FRII", "Bent", "Compact"]
-PublishedSet = Literal["griese"]
+PublishedSet = Literal["griese", "griese-catalogues"]
 Network = Literal["alhassan", "dense", "aniyan", "mcrgnet", "convxpress", "fields", "twin"]
 FrozenDepth = Literal["all", "conv1", "conv2", "conv3"]
 

@@ -104,7 +104,7 @@ def look_at(
     if eye is None: return images
     return eye.predict(images, batch_size=64, verbose=0)
 
-# %% ../nbs/10_modelling.ipynb #f1b54e7b
+# %% ../nbs/10_modelling.ipynb #5d5b4392
 class Views:
     "The training images of a run as an epoch shows them to the trunk."
     def __init__(self,
@@ -115,7 +115,8 @@ class Views:
         seed: int,          # Of the run
     ):
         self.images, self.size, self.eye, self.settings, self.seed = images, size, eye, settings, seed
-        self.shown, self.turns = self.show(images), np.full(len(images), -1)
+        parts = [self.show(images[some]) for some in batch_rows(np.arange(len(images)), 64)]  # full images are large
+        self.shown, self.turns = np.concatenate(parts), np.full(len(images), -1)
 
     def show(self, images: np.ndarray)->np.ndarray: # (n, side, side, channels)
         "The central part of some images, as the trunk sees it."
@@ -126,7 +127,7 @@ class Views:
         if self.settings.augmentation == "views": return
         turns = find_turns(len(self.images), epoch)
         angles, scales = draw_turns(turns, self.seed).T*[[90], [2]] - [[0], [1]]  # quarter turns are drawn with the batch
-        for some in batch_rows(np.flatnonzero(turns != self.turns), 64):  # not all at once: full images are large
+        for some in batch_rows(np.flatnonzero(turns != self.turns), 64):
             turned = turn_and_scale(self.images[some], angles[some], np.exp(self.settings.zoom*scales[some]))
             self.shown[some] = self.show(turned)
         self.turns = turns

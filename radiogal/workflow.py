@@ -209,14 +209,15 @@ class Progress:
         if self.bar: self.bar.write(text, file=self.stream)
         else: print(text, file=self.stream, flush=True)
 
-# %% ../nbs/15_workflow.ipynb #466de34f
+# %% ../nbs/15_workflow.ipynb #d7f05a2c
 def list_needed_files(config: RunConfig)->list: # RegisteredFile
     "Registered files that a run will fetch: label tables, and images where they are pinned."
     if config.simulated: return []
     needed = list_registered(config.targets.catalogues + config.targets.compared, choose_services(config))
     if config.scraping.archive == "registry":
         needed += [f for c in config.targets.catalogues for s in config.surveys for f in select_files(c, s, "train")]
-    return needed + [f for name in config.published for f in select_files(name, "FIRST") if f.split.startswith("fold")]
+    datasets = {name.split("-")[0] for name in config.published}
+    return needed + [f for name in sorted(datasets) for f in select_files(name, "FIRST") if f.split.startswith("fold")]
 
 def check_places(paths: Paths, run: str)->None:
     "Can results, figures and raw data be written? `ConfigError` names the folder."
