@@ -291,9 +291,9 @@ def summarise_run(paths: Paths, config: RunConfig, run: str)->None:
     write_json(paths.results(run)/"provenance.json", identity | dict(
         resolved_settings=config.model_dump(), steps=[{k: s[k] for k in keep} for s in steps]))
 
-# %% ../nbs/15_workflow.ipynb #0547e252
+# %% ../nbs/15_workflow.ipynb #d5ab8bbe
 KEPT = ("training/**/metrics.json", "training/**/predictions.parquet", "training/**/history.csv", "training/**/timing.json",
-        "training/**/provenance.json", "catalogues/targets.ecsv", "preparation/*/facts.ecsv", "preparation/*/heldout.json",
+        "training/**/provenance.json", "catalogues/targets.ecsv", "preparation/**/facts.ecsv", "preparation/**/heldout.json",
         "benchmark/heldout/**/*.parquet", "benchmark/*.csv", "benchmark/*.md", "benchmark/metrics.json")
 
 def keep_results(run: str)->int: # How many files
