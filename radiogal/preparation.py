@@ -968,23 +968,25 @@ def read_mirabest(
     if off > OFF_NAME: raise Unusable(f"centred {off.to_value(u.arcsec):.0f} arcsec off its name")
     return hdu, facts
 
-# %% ../nbs/08_preparation.ipynb #96e0d420
+# %% ../nbs/08_preparation.ipynb #4dcff679
 SAMPLE_PER_CLASS = 12  # Enough to split and to fit a few steps, in a second or two
 
 def make_sample(
     config: RunConfig, # A simulated run
     survey: str,       # Which survey observes
+    per_class: int = SAMPLE_PER_CLASS, # Sources, as far as the settings have so many
 )->tuple[Table, Table, Table, Callable]: # targets, cutouts, curated and read, as `prepare_survey` takes them
-    "A small artificial sky, every image good; nothing is scraped."
-    few = min(SAMPLE_PER_CLASS, config.sky.sources_per_class)
+    "An artificial sky, small if not asked otherwise, every image good; nothing is scraped."
+    few = min(per_class, config.sky.sources_per_class)
     sources = draw_population(config.sky.model_copy(update=dict(sources_per_class=few)), config.classes, config.surveys)
-    known, side = sources[sources["label"] != ""], config.scraping.cutout_arcmin*u.arcmin
+    known, cut = sources[sources["label"] != ""], config.scraping
     coords = SkyCoord(known["ra"], known["dec"], unit="deg")
     labels = Labels(list(known["name"]), coords, list(known["label"]), [np.nan]*len(known))
     targets, _ = build_targets([tabulate_labels(labels, "artificial", simulated=True)], config.classes,
                                config.targets.match_arcsec*u.arcsec, config.targets.group_arcmin*u.arcmin)
     places = {name: i for i, name in enumerate(known["name"])}
-    n_pixels = int(np.ceil((side/get_survey(survey).pixel_scale).to_value(u.one)))
+    pixel = get_survey(survey).pixel_scale.to_value(u.arcmin)
+    n_pixels = cut.cutout_pixels or int(np.ceil(cut.cutout_arcmin/pixel))
     def read(name):
         i = places[name]
         return normalise_observed(observe(sources, survey, coords[i], n_pixels, seed=[config.sky.seed, i]), survey)

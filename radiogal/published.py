@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['N_FOLDS', 'NEAR', 'list_griese', 'find_heldout', 'tabulate_facts', 'build_heldout', 'name_family',
-           'split_by_catalogue']
+           'split_by_catalogue', 'keep_apart']
 
-# %% ../nbs/16_published.ipynb #1314c3e3
+# %% ../nbs/16_published.ipynb #1508e18b
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from astropy.table import Table
 
 from .catalogues import group_sky, write_table
 from .fetch import Fetcher, FetchError, RegisteredFile, get_registered, select_files
-from .preparation import PreparedSet, build_griese_set, read_griese, read_griese_folds
+from .preparation import PreparedSet, build_griese_set, exclude_positions, read_griese, read_griese_folds
 
 # %% ../nbs/16_published.ipynb #7b227ebf
 N_FOLDS = 5  # Griese et al. 2023 publish five
@@ -80,3 +80,17 @@ def split_by_catalogue(
     quarantine = Table(rows=reasons or None, names=("name", "survey", "reason"), dtype=(str, str, str), meta=dict(facts.meta))
     apart = replace(prepared.select(~torn), groups=groups[~torn], folds=folds[~torn])
     return apart, quarantine, families.tolist()
+
+# %% ../nbs/16_published.ipynb #4a510c47
+def keep_apart(
+    prepared: PreparedSet, # Published images
+    targets: Table,        # The run's: name, ra, dec (deg)
+    radius: u.Quantity,    # The run's group radius
+)->tuple[PreparedSet, Table]: # The set without those near a target; the quarantine: name, survey, reason
+    "A published set without the sources of a run, and their neighbours."
+    known = Table(dict(name=prepared.names, ra=prepared.positions[:, 0], dec=prepared.positions[:, 1]))
+    reasons = exclude_positions(known, {"targets": targets}, radius)
+    rows = [(name, prepared.survey, reason) for name, reason in reasons.items()]
+    quarantine = Table(rows=rows or None, names=("name", "survey", "reason"), dtype=(str, str, str),
+                       meta=dict(SIMULATE=prepared.simulated))
+    return prepared.select(~np.isin(prepared.names, list(reasons))), quarantine

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['TURNED_EVERY', 'N_AHEAD', 'WARMUP', 'N_CHECKPOINTS', 'CHECKPOINT_NAME', 'CURVE', 'log', 'start_keras',
            'order_sources', 'find_turns', 'draw_turns', 'turn_and_scale', 'split_network', 'look_at', 'Views',
-           'batch_rows', 'weigh_classes', 'count_steps', 'draw_epoch', 'stream_epoch', 'choose_optimiser',
+           'batch_rows', 'weigh_classes', 'count_steps', 'draw_epoch', 'stream_epoch', 'slow_body', 'choose_optimiser',
            'compile_network', 'averaged_weights', 'train_epoch', 'score_epoch', 'check_sides', 'check_finite',
            'fingerprint_training', 'list_state', 'pack_training', 'hash_bytes', 'list_checkpoints', 'write_checkpoint',
            'BadCheckpoint', 'read_arrays', 'read_checkpoint', 'resume_training', 'cut_images', 'choose_size', 'is_over',
@@ -187,8 +187,19 @@ def stream_epoch(
                                              output_signature=tuple(tf.TensorSpec(s, tf.float32) for s in shapes))
     return batches.prefetch(N_AHEAD).as_numpy_iterator()
 
-# %% ../nbs/10_modelling.ipynb #4845c110
+# %% ../nbs/10_modelling.ipynb #c899a4f6
 WARMUP = 1/30  # Of the steps, for the rise before a cosine
+
+def slow_body(
+    kind: type,  # keras.optimizers.Optimizer
+    rate: float, # 0–1
+)->type:         # The same, with smaller steps
+    "An optimiser whose steps are smaller for every layer but the last; its weight decay stays as it is."
+    class Slowed(kind):
+        def update_step(self, gradient, variable, learning_rate):
+            path = self._trainable_variables[self._get_variable_index(variable)].path
+            super().update_step(gradient, variable, learning_rate*(1 if "probabilities" in path.split("/") else rate))
+    return Slowed
 
 def choose_optimiser(
     network: str,       # A key of `NETWORKS`
@@ -204,7 +215,8 @@ def choose_optimiser(
         named["learning_rate"] = keras.optimizers.schedules.CosineDecay(0.0, max(1, n_steps - rise), warmup_steps=rise,
                                                                         warmup_target=named["learning_rate"])
     if settings.averaging: named |= dict(use_ema=True, ema_momentum=settings.averaging)
-    return getattr(keras.optimizers, settings.optimiser or published["class_name"])(**named)
+    kind = getattr(keras.optimizers, settings.optimiser or published["class_name"])
+    return (kind if settings.body_rate == 1 else slow_body(kind, settings.body_rate))(**named)
 
 def compile_network(
     model,              # keras.Model named as in `NETWORKS`
@@ -217,7 +229,7 @@ def compile_network(
     model.compile(optimiser, keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing), metrics=["accuracy"])
     model.optimizer.build(model.trainable_variables)
 
-# %% ../nbs/10_modelling.ipynb #9030402c
+# %% ../nbs/10_modelling.ipynb #d010b432
 @contextmanager
 def averaged_weights(model):
     "Inside, a network whose optimiser keeps a running mean of the weights has that mean."
@@ -243,7 +255,7 @@ def score_epoch(model, images: np.ndarray, labels: np.ndarray)->tuple[float, flo
     import keras
     return tuple(model.evaluate(images, keras.utils.to_categorical(labels, model.output_shape[-1]), batch_size=64, verbose=0))
 
-# %% ../nbs/10_modelling.ipynb #4e263898
+# %% ../nbs/10_modelling.ipynb #1d41fc84
 def check_sides(training: PreparedSet, validation: PreparedSet, batch_size: int)->None:
     "`ValueError` for sets that disagree on the classes, share a source, lack a class, or are too small."
     if training.classes != validation.classes: raise ValueError(f"classes differ: {training.classes} and {validation.classes}")
@@ -260,7 +272,7 @@ def check_finite(row: tuple[float, ...], epoch: int, learning_rate: float|None)-
         raise FloatingPointError(f"epoch {epoch}: loss {row[0]}, validation loss {row[2]}: "
                                  f"lower training.learning_rate, which is {learning_rate or 'the published one'}")
 
-# %% ../nbs/10_modelling.ipynb #efc51b80
+# %% ../nbs/10_modelling.ipynb #35fdfc90
 def fingerprint_training(
     model,                   # keras.Model, compiled, not trained yet
     training: PreparedSet,   # Augmented
@@ -277,7 +289,7 @@ def fingerprint_training(
     for array in columns + [v.numpy() for v in model.variables]: digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
-# %% ../nbs/10_modelling.ipynb #0c29b509
+# %% ../nbs/10_modelling.ipynb #27d243c6
 N_CHECKPOINTS = 2  # Generations kept
 CHECKPOINT_NAME = re.compile(r"checkpoint-(\d+)-([0-9a-f]{16})\.npz")  # epochs done, start of the SHA-256
 CURVE = ["loss", "accuracy", "val_loss", "val_accuracy"]               # columns of the history
@@ -315,7 +327,7 @@ def write_checkpoint(folder: Path, arrays: dict[str, np.ndarray])->Path: # array
     for old in list_checkpoints(folder)[N_CHECKPOINTS:]: old.unlink()
     return path
 
-# %% ../nbs/10_modelling.ipynb #984cdc5d
+# %% ../nbs/10_modelling.ipynb #c039486a
 class BadCheckpoint(ValueError):
     "A checkpoint that this training cannot go on from; the message says why."
 
@@ -342,7 +354,7 @@ def read_checkpoint(
     if formats[0] != formats[1]: raise BadCheckpoint(f"its arrays are not those of {model.name} after {epochs} epochs")
     return arrays
 
-# %% ../nbs/10_modelling.ipynb #41ddf64f
+# %% ../nbs/10_modelling.ipynb #595fa795
 log = logging.getLogger(__name__)
 
 def resume_training(
@@ -415,7 +427,7 @@ def fit_network(
     trunk.set_weights(best)
     return pd.DataFrame(history, columns=CURVE).rename_axis("epoch").reset_index()
 
-# %% ../nbs/10_modelling.ipynb #bacc61e7
+# %% ../nbs/10_modelling.ipynb #fdb14f36
 def predict_sources(
     model,                  # keras.Model with probabilities
     sources: PreparedSet,   # Not augmented; cut to the network's size
@@ -426,7 +438,7 @@ def predict_sources(
     table = pd.DataFrame(dict(name=sources.names, label=[sources.classes[k] for k in sources.labels], sky_group=sources.groups))
     return table.assign(**{f"p_{c}": probabilities[:, i].astype(float) for i, c in enumerate(sources.classes)})
 
-# %% ../nbs/10_modelling.ipynb #805398fc
+# %% ../nbs/10_modelling.ipynb #75fabd07
 def save_weights(model, path: Path)->Path:
     "Weights as HDF5, whole or absent."
     with tempfile.TemporaryDirectory() as folder:
@@ -443,7 +455,8 @@ def write_training(
 )->dict:                        # What went into metrics.json
     "Write weights, curve, predictions and metrics of a run."
     out_dir, best = Path(out_dir), history.loc[history.val_loss.idxmin()]
-    metrics = facts | dict(epochs=len(history), best_epoch=int(best.epoch), validation_loss=best.val_loss,
+    classes = [c.removeprefix("p_") for c in predictions if c.startswith("p_")]
+    metrics = facts | dict(classes=classes, epochs=len(history), best_epoch=int(best.epoch), validation_loss=best.val_loss,
                            validation_accuracy=best.val_accuracy, n_validation=len(predictions),
                            parameters=model.count_params())
     save_weights(model, out_dir/"network.weights.h5")
@@ -452,7 +465,7 @@ def write_training(
     write_json(out_dir/"metrics.json", metrics)
     return metrics
 
-# %% ../nbs/10_modelling.ipynb #45b1b78b
+# %% ../nbs/10_modelling.ipynb #7b2ba04d
 def plot_history(
     history: pd.DataFrame, # From `fit_network`
     axes=None,             # Two Axes: loss and accuracy

@@ -291,10 +291,13 @@ def summarise_run(paths: Paths, config: RunConfig, run: str)->None:
     write_json(paths.results(run)/"provenance.json", identity | dict(
         resolved_settings=config.model_dump(), steps=[{k: s[k] for k in keep} for s in steps]))
 
-# %% ../nbs/15_workflow.ipynb #d5ab8bbe
+# %% ../nbs/15_workflow.ipynb #da6ba886
 KEPT = ("training/**/metrics.json", "training/**/predictions.parquet", "training/**/history.csv", "training/**/timing.json",
         "training/**/provenance.json", "catalogues/targets.ecsv", "preparation/**/facts.ecsv", "preparation/**/heldout.json",
-        "benchmark/heldout/**/*.parquet", "benchmark/*.csv", "benchmark/*.md", "benchmark/metrics.json")
+        "benchmark/heldout/**/*.parquet", "benchmark/*.csv", "benchmark/*.md", "benchmark/metrics.json",
+        "transfer/**/metrics.json", "transfer/**/predictions.parquet", "transfer/**/history.csv", "transfer/**/timing.json",
+        "transfer/**/provenance.json", "transfer/**/similarity.csv", "transfer/**/fold0/**/filters.csv",
+        "report/*.csv", "report/*.md", "report/metrics.json")
 
 def keep_results(run: str)->int: # How many files
     "Copy a run's small results into the repository; `ConfigError` if there are none."
@@ -318,14 +321,15 @@ def redraw_figures(
     "Redraw a run's report from its results; `ConfigError` if there are none."
     paths = Paths(find_root())
     config, found, results = read_config(paths.config/f"{run}.toml", seed), find_results(paths, run), paths.results(run)
-    notebook, place = ("17_benchmark", "benchmark") if config.tasks else ("13_final_plots", "report")
+    notebook, place = ("13_final_plots", "report") if config.has_report else ("17_benchmark", "benchmark")
     parameters = dict(results_dir=str(found.relative_to(paths.root)), figures_dir=f"figures/{run}",
                       seed=-1 if seed is None else seed)
     run_notebook(notebook, run, parameters, results/"notebooks"/f"{notebook}.ipynb", results/place,
                  sorted(found.glob("t*/**/predictions.parquet")))
 
-# %% ../nbs/15_workflow.ipynb #50a386d9
+# %% ../nbs/15_workflow.ipynb #32b3d864
 STARTUP_LINE = re.compile(r"\[IPKernelApp\] |WARNING: All log messages before absl|[IWE]0000 |To enable the following|"
+                          r"WARNING:tensorflow:\d+ out of the last|"
                           r"'(created|modified)' timestamp|\s*$")
 
 TABLE_ID = re.compile(r'id="table\d+"')  # astropy puts a memory address there
@@ -334,7 +338,7 @@ def tidy_outputs(cell)->None:
     "Remove start-up lines and memory addresses from a cell's stored outputs."
     for output in cell.get("outputs", []):
         if "text/html" in output.get("data", {}): output["data"]["text/html"] = TABLE_ID.sub("", output["data"]["text/html"])
-        if output.get("name") == "stderr":
+        if output["output_type"] == "stream":
             output["text"] = "".join(t for t in output["text"].splitlines(keepends=True) if not STARTUP_LINE.match(t))
     if "outputs" in cell: cell["outputs"] = [o for o in cell["outputs"] if o.get("text", "shown")]
 
