@@ -11,7 +11,7 @@ NOTEBOOKS := $(wildcard nbs/*.ipynb)
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run-all test faults lab figures keep canary export refresh readme check docs bench lock clean
+.PHONY: help run-all test test-cluster faults lab figures keep canary export refresh readme check docs bench lock clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 ifneq ($(RADIOGAL_MIRROR),)
 export RADIOGAL_MIRROR := $(abspath $(RADIOGAL_MIRROR))
@@ -19,7 +19,7 @@ endif
 
 help:  ## Print what there is
 	@echo "radiogal: make TARGET [RUN=demo] [SEED=1] [PROFILE=local] [CORES=2]"
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "runs: $(basename $(notdir $(wildcard config/*.toml)))"
 
 $(STAMP): requirements.lock settings.ini setup.py
@@ -40,6 +40,9 @@ figures: $(STAMP)  ## Redraw the report's figures from the existing (or kept) re
 test: $(STAMP)  ## Run every notebook's lessons, then the tests that span modules
 	$(BIN)/nbdev_test --n_workers 2 --do_print
 	$(BIN)/python -m pytest --fault-table=docs/faults.md
+
+test-cluster: $(STAMP)  ## Try the graph on a Slurm of this machine (root, Debian's slurmctld slurmd munge slurm-client)
+	$(BIN)/python -m pytest tests/cluster
 
 faults: $(STAMP)  ## Run the fault suite and write docs/faults.md
 	$(BIN)/python -m pytest -m fault --fault-table=docs/faults.md

@@ -170,7 +170,7 @@ def run_notebook(
                  peak_memory_mib=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss//1024)
     return write_provenance(out_dir, read_config(paths.config/f"{run}.toml"), run, paths.root, inputs, facts)
 
-# %% ../nbs/15_workflow.ipynb #9088ba7e
+# %% ../nbs/15_workflow.ipynb #37233740
 class Progress:
     "Turns Snakemake's events into lines for a person."
     def __init__(self, stream):
@@ -196,13 +196,13 @@ class Progress:
         self.write(f"  {label:<58}{time.monotonic() - start:7.0f} s")
         if self.bar: self.bar.update()
 
-    def fail(self, jobid: int)->None:
-        "A notebook failed: its line, and what its log says."
+    def fail(self, jobid: int, reason: str = "")->None:
+        "A notebook failed: its line, why its job ended if a cluster says so, and what its log says."
         label, log, _ = self.jobs[jobid]
         self.n_failed += 1
         text = log.read_text(encoding="utf-8") if log.is_file() else "no log was written"
         told = text[max(text.rfind("radiogal: "), 0):].strip().splitlines()
-        self.write(f"  {label:<58} FAILED\n" + "\n".join(f"    {line}" for line in told[-20:]))
+        self.write(f"  {label:<58} FAILED\n" + "\n".join(f"    {line}" for line in [*reason.splitlines(), *told[-20:]]))
 
     def write(self, text: str)->None:
         "Text above the bar."

@@ -20,7 +20,7 @@ class LogHandler(LogHandlerBase):
         if event == LogEvent.RUN_INFO: progress.start(sum(n for rule, n in record.stats.items() if rule not in ("all", "total")))
         elif event == LogEvent.JOB_INFO and len(record.log) == 2: progress.begin(record.jobid, *self.name_job(record.log))
         elif event == LogEvent.JOB_FINISHED: progress.finish(record.job_id)
-        elif event == LogEvent.JOB_ERROR: progress.fail(record.jobid)
+        elif event == LogEvent.JOB_ERROR: progress.fail(record.jobid, record.rule_msg or "")
         elif event in (None, LogEvent.ERROR): self.tell(record)
 
     def tell(self, record):
