@@ -272,7 +272,7 @@ def check_finite(row: tuple[float, ...], epoch: int, learning_rate: float|None)-
         raise FloatingPointError(f"epoch {epoch}: loss {row[0]}, validation loss {row[2]}: "
                                  f"lower training.learning_rate, which is {learning_rate or 'the published one'}")
 
-# %% ../nbs/10_modelling.ipynb #35fdfc90
+# %% ../nbs/10_modelling.ipynb #218b4a01
 def fingerprint_training(
     model,                   # keras.Model, compiled, not trained yet
     training: PreparedSet,   # Augmented
@@ -282,7 +282,7 @@ def fingerprint_training(
 )->str:                      # 64 hexadecimal digits
     "SHA-256 of everything that the result of a training follows from."
     import keras
-    recipe = [re.sub(r'_\d+"', '"', model.to_json()), settings.model_dump_json(), seed, training.classes,
+    recipe = [re.sub(r'_\d+(CLONE)?"', '"', model.to_json()), settings.model_dump_json(), seed, training.classes,
               __version__, keras.version(), keras.backend.backend()]
     digest = hashlib.sha256(json.dumps(recipe).encode())
     columns = [column for s in (training, validation) for column in (s.names, s.labels, s.images)]

@@ -82,9 +82,11 @@ def read_pid(path):
 def write_conf(folder):
     "Settings for this machine, and a link to them where Slurm looks; another Slurm's settings stay, and are an error."
     memory = os.sysconf("SC_PAGE_SIZE")*os.sysconf("SC_PHYS_PAGES")//2**20*9//10
-    conf = CONF.format(host=socket.gethostname().split(".")[0], ports=find_ports(2), folder=folder, cpus=os.cpu_count(), memory=memory)
+    host = socket.gethostname().split(".")[0]
+    conf = CONF.format(host=host, ports=find_ports(2), folder=folder, cpus=os.cpu_count(), memory=memory)
     (folder/"slurm.conf").write_text(conf)
-    if DEFAULT_CONF.exists() and not DEFAULT_CONF.is_symlink(): sys.exit(f"{DEFAULT_CONF} is there: this machine has a Slurm already")
+    if DEFAULT_CONF.exists() and not DEFAULT_CONF.is_symlink():
+        sys.exit(f"{DEFAULT_CONF} is there: this machine has a Slurm already")
     DEFAULT_CONF.parent.mkdir(exist_ok=True)
     DEFAULT_CONF.unlink(missing_ok=True)
     DEFAULT_CONF.symlink_to(folder/"slurm.conf")

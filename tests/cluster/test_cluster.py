@@ -1,4 +1,4 @@
-"The same graph on a real Slurm, which these tests start: equal results, and nothing lost to kills, dead nodes and limits. Simulated."
+"The same graph on a real Slurm, started here: equal results, and nothing lost to kills, dead nodes and limits. Simulated."
 import json
 import os
 import re
@@ -36,7 +36,8 @@ def cluster(tmp_path_factory):
 def be_quick(folder):
     "Ask Slurm more often than one would ask a cluster that others use too."
     profile = folder/"workflow"/"profiles"/"slurm"/"config.yaml"
-    profile.write_text(profile.read_text().replace("status-checks: 10", "status-checks: 3").replace("latency-wait: 60", "latency-wait: 10"))
+    text = profile.read_text().replace("status-checks: 10", "status-checks: 3")
+    profile.write_text(text.replace("latency-wait: 60", "latency-wait: 10"))
     return folder
 
 
@@ -86,7 +87,8 @@ def limit_training(folder, **limits):
     "Give trainings other limits, and one try."
     profile = folder/"workflow"/"profiles"/"slurm"/"config.yaml"
     text = profile.read_text().replace("retries: 1", "retries: 0")
-    for key, value in limits.items(): text = re.sub(rf"(training:(?:\n    \w+:.*)*?\n    {key}: ).*", rf"\g<1>{value}", text, count=1)
+    for key, value in limits.items():
+        text = re.sub(rf"(training:(?:\n    \w+:.*)*?\n    {key}: ).*", rf"\g<1>{value}", text, count=1)
     profile.write_text(text)
 
 
