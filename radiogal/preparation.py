@@ -463,7 +463,7 @@ def find_leaks(
     columns |= {f"other_{c}": right[c] for c in LEAK_COLUMNS}
     return Table(columns | dict(separation=distance[chosen].to(u.arcsec)))
 
-# %% ../nbs/08_preparation.ipynb #b67e99fe
+# %% ../nbs/08_preparation.ipynb #3780b749
 def turn_images(
     images: np.ndarray,  # (n, size, size, channels)
     view: int,           # 0–7: quarter turns, then the same mirrored
@@ -483,14 +483,16 @@ def shift_into(
     out[max(dy, 0):h + min(dy, 0), max(dx, 0):w + min(dx, 0)] = image[max(-dy, 0):h - max(dy, 0), max(-dx, 0):w - max(dx, 0)]
 
 def augment_batch(
-    images: np.ndarray,        # (n, size, size, channels), float32, 0–1: training images only
+    images,                    # n images (size, size, channels), float32, 0–1, as an array or a list: training images only
     rng: np.random.Generator,  # The draw
     max_shift: int = 0,        # Largest shift along each axis, whole pixels
-)->np.ndarray:                 # Same shape and dtype
+    out: np.ndarray|None = None, # Written over; None makes a new array
+)->np.ndarray:                 # (n, size, size, channels), float32: `out`
     "Each image in one of its eight views, and moved by up to `max_shift` whole pixels."
     views, shifts = rng.integers(8, size=len(images)), rng.integers(-max_shift, max_shift + 1, size=(len(images), 2))
-    out = np.zeros_like(images)
-    for i, (dy, dx) in enumerate(shifts): shift_into(out[i], turn_images(images[i:i + 1], views[i])[0], dy, dx)
+    if out is None: out = np.empty((len(images), *images[0].shape), np.float32)
+    out.fill(0)
+    for i, (dy, dx) in enumerate(shifts): shift_into(out[i], turn_images(images[i][None], views[i])[0], dy, dx)
     return out
 
 # %% ../nbs/08_preparation.ipynb #d6b8fffd
