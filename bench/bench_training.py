@@ -76,7 +76,8 @@ def measure_pipeline(name):
     time_epoch(repeat)
     pairs = np.array([(time_epoch(draw_epoch(views, sources, epoch)), time_epoch(repeat)) for epoch in range(1, 1 + EPOCHS)])
     cost = np.quantile(pairs[:, 0]/pairs[:, 1], [0.5, 0.25, 0.75]) - 1
-    return dict(network=name, drawn=np.median(pairs[:, 0]), constant=np.median(pairs[:, 1]), cost=cost[0], low=cost[1], high=cost[2])
+    drawn, constant = np.median(pairs, axis=0)
+    return dict(network=name, drawn=drawn, constant=constant, cost=cost[0], low=cost[1], high=cost[2])
 
 
 def call(function, name):
