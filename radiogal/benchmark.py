@@ -4,17 +4,16 @@
 
 # %% auto #0
 __all__ = ['OURS', 'LONGEST_REASON', 'UNSCALED', 'CENTRE_ARCSEC', 'FEWEST_KNOWN', 'RUSTIGE', 'HELD', 'PUBLISHED', 'ENSEMBLES',
-           'Judged', 'list_asked', 'find_place', 'find_images', 'read_facts', 'assign_groups', 'read_validation',
-           'list_holes', 'group_judged', 'pool_folds', 'rebuild_network', 'predict_heldout', 'find_kept',
-           'judge_heldout', 'explain_splits', 'scale_judged', 'average_calibration', 'tabulate_calibration',
-           'name_machine', 'measure_cost', 'tell_holes', 'summarise_judged', 'tabulate_comparison', 'plot_comparison',
-           'average_histories', 'plot_curves', 'plot_cost', 'tabulate_class_scores', 'match_judged', 'judge_seeds',
-           'compare_networks', 'tabulate_pairs', 'plot_differences', 'list_ensembles', 'gather_members',
-           'score_ensemble', 'tabulate_ensembles', 'plot_ensembles', 'cut_centre', 'measure_sizes', 'tabulate_property',
-           'tabulate_by_catalogue', 'choose_sources', 'tabulate_left_out', 'find_mixed', 'plot_left_out',
-           'choose_typical', 'explain_source', 'cite', 'look_up', 'tabulate_published', 'judge_goal', 'tabulate_goals']
+           'Judged', 'read_validation', 'list_holes', 'group_judged', 'pool_folds', 'rebuild_network',
+           'predict_heldout', 'find_kept', 'judge_heldout', 'explain_splits', 'scale_judged', 'average_calibration',
+           'tabulate_calibration', 'name_machine', 'measure_cost', 'tell_holes', 'tabulate_comparison',
+           'plot_comparison', 'plot_cost', 'tabulate_class_scores', 'tabulate_pairs', 'plot_differences',
+           'list_ensembles', 'gather_members', 'score_ensemble', 'tabulate_ensembles', 'plot_ensembles', 'cut_centre',
+           'measure_sizes', 'tabulate_property', 'tabulate_by_catalogue', 'choose_sources', 'tabulate_left_out',
+           'find_mixed', 'plot_left_out', 'choose_typical', 'explain_source', 'cite', 'look_up', 'tabulate_published',
+           'judge_goal', 'tabulate_goals']
 
-# %% ../nbs/17_benchmark.ipynb #0a61d0c5
+# %% ../nbs/17_benchmark.ipynb #d56bd748
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -26,19 +25,19 @@ from textwrap import shorten
 import numpy as np
 import pandas as pd
 
-from .catalogues import read_table
-from .config import RunConfig, write_json, write_whole
-from .evaluation import (COUNTED, CalibrationError, apply_temperature, average_predictions, bin_accuracy,
-                                 calibrate_across, check_predictions, compare_predictions, correct_holm, fit_temperature,
-                                 guess_by_catalogue, map_occlusion, measure_extent, refuse_rows, score_calibration, score_gain,
-                                 score_majority, score_pooled, score_predictions, summarise_runs, wilson_interval)
+from .config import RunConfig, write_whole
+from .evaluation import (CalibrationError, apply_temperature, average_predictions, bin_accuracy, calibrate_across,
+                                 check_predictions, compare_kinds, correct_holm, fit_temperature, guess_by_catalogue,
+                                 map_occlusion, match_tables, measure_extent, pool_tables, score_calibration, score_gain,
+                                 score_pooled, score_predictions, summarise_classes, summarise_tables, wilson_interval)
 from .fetch import hash_file
-from .figures import TrainedRun, read_run, save_table
+from .figures import (TrainedRun, assign_groups, find_images, find_place, list_asked, read_facts, read_trainings,
+                              save_table)
 from .models import build_network, load_network_weights
 from .preparation import PreparedSet, choose_classes, crop_or_pad, read_prepared
 from .training import choose_size, cut_images, predict_sources, start_keras
 
-# %% ../nbs/17_benchmark.ipynb #9de53685
+# %% ../nbs/17_benchmark.ipynb #a183b0b9
 OURS = ("fields", "twin")  # Networks of our own design; the first is the one that is put forward
 
 @dataclass(frozen=True, eq=False)
@@ -53,62 +52,13 @@ class Judged:
     run: TrainedRun           # Metrics and history
     timing: dict              # timing.json; empty where that is not there
 
-def list_asked(
-    config: RunConfig, # The run's settings
-)->list[tuple]:        # task, network, fold, seed
-    "All trainings that the settings ask for."
-    return [(name, network, fold, seed) for name, task in config.list_tasks().items()
-            for network, folds in task.networks.items() for fold in folds for seed in config.seeds]
-
-def find_place(task: str, network: str, fold: int, seed: int)->str: # Below training/
-    "Where a training is."
-    return f"{task}/{network}/fold{fold}/seed{seed}"
-
-def find_images(
-    results: str|Path, # results/<run>
-    images: str,       # A survey, or a published set
-)->Path:
-    "Folder of a set of images; one by catalogue is below the one it is made of."
-    return Path(results)/"preparation"/images.replace("-", "/")
-
-# %% ../nbs/17_benchmark.ipynb #edd31ee8
-def read_facts(
-    folder: str|Path,     # results/<run>/preparation/<images>
-    name: str = "facts",  # "facts" or "heldout"
-)->pd.DataFrame|None:     # name (index), label, catalogue, sky_group; None for a set without
-    "What is known of the sources of a published set."
-    path = Path(folder)/f"{name}.ecsv"
-    return read_table(path).to_pandas().set_index("name") if path.is_file() else None
-
-def assign_groups(
-    predictions: pd.DataFrame,  # A table of predictions
-    facts: pd.DataFrame|None,   # From `read_facts`; None leaves the groups as they are
-)->pd.DataFrame:                # With the sky groups of the facts
-    "Sky groups as on the sky; `ValueError` names sources without one."
-    if facts is None: return predictions
-    names = predictions["name"]
-    refuse_rows(names, ~names.isin(facts.index), "not in the table of facts")
-    return predictions.assign(sky_group=facts.loc[names, "sky_group"].to_numpy())
-
-# %% ../nbs/17_benchmark.ipynb #ec1f130b
 def read_validation(
     results: str|Path, # results/<run>
     config: RunConfig, # The run's settings
 )->list[Judged]:       # Of those asked for that are there
-    "Every training on its validation sources; `ValueError` if there is none, or a published set lacks its facts."
-    results, tasks, judged = Path(results), config.list_tasks(), []
-    facts = {task.images: read_facts(find_images(results, task.images)) for task in tasks.values()}
-    if lost := [images for images in config.published if images in facts and facts[images] is None]:
-        raise ValueError(f"no facts.ecsv of {lost}: their sky groups are not known")
-    for key in list_asked(config):
-        folder = results/"training"/find_place(*key)
-        if not (folder/"metrics.json").is_file(): continue
-        trained, timing = read_run(folder), folder/"timing.json"
-        predictions = assign_groups(trained.predictions, facts[tasks[key[0]].images])
-        seconds = json.loads(timing.read_text()) if timing.is_file() else {}
-        judged.append(Judged(*key, "validation", predictions, trained, seconds))
-    if not judged: raise ValueError("no trained network of these settings in the results: train first")
-    return judged
+    "Every training on its validation sources; `ValueError` as of `read_trainings`."
+    return [Judged(*key, "validation", trained.predictions, trained, trained.timing)
+            for key, trained in read_trainings(results, config).items()]
 
 def list_holes(
     config: RunConfig,    # The run's settings
@@ -132,11 +82,9 @@ def pool_folds(
     judged: list[Judged], # Of one task, network, seed and split, each fold once
 )->pd.DataFrame:          # A table of predictions
     "Validation sources of all folds in one table; `ValueError` if a source would be there twice."
-    table = pd.concat([j.predictions for j in judged], ignore_index=True)
-    check_predictions(table)
-    return table
+    return pool_tables([j.predictions for j in judged])
 
-# %% ../nbs/17_benchmark.ipynb #e5bd4767
+# %% ../nbs/17_benchmark.ipynb #5b9235b4
 def rebuild_network(
     weights: Path,        # network.weights.h5
     network: str,         # A key of `NETWORKS`
@@ -172,7 +120,7 @@ def find_kept(
         if not weights.is_file() or table["weights"].iloc[0] == hash_file(weights)[:16]: return table
     return None
 
-# %% ../nbs/17_benchmark.ipynb #1922a797
+# %% ../nbs/17_benchmark.ipynb #4a17c30f
 def judge_heldout(
     j: Judged,         # On validation sources
     results: Path,     # results/<run>
@@ -207,7 +155,7 @@ def explain_splits(
         rows.append((name, n, "" if n else why or "no weights to ask, and no answers kept"))
     return pd.DataFrame(rows, columns=["task", "heldout", "why"])
 
-# %% ../nbs/17_benchmark.ipynb #39334dc7
+# %% ../nbs/17_benchmark.ipynb #99714d3c
 def scale_judged(
     validation: list[Judged], # One network and seed, its folds
     heldout: list[Judged],    # The same on held-out sources; may be empty
@@ -244,7 +192,7 @@ def tabulate_calibration(
                         | dict(reason=reason))
     return pd.DataFrame(rows)
 
-# %% ../nbs/17_benchmark.ipynb #d1496b84
+# %% ../nbs/17_benchmark.ipynb #4a009a14
 def name_machine(timing: dict)->str: # timing.json
     "On what a training ran, in words."
     where = f"{len(timing['gpus'])} GPU" if timing["gpus"] else f"{timing['threads']} threads"
@@ -262,23 +210,10 @@ def measure_cost(
     return dict(parameters=judged[0].run.metrics["parameters"], epochs=epochs, seconds_per_epoch=per_epoch,
                 minutes=epochs*per_epoch/60, timed_on=machine)
 
-# %% ../nbs/17_benchmark.ipynb #f178c99b
+# %% ../nbs/17_benchmark.ipynb #b2d8d271
 def tell_holes(holes: pd.DataFrame)->str: # Rows of `list_holes`
     "Missing trainings in words."
     return "; ".join(f"fold {row.fold} seed {row.seed} {row.reason}" for row in holes.itertuples())
-
-def summarise_judged(
-    judged: list[Judged], # Of one task, network and split
-)->dict:                  # runs, folds, seeds, n, and of each score: mean, std, and interval where it has one
-    "Scores of a network over folds and seeds."
-    tables = [j.predictions for j in judged]
-    summary = summarise_runs([score_predictions(t) for t in tables]).set_index("score")
-    row = {key: int(summary[key].iloc[0]) for key in ("runs", "folds", "seeds")} | dict(n=len(set(pd.concat(tables)["name"])))
-    for score in ("accuracy", "macro_f1", "balanced_accuracy", "brier"):
-        row |= {score: summary.loc[score, "mean"], f"{score}_std": summary.loc[score, "std"]}
-        if score in COUNTED: row |= dict(zip((f"{score}_low", f"{score}_high"), score_pooled(tables, score)[1], strict=True))
-    majority = score_majority(pd.concat(tables).drop_duplicates("name"))
-    return row | dict(majority=majority["accuracy"])
 
 def tabulate_comparison(
     judged: list[Judged],      # On either split
@@ -290,7 +225,7 @@ def tabulate_comparison(
     gaps = dict(list(holes.groupby(["task", "network"])))
     for key, several in group_judged(judged, "task", "network", "split").items():
         missing = tell_holes(gaps[key[:2]]) if key[:2] in gaps else ""
-        rows.append(dict(zip(("task", "network", "split"), key, strict=True)) | summarise_judged(several)
+        rows.append(dict(zip(("task", "network", "split"), key, strict=True)) | summarise_tables([j.predictions for j in several])
                     | errors.loc[key].to_dict() | measure_cost(several) | dict(missing=missing))
     there = {(j.task, j.network) for j in judged}
     rows += [dict(task=task, network=network, split="validation", runs=0, missing=tell_holes(gap))
@@ -298,7 +233,7 @@ def tabulate_comparison(
     order = lambda tasks: tasks.map(list(dict.fromkeys(tasks)).index)
     return pd.DataFrame(rows).sort_values("task", kind="stable", key=order, ignore_index=True)
 
-# %% ../nbs/17_benchmark.ipynb #3b4b5278
+# %% ../nbs/17_benchmark.ipynb #0a07ec58
 def plot_comparison(
     rows: pd.DataFrame,      # Of one task, from `tabulate_comparison`
     published: pd.DataFrame, # who, value, spread; may be empty
@@ -323,33 +258,7 @@ def plot_comparison(
     ax.figure.legend(loc="outside lower center", ncols=4)
     return ax
 
-# %% ../nbs/17_benchmark.ipynb #599e4f4b
-def average_histories(
-    histories: list[pd.DataFrame], # history.csv of several trainings
-    column: str,                   # "val_loss" or "val_accuracy"
-)->pd.DataFrame:                   # mean, low, high by epoch
-    "Mean and extremes of learning curves, as far as all go."
-    values = np.stack([h[column][:min(map(len, histories))] for h in histories])
-    return pd.DataFrame(dict(mean=values.mean(axis=0), low=values.min(axis=0), high=values.max(axis=0)))
-
-def plot_curves(
-    histories: dict[str, list[pd.DataFrame]], # By network
-    title: str,                               # Says simulated where it is
-):                                            # Figure
-    "Validation accuracy and loss by epoch, with a band over folds and seeds."
-    import matplotlib.pyplot as plt
-    fig, axes = plt.subplots(1, 2, figsize=(6.4, 2.9))
-    for ax, column, label in zip(axes, ("val_accuracy", "val_loss"), ("accuracy", "loss"), strict=True):
-        for network, several in histories.items():
-            curve = average_histories(several, column)
-            line, = ax.plot(curve.index + 1, curve["mean"], label=f"{network} ({len(several)})")
-            ax.fill_between(curve.index + 1, curve["low"], curve["high"], alpha=0.15, color=line.get_color(), lw=0)
-        ax.set(xlabel="Epoch", ylabel=f"Validation {label}")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    fig.suptitle(title, fontsize=9)
-    return fig
-
-# %% ../nbs/17_benchmark.ipynb #ceb223ab
+# %% ../nbs/17_benchmark.ipynb #04e3f09a
 def plot_cost(
     rows: pd.DataFrame, # Of one task and split, from `tabulate_comparison`
     title: str,         # Says simulated where it is
@@ -374,62 +283,33 @@ def plot_cost(
     fig.suptitle(title, fontsize=9)
     return fig
 
-# %% ../nbs/17_benchmark.ipynb #3f43c0bd
+# %% ../nbs/17_benchmark.ipynb #a86cc6f0
 def tabulate_class_scores(
     judged: list[Judged], # On either split
 )->pd.DataFrame:          # task, network, split, class, runs, and of precision, recall, f1: mean and std
     "Scores of each class over folds and seeds."
     rows = []
     for key, several in group_judged(judged, "task", "network", "split").items():
-        scores = [score_predictions(j.predictions)["per_class"] for j in several]
-        for name in scores[0]:
-            table = pd.DataFrame([s[name] for s in scores])[["precision", "recall", "f1"]]
-            mean, std = table.mean(skipna=False), table.std(skipna=False).add_suffix("_std")
-            rows.append(dict(zip(("task", "network", "split"), key, strict=True)) | {"class": name, "runs": len(table)}
-                        | mean.to_dict() | std.to_dict())
+        table = summarise_classes([j.predictions for j in several])
+        rows += [dict(zip(("task", "network", "split"), key, strict=True)) | row for row in table.to_dict("records")]
     return pd.DataFrame(rows)
 
-# %% ../nbs/17_benchmark.ipynb #6975346a
-def match_judged(
-    a: list[Judged], # One network
-    b: list[Judged], # Another
-)->tuple[list[Judged], list[Judged]]:
-    "Those of the folds and seeds that both have, in the same order."
-    mine, other = ({(j.seed, j.fold): j for j in several} for several in (a, b))
-    shared = sorted(mine.keys() & other.keys())
-    return [mine[key] for key in shared], [other[key] for key in shared]
-
-def judge_seeds(a: list[Judged], b: list[Judged])->dict: # As of `compare_predictions`, of the seed with the largest p-value
-    "McNemar's test of two networks, seed by seed."
-    mine, other = (group_judged(several, "seed") for several in (a, b))
-    tests = [compare_predictions(pool_folds(mine[key]), pool_folds(other[key])) for key in mine]
-    return max(tests, key=lambda t: t["p_value"])
-
-def compare_networks(a: list[Judged], b: list[Judged])->dict: # Matched; a row of `tabulate_pairs`
-    "Two networks on the same sources, folds and seeds."
-    test, tables = judge_seeds(a, b), [[j.predictions for j in several] for several in (a, b)]
-    row = dict(folds=len({j.fold for j in a}), seeds=len({j.seed for j in a}), n=test["n"])
-    for score in COUNTED:
-        difference, ends = score_gain(*tables, score)
-        row |= {f"{score}_difference": difference, f"{score}_low": ends.low, f"{score}_high": ends.high}
-    return row | dict(only_first=test["only_a"], only_second=test["only_b"], p_value=test["p_value"])
-
+# %% ../nbs/17_benchmark.ipynb #f24f59a9
 def tabulate_pairs(
     judged: list[Judged],  # On validation sources
     first: str = OURS[0],  # The network put forward
-)->pd.DataFrame:           # task, network, against, and what `compare_networks` gives; p_holm
+)->pd.DataFrame:           # task, network, against, and what `compare_kinds` gives; p_holm
     "One network against every other on each task, paired; empty where it was not trained."
     rows = []
     for (task,), several in group_judged(judged, "task").items():
-        by_network = {network: found for (network,), found in group_judged(several, "network").items()}
-        pairs = {other: match_judged(by_network.get(first, []), of_other) for other, of_other in by_network.items()
-                 if other != first}
-        found = [dict(task=task, network=first, against=other) | compare_networks(*pair)
+        of_network = {network: [j.predictions for j in found] for (network,), found in group_judged(several, "network").items()}
+        pairs = {other: match_tables(of_network.get(first, []), tables) for other, tables in of_network.items() if other != first}
+        found = [dict(task=task, network=first, against=other) | compare_kinds(*pair)
                  for other, pair in pairs.items() if pair[0]]
         rows += [row | dict(p_holm=p) for row, p in zip(found, correct_holm([row["p_value"] for row in found]), strict=True)]
     return pd.DataFrame(rows)
 
-# %% ../nbs/17_benchmark.ipynb #c7891d40
+# %% ../nbs/17_benchmark.ipynb #b190a6a1
 def plot_differences(
     pairs: pd.DataFrame, # From `tabulate_pairs`, at least one row
     title: str,          # Says simulated where it is
@@ -447,7 +327,7 @@ def plot_differences(
            xlabel="Accuracy gained [percentage points]")
     return ax
 
-# %% ../nbs/17_benchmark.ipynb #a808df4c
+# %% ../nbs/17_benchmark.ipynb #dfcb3490
 def list_ensembles(networks: list[str])->dict[str, tuple[str, ...]]: # By name
     "Kinds of ensemble: each network by itself, and ours together."
     together = tuple(n for n in OURS if n in networks)
@@ -485,7 +365,7 @@ def tabulate_ensembles(
             if parts: rows.append(dict(task=task, split=split, ensemble=name) | score_ensemble(parts))
     return pd.DataFrame(rows)
 
-# %% ../nbs/17_benchmark.ipynb #3196316c
+# %% ../nbs/17_benchmark.ipynb #9b0c5abd
 def plot_ensembles(
     table: pd.DataFrame, # From `tabulate_ensembles`, at least one row
     title: str,          # Says simulated where it is
@@ -503,7 +383,7 @@ def plot_ensembles(
     ax.figure.legend(loc="outside lower center", ncols=2)
     return ax
 
-# %% ../nbs/17_benchmark.ipynb #a257e0c0
+# %% ../nbs/17_benchmark.ipynb #8a1eb8e9
 CENTRE_ARCSEC = 270.  # Side of what is shown and measured of an image: 150 FIRST pixels
 FEWEST_KNOWN = 20     # Of a property, to be worth bins
 
@@ -529,7 +409,7 @@ def tabulate_property(
     table = bin_accuracy(predictions, values)
     return table.assign(**facts)[[*facts, *table.columns]]
 
-# %% ../nbs/17_benchmark.ipynb #b3c4783d
+# %% ../nbs/17_benchmark.ipynb #26a70b4f
 def tabulate_by_catalogue(
     predictions: pd.DataFrame, # A table of predictions
     facts: pd.DataFrame,       # From `read_facts`
@@ -546,7 +426,7 @@ def tabulate_by_catalogue(
     rows.append(("all", len(right), "", guess, float(right.mean()), *wilson_interval(right.sum(), len(right))))
     return pd.DataFrame(rows, columns=["catalogue", "n", "commonest", "guess", "accuracy", "accuracy_low", "accuracy_high"])
 
-# %% ../nbs/17_benchmark.ipynb #ee6aa4ee
+# %% ../nbs/17_benchmark.ipynb #adb458f2
 def choose_sources(tables: list[pd.DataFrame], names: set)->list[pd.DataFrame]:
     "Rows of some sources; tables without any are left out."
     chosen = [table[table["name"].isin(names)] for table in tables]
@@ -581,7 +461,7 @@ def find_mixed(
     return [name for name, other in tasks.items()
             if f"{other.images}-catalogues" == asked.images and other.classes == asked.classes]
 
-# %% ../nbs/17_benchmark.ipynb #19679193
+# %% ../nbs/17_benchmark.ipynb #de2a697f
 def plot_left_out(
     table: pd.DataFrame, # From `tabulate_left_out`, at least one row
     title: str,          # Says simulated where it is
@@ -599,7 +479,7 @@ def plot_left_out(
     ax.figure.legend(loc="outside lower center", ncols=2)
     return ax
 
-# %% ../nbs/17_benchmark.ipynb #ec8e2b62
+# %% ../nbs/17_benchmark.ipynb #09fd4ff7
 def choose_typical(
     predictions: pd.DataFrame, # A table of predictions
 )->pd.DataFrame:               # name, label, confidence: one per class that was ever found
@@ -626,7 +506,7 @@ def explain_source(
         return keras.ops.convert_to_numpy(model(images, training=False))
     return centre, map_occlusion(predict, centre, int(one.labels[0]), patch, patch//2)
 
-# %% ../nbs/17_benchmark.ipynb #98d39b81
+# %% ../nbs/17_benchmark.ipynb #e55b8a70
 RUSTIGE = "Rustige et al. 2023, RASTI 2, 264, doi:10.1093/rasti/rzad016"
 HELD = "5 folds, tested on the 400 held-out images"
 
@@ -681,7 +561,7 @@ def tabulate_published(
             rows.append(said | dict(our_split=row["split"], ours=value, ours_low=low, ours_high=high))
     return pd.DataFrame(rows)
 
-# %% ../nbs/17_benchmark.ipynb #5d8be602
+# %% ../nbs/17_benchmark.ipynb #b8a61a68
 ENSEMBLES = {"held-out": OURS[0], "validation": " + ".join(OURS)}  # Which one counts on which split
 
 def judge_goal(

@@ -10,7 +10,8 @@ __all__ = ['SUM_TOLERANCE', 'N_BINS', 'SCORES', 'CONFIDENCE', 'RUN_KEYS', 'SMALL
            'CalibrationError', 'score_nll', 'fit_temperature', 'draw_ece', 'score_calibration', 'calibrate_across',
            'align_predictions', 'compare_predictions', 'bootstrap_difference', 'summarise_scores', 'summarise_runs',
            'measure_accuracy', 'measure_macro_f1', 'count_groups', 'draw_counts', 'join_groups', 'score_pooled',
-           'score_gain', 'correct_holm', 'average_predictions', 'check_images', 'ask_network', 'average_views',
+           'score_gain', 'correct_holm', 'pool_tables', 'summarise_tables', 'summarise_classes', 'match_tables',
+           'compare_seeds', 'compare_kinds', 'average_predictions', 'check_images', 'ask_network', 'average_views',
            'find_mistakes', 'plot_mistakes', 'bin_accuracy', 'plot_accuracy_bins', 'measure_extent', 'check_catalogues',
            'guess_by_catalogue', 'CatalogueSplit', 'leave_catalogues_out', 'space_patches', 'map_occlusion',
            'plot_occlusion', 'plot_confusion', 'plot_reliability', 'plot_calibration', 'plot_roc', 'measure_areas',
@@ -412,7 +413,67 @@ def correct_holm(
     raised[order] = np.minimum(np.maximum.accumulate(p[order]*np.arange(len(p), 0, -1)), 1)
     return raised
 
-# %% ../nbs/12_evaluation.ipynb #1c0384ab
+# %% ../nbs/12_evaluation.ipynb #1f7aad9d
+def pool_tables(
+    tables: list[pd.DataFrame], # Tables of predictions, each source in one of them
+)->pd.DataFrame:                # All rows
+    "Several tables as one, such as the validation sources of all folds; `ValueError` if a source would be there twice."
+    table = pd.concat(tables, ignore_index=True)
+    check_predictions(table)
+    return table
+
+def summarise_tables(
+    tables: list[pd.DataFrame], # One per fold and seed, with the columns fold and seed
+)->dict:                        # runs, folds, seeds, n, of each score mean and std, interval where it is counted, majority
+    "Scores of a kind of network over its folds and seeds."
+    summary = summarise_runs([score_predictions(t) for t in tables]).set_index("score")
+    row = {key: int(summary[key].iloc[0]) for key in ("runs", "folds", "seeds")} | dict(n=len(set(pd.concat(tables)["name"])))
+    for score in ("accuracy", "macro_f1", "balanced_accuracy", "brier"):
+        row |= {score: summary.loc[score, "mean"], f"{score}_std": summary.loc[score, "std"]}
+        if score in COUNTED: row |= dict(zip((f"{score}_low", f"{score}_high"), score_pooled(tables, score)[1], strict=True))
+    majority = score_majority(pd.concat(tables).drop_duplicates("name"))
+    return row | dict(majority=majority["accuracy"])
+
+def summarise_classes(
+    tables: list[pd.DataFrame], # As of `summarise_tables`
+)->pd.DataFrame:                # class, runs, and of precision, recall, f1: mean and std; NaN where undefined in some run
+    "Scores of each class over folds and seeds."
+    scores, rows = [score_predictions(t)["per_class"] for t in tables], []
+    for name in scores[0]:
+        table = pd.DataFrame([s[name] for s in scores])[["precision", "recall", "f1"]]
+        mean, std = table.mean(skipna=False), table.std(skipna=False).add_suffix("_std")
+        rows.append({"class": name, "runs": len(table)} | mean.to_dict() | std.to_dict())
+    return pd.DataFrame(rows)
+
+# %% ../nbs/12_evaluation.ipynb #44d7c0d5
+def match_tables(
+    a: list[pd.DataFrame], # One kind of network
+    b: list[pd.DataFrame], # Another
+)->tuple[list[pd.DataFrame], list[pd.DataFrame]]:
+    "Those of the folds and seeds that both have, in the same order."
+    mine, other = ({(t["seed"].iloc[0], t["fold"].iloc[0]): t for t in several} for several in (a, b))
+    shared = sorted(mine.keys() & other.keys())
+    return [mine[key] for key in shared], [other[key] for key in shared]
+
+def compare_seeds(a: list[pd.DataFrame], b: list[pd.DataFrame])->dict: # As of `compare_predictions`, of the largest p-value
+    "McNemar's test of two kinds of network, seed by seed; both as of `match_tables`."
+    of_seed = lambda tables, seed: pool_tables([t for t in tables if t["seed"].iloc[0] == seed])
+    tests = [compare_predictions(of_seed(a, seed), of_seed(b, seed)) for seed in sorted({t["seed"].iloc[0] for t in a})]
+    return max(tests, key=lambda t: t["p_value"])
+
+def compare_kinds(
+    a: list[pd.DataFrame], # One kind of network, as of `match_tables`, at least one
+    b: list[pd.DataFrame], # Another
+)->dict:                   # folds, seeds, n, of each counted score difference, low, high; only_first, only_second, p_value
+    "Two kinds of network on the same sources, folds and seeds."
+    test, shared = compare_seeds(a, b), pd.concat(a)
+    row = dict(folds=shared["fold"].nunique(), seeds=shared["seed"].nunique(), n=test["n"])
+    for score in COUNTED:
+        difference, ends = score_gain(a, b, score)
+        row |= {f"{score}_difference": difference, f"{score}_low": ends.low, f"{score}_high": ends.high}
+    return row | dict(only_first=test["only_a"], only_second=test["only_b"], p_value=test["p_value"])
+
+# %% ../nbs/12_evaluation.ipynb #6e5150e2
 def average_predictions(
     tables: list[pd.DataFrame], # Of the same sources, none of which any member was trained on
 )->pd.DataFrame:                # Common columns of `RUN_KEYS`, members (number), and mean probabilities
@@ -424,7 +485,7 @@ def average_predictions(
     columns = {f"p_{c}": mean[:, k] for k, c in enumerate(list_classes(aligned[0]))}
     return aligned[0][["name", "label", "sky_group", *shared]].assign(members=len(aligned), **columns)
 
-# %% ../nbs/12_evaluation.ipynb #2cdb70f0
+# %% ../nbs/12_evaluation.ipynb #6b036e12
 def check_images(
     images: np.ndarray, # (n, size, size, channels)
 )->np.ndarray:          # The same
@@ -457,7 +518,7 @@ def average_views(
     views = (turn_images(check_images(images), view) for view in range(8))
     return sum(ask_network(predict, np.ascontiguousarray(view)) for view in views)/8  # torch takes no negative strides
 
-# %% ../nbs/12_evaluation.ipynb #bb6a238c
+# %% ../nbs/12_evaluation.ipynb #3011568e
 def find_mistakes(
     predictions: pd.DataFrame, # A table of predictions
     n: int = 12,               # At most so many
@@ -488,7 +549,7 @@ def plot_mistakes(
     fig.suptitle(f"{sources.survey}, {side:.1f} arcmin wide" + ", simulated"*sources.simulated, fontsize=9)
     return fig
 
-# %% ../nbs/12_evaluation.ipynb #22d72d58
+# %% ../nbs/12_evaluation.ipynb #8632c931
 def bin_accuracy(
     predictions: pd.DataFrame, # A table of predictions
     values: pd.Series,         # A property of each source, indexed by name; NaN where it is not known
@@ -509,7 +570,7 @@ def bin_accuracy(
         rows.append((*ends, n, int(right[inside].sum()), right[inside].mean(), *wilson_interval(right[inside].sum(), n)))
     return pd.DataFrame(rows, columns=["low", "median", "high", "n", "correct", "accuracy", "accuracy_low", "accuracy_high"])
 
-# %% ../nbs/12_evaluation.ipynb #2e080274
+# %% ../nbs/12_evaluation.ipynb #25328ba7
 def plot_accuracy_bins(
     table: pd.DataFrame, # From `bin_accuracy`
     label: str,          # Of the property, with its unit
@@ -528,7 +589,7 @@ def plot_accuracy_bins(
     ax.legend(loc="lower right")
     return ax
 
-# %% ../nbs/12_evaluation.ipynb #c8059c97
+# %% ../nbs/12_evaluation.ipynb #76f46592
 EXTENT_LEVEL = 0.1  # Of the brightest pixel: above the 3 sigma peaks of noise that clipping leaves
 
 def measure_extent(
@@ -543,7 +604,7 @@ def measure_extent(
     pixels = [np.ptp(places @ across, axis=0).max() for places in bright]
     return pd.Series(pixels, index=sources.names, name="extent")*sources.pixel_arcsec
 
-# %% ../nbs/12_evaluation.ipynb #d2cebbd3
+# %% ../nbs/12_evaluation.ipynb #c88abbde
 def check_catalogues(labels, catalogues)->tuple[np.ndarray, np.ndarray]:
     "Labels and catalogues as arrays; `ValueError` unless there is one of each for every source, and more than one catalogue."
     labels, catalogues = np.asarray(labels, dtype=str), np.asarray(catalogues, dtype=str)
@@ -562,7 +623,7 @@ def guess_by_catalogue(
     n = len(np.asarray(labels))
     return dict(by_catalogue=float(counts.max(axis=1).sum()/n), by_majority=float(counts.sum().max()/n))
 
-# %% ../nbs/12_evaluation.ipynb #8c3d98d7
+# %% ../nbs/12_evaluation.ipynb #6a829d06
 class CatalogueSplit(NamedTuple):
     "Sources of one catalogue to be tested, and the others' to train on."
     catalogue: str          # The one left out
@@ -585,7 +646,7 @@ def leave_catalogues_out(
         splits.append(CatalogueSplit(str(name), train, test, tuple(np.setdiff1d(labels[test], labels[train]).tolist())))
     return splits
 
-# %% ../nbs/12_evaluation.ipynb #81522ecb
+# %% ../nbs/12_evaluation.ipynb #778b53ae
 def space_patches(
     size: int,  # Side of the image, pixels
     patch: int, # Side of the patch, pixels
@@ -615,7 +676,7 @@ def map_occlusion(
             times[row:row + patch, column:column + patch] += 1
     return loss/times
 
-# %% ../nbs/12_evaluation.ipynb #89c797a7
+# %% ../nbs/12_evaluation.ipynb #68b246ed
 def plot_occlusion(
     image: np.ndarray, # (size, size, channels), 0–1
     loss: np.ndarray,  # From `map_occlusion`
@@ -636,7 +697,7 @@ def plot_occlusion(
     fig.suptitle(title, fontsize=9)
     return fig
 
-# %% ../nbs/12_evaluation.ipynb #ae49c51d
+# %% ../nbs/12_evaluation.ipynb #466352e1
 def plot_confusion(
     counts,           # (classes, classes), int; rows true, columns predicted
     names: list[str], # Of the classes
@@ -655,7 +716,7 @@ def plot_confusion(
     ax.figure.colorbar(image, ax=ax, label="Fraction of true class")
     return ax
 
-# %% ../nbs/12_evaluation.ipynb #cb36bd40
+# %% ../nbs/12_evaluation.ipynb #42b759d9
 def plot_reliability(
     predictions: pd.DataFrame, # A table of predictions
     ax=None,
@@ -672,7 +733,7 @@ def plot_reliability(
     ax.legend(loc="upper left")
     return ax
 
-# %% ../nbs/12_evaluation.ipynb #b0d63584
+# %% ../nbs/12_evaluation.ipynb #225aa933
 def plot_calibration(
     before: pd.DataFrame, # A table of predictions
     after: pd.DataFrame,  # The same sources, calibrated
@@ -687,7 +748,7 @@ def plot_calibration(
     fig.suptitle(title, fontsize=9)
     return fig
 
-# %% ../nbs/12_evaluation.ipynb #3a31fc23
+# %% ../nbs/12_evaluation.ipynb #aba789d7
 def plot_roc(
     predictions: pd.DataFrame, # A table of predictions
     ax=None,
@@ -705,7 +766,7 @@ def plot_roc(
     ax.legend(loc="lower right")
     return ax
 
-# %% ../nbs/12_evaluation.ipynb #1a0218c9
+# %% ../nbs/12_evaluation.ipynb #5ce24ab9
 def measure_areas(
     predictions: pd.DataFrame, # A table of predictions
 )->pd.DataFrame:               # One row per class: class, support, share, roc_auc, average_precision; NaN where undefined
@@ -736,7 +797,7 @@ def plot_precision_recall(
     ax.legend(loc="lower left")
     return ax
 
-# %% ../nbs/12_evaluation.ipynb #23dffc97
+# %% ../nbs/12_evaluation.ipynb #9e951c23
 def plot_scores(
     names: list[str],    # What each row is called
     table: pd.DataFrame, # One row each: mean, low, high
