@@ -11,7 +11,7 @@ NOTEBOOKS := $(wildcard nbs/*.ipynb)
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run-all test test-cluster faults lab figures keep canary export refresh readme check docs bench lock clean
+.PHONY: help run-all test test-cluster faults lab figures report keep canary export refresh readme check docs bench lock clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 ifneq ($(RADIOGAL_MIRROR),)
 export RADIOGAL_MIRROR := $(abspath $(RADIOGAL_MIRROR))
@@ -37,6 +37,9 @@ run-all: $(STAMP)  ## Scrape, prepare, train, transfer, plot: RUN=demo (simulate
 figures: $(STAMP)  ## Redraw the report's figures from the existing (or kept) results of RUN
 	@$(BIN)/radiogal figures $(RUN) $(if $(SEED),--seed $(SEED))
 
+report: $(STAMP)  ## Write the report of RUN as one HTML page: text, figures and tables, without code
+	@$(BIN)/radiogal report $(RUN) $(if $(SEED),--seed $(SEED))
+
 test: $(STAMP)  ## Run every notebook's lessons, then the tests that span modules
 	$(BIN)/nbdev_test --n_workers 2 --do_print
 	$(BIN)/python -m pytest --fault-table=docs/faults.md
@@ -50,7 +53,7 @@ faults: $(STAMP)  ## Run the fault suite and write docs/faults.md
 lab: $(STAMP)  ## Open JupyterLab with the notebooks
 	$(BIN)/jupyter lab nbs $(if $(filter 0,$(shell id -u)),--allow-root)
 
-keep: $(STAMP)  ## Copy the small results of RUN into docs/results
+keep: $(STAMP)  ## Copy the small results of RUN into docs/results, and its findings into docs
 	@$(BIN)/radiogal keep $(RUN)
 
 canary: $(STAMP)  ## Ask each real archive whether it still answers as expected (needs the network)

@@ -39,7 +39,7 @@ def find_root(
     if home := os.environ.get("RADIOGAL_HOME"): return Path(home).resolve()
     raise ConfigError(f"no radiogal project at {start} or above it: work inside a clone, or set RADIOGAL_HOME to one")
 
-# %% ../nbs/00_config.ipynb #3e73e588
+# %% ../nbs/00_config.ipynb #784b1b4f
 @dataclass(frozen=True)
 class Paths:
     "The project's folders. `data/raw` is never edited, `results` and `figures` can be made again."
@@ -53,6 +53,8 @@ class Paths:
     def results(self, run): return self.root/"results"/run
     def figures(self, run): return self.root/"figures"/run
     def kept(self, run): return self.root/"docs"/"results"/run
+    def name_kept(self, run): # Below the root; "" where no results are kept
+        return str(self.kept(run).relative_to(self.root)) if self.kept(run).is_dir() else ""
 
 # %% ../nbs/00_config.ipynb #4a2a3383
 CutoutSurvey = Literal["FIRST", "NVSS", "VLASS", "TGSS"]

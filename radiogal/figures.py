@@ -314,16 +314,17 @@ def tabulate_transfers(
                              ("scratch", "gain", "gain_low", "gain_high", "p_value"), np.nan) | gain)
     return correct_within(pd.DataFrame(rows), ["pair", "network"]) if rows else pd.DataFrame()
 
-# %% ../nbs/13_final_plots.ipynb #0f75b0fa
+# %% ../nbs/13_final_plots.ipynb #b98c1cbe
 def judge_gain(row)->str: # A row of `tabulate_transfers`
     "'helps', 'hurts' or 'not shown', by the whole interval."
     return "helps" if row["gain_low"] > 0 else "hurts" if row["gain_high"] < 0 else "not shown"
 
 def tell_score(row)->str: # A row of `tabulate_scores`, or of `tabulate_transfers`
     "A score in words, with its uncertainty and its baseline."
-    return (f"accuracy {row['accuracy']:.3f} ± {row['accuracy_std']:.3f} (95 % {row['accuracy_low']:.3f} to "
-            f"{row['accuracy_high']:.3f}; {row['n']} {row['sky']} validation sources, {row['folds']} folds × {row['seeds']} "
-            f"seeds; majority {row['majority']:.3f})")
+    spread = f" ± {row['accuracy_std']:.3f}" if row["runs"] > 1 else ""
+    return (f"accuracy {row['accuracy']:.3f}{spread} (95 % {row['accuracy_low']:.3f} to {row['accuracy_high']:.3f}; "
+            f"{row['n']} {row['sky']} validation sources, folds × seeds = {row['folds']} × {row['seeds']}; "
+            f"majority {row['majority']:.3f})")
 
 def tell_gain(row)->str: # A row of `tabulate_transfers` that has a gain
     "A gain in words, in percentage points with its 95 % interval."
@@ -589,7 +590,7 @@ def save_figure(
         write_whole(Path(folder)/f"{stem}.{kind}", out.getvalue())
     return Path(folder)/f"{stem}.pdf"
 
-# %% ../nbs/13_final_plots.ipynb #37a7bba4
+# %% ../nbs/13_final_plots.ipynb #a4f96cea
 def save_table(
     table: pd.DataFrame, # What is shown
     folder: str|Path,    # Where
@@ -607,6 +608,7 @@ def write_findings(
     identity: dict,            # From `describe_run`
 )->Path:
     "Write what was found as Markdown, whole or absent."
-    head = f"# Findings\n\nWritten by `13_final_plots` from the results of the run `{identity['run']}` ({identity['kind']})."
+    head = (f"# Findings\n\nWritten by `13_final_plots` from the results of the run `{identity['run']}` ({identity['kind']}), "
+            f"settings `{identity['settings']}`.")
     parts = [f"## {name}\n\n" + "\n".join(f"* {said}" for said in sentences) for name, sentences in findings.items() if sentences]
     return write_whole(path, "\n\n".join([head, *parts]) + "\n")

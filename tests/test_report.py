@@ -1,0 +1,121 @@
+"The report of a run, as its reader meets it: from finished results, from failed ones, and from some of different makes."
+import json
+import re
+import shutil
+
+import pandas as pd
+import pytest
+from conftest import copy_project, finish, radiogal
+
+GRID = """
+[transfer.pairs]
+FIRST-VLASS = { source = "FIRST", target = "VLASS" }
+
+[transfer.methods]
+zero-shot = { frozen = "everything" }
+freeze-1 = { frozen = "conv1" }
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    "A smoke run with two folds and two ways of transfer, up to its report."
+    folder = copy_project(tmp_path_factory.mktemp("report"))
+    toml = folder/"config"/"smoke.toml"
+    text = toml.read_text()
+    toml.write_text(text[:text.index("[transfer.pairs]")].replace("folds = [0]", "folds = [0, 1]") + GRID)
+    status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
+    assert status == 0, said
+    return folder
+
+
+def read_tables(folder):
+    "Every byte of the report's tables and numbers."
+    report = folder/"results"/"smoke"/"report"
+    return {p.name: p.read_bytes() for p in sorted(report.glob("*")) if p.name not in ("provenance.json",)}
+
+
+def test_redrawn_report_is_the_same_bytes(finished):
+    before = read_tables(finished)
+    figures = {p.name: p.read_bytes() for p in (finished/"figures"/"smoke").iterdir()}
+    shutil.rmtree(finished/"figures")
+    status, said = finish(radiogal(finished, "figures", "smoke"))
+    assert status == 0, said
+    assert read_tables(finished) == before and "transfers_simulated.csv" in before
+    assert {p.name: p.read_bytes() for p in (finished/"figures"/"smoke").iterdir()} == figures
+
+
+def test_page_holds_captions_tables_and_pictures_but_no_code(finished):
+    status, said = finish(radiogal(finished, "report", "smoke"))
+    assert status == 0, said
+    page = (finished/"results"/"smoke"/"report.html").read_text()
+    captions = re.findall(r"<strong>Figure (\d+)</strong>", page)
+    assert captions == [str(k + 1) for k in range(len(captions))] and len(captions) >= 15
+    assert len(re.findall(r'<img[^>]*src="data:image/png;base64', page)) >= len(captions)
+    assert "<table" in page and "zero-shot" in page and "simulated" in page
+    assert "def publish" not in page and "import " not in page and "<script" not in page
+    assert not re.search(r'(src|href)="https?:', page)
+
+
+def test_transfer_table_compares_both_ways_with_training_from_nothing(finished):
+    table = pd.read_csv(finished/"results"/"smoke"/"report"/"transfers_simulated.csv").set_index("method")
+    assert list(table.index) == ["zero-shot", "freeze-1"] and (table["runs"] == 2).all() and (table["folds"] == 2).all()
+    assert table[["gain", "gain_low", "gain_high", "p_value", "p_holm"]].notna().all(axis=None)
+    scratch = pd.read_csv(finished/"results"/"smoke"/"report"/"scores_simulated.csv").set_index("task")
+    assert table["scratch"].tolist() == pytest.approx([scratch.loc["VLASS", "accuracy"]]*2)
+
+
+def test_failed_cell_is_a_hole_with_its_reason(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path/"project")
+    results = folder/"results"/"smoke"
+    shutil.rmtree(results/"transfer"/"FIRST-VLASS"/"freeze-1"/"all"/"alhassan"/"fold1")
+    log = results/"logs"/"11_transfer-FIRST-VLASS-freeze-1-all-alhassan-fold1-seed1.log"
+    log.write_text("Traceback\nradiogal: 11_transfer: cell 9 failed with BadWeights: of another shape\n")
+    status, said = finish(radiogal(folder, "figures", "smoke"))
+    assert status == 0, said
+    holes = pd.read_csv(results/"report"/"holes_simulated.csv")
+    assert holes["place"].tolist() == ["transfer/FIRST-VLASS/freeze-1/all/alhassan/fold1/seed1"]
+    assert holes["reason"][0] == "11_transfer: cell 9 failed with BadWeights: of another shape"
+    table = pd.read_csv(results/"report"/"transfers_simulated.csv").set_index("method")
+    assert table["runs"].to_dict() == {"zero-shot": 2, "freeze-1": 1}
+
+
+def change_provenance(folder, change):
+    "Results that come from somewhere else."
+    path = folder/"results"/"smoke"/"training"/"VLASS"/"alhassan"/"fold1"/"seed1"/"provenance.json"
+    provenance = json.loads(path.read_text())
+    change(provenance)
+    path.write_text(json.dumps(provenance))
+
+
+@pytest.mark.parametrize("change, said", [
+    (lambda p: p["inputs"].update({"radiogal/models.py": "0"*64}), "different radiogal/models.py"),
+    (lambda p: p["resolved_settings"]["training"].update(epochs=99), "other settings (recipe)"),
+    (lambda p: p["resolved_settings"]["preparation"].update(clip_sigma=5.0), "other settings (preparation)")])
+def test_results_of_different_code_or_settings_are_refused_unless_asked(finished, tmp_path, change, said):
+    folder = shutil.copytree(finished, tmp_path/"project")
+    change_provenance(folder, change)
+    status, told = finish(radiogal(folder, "figures", "smoke"))
+    assert status == 1 and said in told and "mixed = True" in told, told
+    status, told = finish(radiogal(folder, "figures", "smoke", "--mixed"))
+    assert status == 0, told
+
+
+def test_no_results_say_what_to_run(finished, tmp_path):
+    folder = copy_project(tmp_path)
+    status, said = finish(radiogal(folder, "figures", "smoke"))
+    assert status == 1 and "make run-all RUN=smoke first" in said
+
+
+def test_kept_results_are_enough_for_the_report(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path/"project")
+    before = read_tables(folder)
+    status, said = finish(radiogal(folder, "keep", "smoke"))
+    assert status == 0, said
+    assert (folder/"docs"/"findings.md").read_bytes() == before["findings.md"]
+    shutil.rmtree(folder/"results")
+    status, said = finish(radiogal(folder, "figures", "smoke"))
+    assert status == 0, said
+    after = read_tables(folder)
+    assert {name: after[name] for name in before if name.endswith((".csv", ".tex"))} == {
+        name: content for name, content in before.items() if name.endswith((".csv", ".tex"))}
