@@ -2,10 +2,14 @@
 import json
 import re
 import shutil
+from contextlib import nullcontext
 
 import pandas as pd
 import pytest
 from conftest import copy_project, finish, radiogal
+
+from radiogal.config import read_config
+from radiogal.figures import check_same, read_trainings, read_transfers
 
 GRID = """
 [transfer.pairs]
@@ -35,26 +39,23 @@ def read_tables(folder):
     return {p.name: p.read_bytes() for p in sorted(report.glob("*")) if p.name not in ("provenance.json",)}
 
 
-def test_redrawn_report_is_the_same_bytes(finished):
+def test_redrawn_report_is_the_same_bytes_and_a_page_without_code(finished):
     before = read_tables(finished)
     figures = {p.name: p.read_bytes() for p in (finished/"figures"/"smoke").iterdir()}
     shutil.rmtree(finished/"figures")
-    status, said = finish(radiogal(finished, "figures", "smoke"))
+    page = finished/"results"/"smoke"/"report.html"
+    page.unlink()
+    status, said = finish(radiogal(finished, "report", "smoke"))
     assert status == 0, said
     assert read_tables(finished) == before and "transfers_simulated.csv" in before
     assert {p.name: p.read_bytes() for p in (finished/"figures"/"smoke").iterdir()} == figures
-
-
-def test_page_holds_captions_tables_and_pictures_but_no_code(finished):
-    status, said = finish(radiogal(finished, "report", "smoke"))
-    assert status == 0, said
-    page = (finished/"results"/"smoke"/"report.html").read_text()
-    captions = re.findall(r"<strong>Figure (\d+)</strong>", page)
+    text = page.read_text()
+    captions = re.findall(r"<strong>Figure (\d+)</strong>", text)
     assert captions == [str(k + 1) for k in range(len(captions))] and len(captions) >= 15
-    assert len(re.findall(r'<img[^>]*src="data:image/png;base64', page)) >= len(captions)
-    assert "<table" in page and "zero-shot" in page and "simulated" in page
-    assert "def publish" not in page and "import " not in page and "<script" not in page
-    assert not re.search(r'(src|href)="https?:', page)
+    assert len(re.findall(r'<img[^>]*src="data:image/png;base64', text)) >= len(captions)
+    assert "<table" in text and "zero-shot" in text and "simulated" in text
+    assert "def publish" not in text and "import " not in text and "<script" not in text
+    assert not re.search(r'(src|href)="https?:', text)
 
 
 def test_transfer_table_compares_both_ways_with_training_from_nothing(finished):
@@ -63,21 +64,6 @@ def test_transfer_table_compares_both_ways_with_training_from_nothing(finished):
     assert table[["gain", "gain_low", "gain_high", "p_value", "p_holm"]].notna().all(axis=None)
     scratch = pd.read_csv(finished/"results"/"smoke"/"report"/"scores_simulated.csv").set_index("task")
     assert table["scratch"].tolist() == pytest.approx([scratch.loc["VLASS", "accuracy"]]*2)
-
-
-def test_failed_cell_is_a_hole_with_its_reason(finished, tmp_path):
-    folder = shutil.copytree(finished, tmp_path/"project")
-    results = folder/"results"/"smoke"
-    shutil.rmtree(results/"transfer"/"FIRST-VLASS"/"freeze-1"/"all"/"alhassan"/"fold1")
-    log = results/"logs"/"11_transfer-FIRST-VLASS-freeze-1-all-alhassan-fold1-seed1.log"
-    log.write_text("Traceback\nradiogal: 11_transfer: cell 9 failed with BadWeights: of another shape\n")
-    status, said = finish(radiogal(folder, "figures", "smoke"))
-    assert status == 0, said
-    holes = pd.read_csv(results/"report"/"holes_simulated.csv")
-    assert holes["place"].tolist() == ["transfer/FIRST-VLASS/freeze-1/all/alhassan/fold1/seed1"]
-    assert holes["reason"][0] == "11_transfer: cell 9 failed with BadWeights: of another shape"
-    table = pd.read_csv(results/"report"/"transfers_simulated.csv").set_index("method")
-    assert table["runs"].to_dict() == {"zero-shot": 2, "freeze-1": 1}
 
 
 def change_provenance(folder, change):
@@ -89,16 +75,35 @@ def change_provenance(folder, change):
 
 
 @pytest.mark.parametrize("change, said", [
+    (lambda p: None, ""),
     (lambda p: p["inputs"].update({"radiogal/models.py": "0"*64}), "different radiogal/models.py"),
     (lambda p: p["resolved_settings"]["training"].update(epochs=99), "other settings (recipe)"),
     (lambda p: p["resolved_settings"]["preparation"].update(clip_sigma=5.0), "other settings (preparation)")])
-def test_results_of_different_code_or_settings_are_refused_unless_asked(finished, tmp_path, change, said):
+def test_results_of_different_code_or_settings_are_named(finished, tmp_path, change, said):
     folder = shutil.copytree(finished, tmp_path/"project")
     change_provenance(folder, change)
-    status, told = finish(radiogal(folder, "figures", "smoke"))
-    assert status == 1 and said in told and "mixed = True" in told, told
-    status, told = finish(radiogal(folder, "figures", "smoke", "--mixed"))
-    assert status == 0, told
+    config = read_config(folder/"config"/"smoke.toml")
+    results = folder/"results"/"smoke"
+    runs = [*read_trainings(results, config).values(), *read_transfers(results, config).values()]
+    with pytest.raises(ValueError, match=re.escape(said)) if said else nullcontext(): check_same(runs, config)
+
+
+def test_mixed_results_are_drawn_when_asked_and_a_failed_cell_is_a_hole(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path/"project")
+    results = folder/"results"/"smoke"
+    change_provenance(folder, lambda p: p["inputs"].update({"radiogal/models.py": "0"*64}))
+    shutil.rmtree(results/"transfer"/"FIRST-VLASS"/"freeze-1"/"all"/"alhassan"/"fold1")
+    log = results/"logs"/"11_transfer-FIRST-VLASS-freeze-1-all-alhassan-fold1-seed1.log"
+    log.write_text("Traceback\nradiogal: 11_transfer: cell 9 failed with BadWeights: of another shape\n")
+    status, said = finish(radiogal(folder, "figures", "smoke"))
+    assert status == 1 and "different radiogal/models.py" in said and "mixed = True" in said, said
+    status, said = finish(radiogal(folder, "figures", "smoke", "--mixed"))
+    assert status == 0, said
+    holes = pd.read_csv(results/"report"/"holes_simulated.csv")
+    assert holes["place"].tolist() == ["transfer/FIRST-VLASS/freeze-1/all/alhassan/fold1/seed1"]
+    assert holes["reason"][0] == "11_transfer: cell 9 failed with BadWeights: of another shape"
+    table = pd.read_csv(results/"report"/"transfers_simulated.csv").set_index("method")
+    assert table["runs"].to_dict() == {"zero-shot": 2, "freeze-1": 1}
 
 
 def test_no_results_say_what_to_run(finished, tmp_path):
