@@ -73,7 +73,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Arcmin = Annotated[float, Field(gt=0, le=60)]
 Names = tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]+$")], ...]
 
-# %% ../nbs/00_config.ipynb #2f3d5418
+# %% ../nbs/00_config.ipynb #dcebf71b
 class Targets(Section):
     "Which sources are classified, and what is known of them."
     catalogues: Names = Field(("artificial",), min_length=1, description="scientific: label catalogues that supply targets")
@@ -147,6 +147,8 @@ class Training(Section):
     label_smoothing: Fraction = Field(0.0, description="nuisance")
     class_weights: Fraction = Field(1.0, description="nuisance: power of the balanced class weights; 0: none")
     averaging: float = Field(0.0, ge=0, lt=1, description="nuisance: decay of the running mean of the weights; 0: none")
+    norm_sources: int = Field(0, ge=0, description="nuisance: normalisations are measured anew on so many training sources "
+        "before each validation; 0: their running means, which lag behind averaged weights in a short training")
     augmentation: Literal["views", "turns"] = Field("views", description="scientific: the 8 exact views, or any angle as well")
     zoom: float = Field(0.0, ge=0, le=0.5, description="scientific: largest change of a turned image's scale, natural logarithm")
     max_shift: int = Field(0, ge=0, description="nuisance: largest random shift, pixels")

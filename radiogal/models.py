@@ -183,7 +183,7 @@ def index_views(
     orders = [[k for h in range(views_in) for k in range(views_in) if views_in == 1 or same(g, k, h)] for g in range(views)]
     return np.stack([turn_images(places, g)[..., order].ravel() for g, order in enumerate(orders)])
 
-# %% ../nbs/09_models.ipynb #13daad8c
+# %% ../nbs/09_models.ipynb #cccf9538
 MOMENTUM = 0.9  # Of the running means of a normalisation
 
 @cache
@@ -197,6 +197,7 @@ def define_field_convolution()->type: # A keras.layers.Layer
         def __init__(self, fields, views_in, views, seed, **kwargs):
             super().__init__(**kwargs)
             self.fields, self.views_in, self.views, self.seed = fields, views_in, views, seed
+            self.momentum = MOMENTUM
             self.index = index_views(views_in, views).ravel()
 
         def get_config(self):
@@ -223,7 +224,7 @@ def define_field_convolution()->type: # A keras.layers.Layer
             mean, square = (ops.mean(ops.reshape(moment, (self.fields, self.views)), axis=1) for moment in moments)
             variance = square - ops.square(mean)
             for running, now in ((self.mean, mean), (self.variance, variance)):
-                running.assign(MOMENTUM*running + (1 - MOMENTUM)*now)
+                running.assign(self.momentum*running + (1 - self.momentum)*now)
             return mean, variance
 
         def call(self, images, training=False):

@@ -6,10 +6,10 @@
 __all__ = ['TURNED_EVERY', 'WARMUP', 'N_CHECKPOINTS', 'CHECKPOINT_NAME', 'CURVE', 'log', 'start_keras', 'order_sources',
            'find_turns', 'draw_turns', 'turn_and_scale', 'split_network', 'look_at', 'Views', 'batch_rows',
            'weigh_classes', 'count_steps', 'draw_epoch', 'slow_body', 'choose_optimiser', 'compile_network',
-           'averaged_weights', 'train_epoch', 'score_epoch', 'check_sides', 'check_finite', 'fingerprint_training',
-           'list_state', 'pack_training', 'hash_bytes', 'list_checkpoints', 'write_checkpoint', 'BadCheckpoint',
-           'read_arrays', 'read_checkpoint', 'resume_training', 'cut_images', 'choose_size', 'is_over', 'fit_network',
-           'predict_sources', 'save_weights', 'write_training', 'plot_history']
+           'averaged_weights', 'train_epoch', 'score_epoch', 'measure_norms', 'check_sides', 'check_finite',
+           'fingerprint_training', 'list_state', 'pack_training', 'hash_bytes', 'list_checkpoints', 'write_checkpoint',
+           'BadCheckpoint', 'read_arrays', 'read_checkpoint', 'resume_training', 'cut_images', 'choose_size', 'is_over',
+           'fit_network', 'predict_sources', 'save_weights', 'write_training', 'plot_history']
 
 # %% ../nbs/10_modelling.ipynb #6b599cdc
 import hashlib
@@ -104,7 +104,7 @@ def look_at(
     if eye is None: return images
     return np.concatenate([eye.predict_on_batch(images[i:i + 64]) for i in range(0, len(images), 64)])
 
-# %% ../nbs/10_modelling.ipynb #49a16a25
+# %% ../nbs/10_modelling.ipynb #5812afe5
 class Views:
     "The training images of a run as an epoch shows them to the trunk."
     def __init__(self,
@@ -122,6 +122,10 @@ class Views:
     def show(self, images: np.ndarray)->np.ndarray: # (n, side, side, channels)
         "The central part of some images, as the trunk sees it."
         return look_at(self.eye, crop_or_pad(images[..., 0], self.size)[..., None])
+
+    def sample(self, n: int)->np.ndarray: # (n, side, side, channels), float32: fewer, if there are fewer
+        "Some of the images as they are shown at present, the same ones for the same seed."
+        return self.shown[order_sources(len(self.shown), self.seed, 0)[:n]]
 
     def begin_epoch(self, epoch: int)->None:
         "Turn the sources whose turn it is."
@@ -242,7 +246,19 @@ def score_epoch(model, images: np.ndarray, labels: np.ndarray)->tuple[float, flo
     import keras
     return tuple(model.evaluate(images, keras.utils.to_categorical(labels, model.output_shape[-1]), batch_size=64, verbose=0))
 
-# %% ../nbs/10_modelling.ipynb #1d41fc84
+# %% ../nbs/10_modelling.ipynb #e8c6da22
+def measure_norms(
+    model,              # keras.Model
+    images: np.ndarray, # Training images as the model sees them, n of them
+)->None:
+    "Set the mean and variance of each normalisation to those of the weights as they are, the mean over batches."
+    norms = {layer: layer.momentum for layer in model.layers if hasattr(layer, "momentum")}
+    for k, some in enumerate(batch_rows(images, 64) if norms else []):
+        for layer in norms: layer.momentum = k/(k + 1)
+        model(some, training=True)
+    for layer, momentum in norms.items(): layer.momentum = momentum
+
+# %% ../nbs/10_modelling.ipynb #0d55aa92
 def check_sides(training: PreparedSet, validation: PreparedSet, batch_size: int)->None:
     "`ValueError` for sets that disagree on the classes, share a source, lack a class, or are too small."
     if training.classes != validation.classes: raise ValueError(f"classes differ: {training.classes} and {validation.classes}")
@@ -259,7 +275,7 @@ def check_finite(row: tuple[float, ...], epoch: int, learning_rate: float|None)-
         raise FloatingPointError(f"epoch {epoch}: loss {row[0]}, validation loss {row[2]}: "
                                  f"lower training.learning_rate, which is {learning_rate or 'the published one'}")
 
-# %% ../nbs/10_modelling.ipynb #218b4a01
+# %% ../nbs/10_modelling.ipynb #803aa2ae
 def fingerprint_training(
     model,                   # keras.Model, compiled, not trained yet
     training: PreparedSet,   # Augmented
@@ -276,7 +292,7 @@ def fingerprint_training(
     for array in columns + [v.numpy() for v in model.variables]: digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
-# %% ../nbs/10_modelling.ipynb #27d243c6
+# %% ../nbs/10_modelling.ipynb #86b9f947
 N_CHECKPOINTS = 2  # Generations kept
 CHECKPOINT_NAME = re.compile(r"checkpoint-(\d+)-([0-9a-f]{16})\.npz")  # epochs done, start of the SHA-256
 CURVE = ["loss", "accuracy", "val_loss", "val_accuracy"]               # columns of the history
@@ -314,7 +330,7 @@ def write_checkpoint(folder: Path, arrays: dict[str, np.ndarray])->Path: # array
     for old in list_checkpoints(folder)[N_CHECKPOINTS:]: old.unlink()
     return path
 
-# %% ../nbs/10_modelling.ipynb #c039486a
+# %% ../nbs/10_modelling.ipynb #feaf9ea2
 class BadCheckpoint(ValueError):
     "A checkpoint that this training cannot go on from; the message says why."
 
@@ -341,7 +357,7 @@ def read_checkpoint(
     if formats[0] != formats[1]: raise BadCheckpoint(f"its arrays are not those of {model.name} after {epochs} epochs")
     return arrays
 
-# %% ../nbs/10_modelling.ipynb #595fa795
+# %% ../nbs/10_modelling.ipynb #74be3d56
 log = logging.getLogger(__name__)
 
 def resume_training(
@@ -404,6 +420,7 @@ def fit_network(
         while not is_over(history, settings):
             row = train_epoch(trunk, views, training, len(history))
             with averaged_weights(trunk):
+                if settings.norm_sources: measure_norms(trunk, views.sample(settings.norm_sources))
                 row += score_epoch(trunk, validated, validation.labels)
                 check_finite(row, len(history), settings.learning_rate)
                 if all(row[2] < earlier[2] for earlier in history): best = trunk.get_weights()
@@ -414,7 +431,7 @@ def fit_network(
     trunk.set_weights(best)
     return pd.DataFrame(history, columns=CURVE).rename_axis("epoch").reset_index()
 
-# %% ../nbs/10_modelling.ipynb #fdb14f36
+# %% ../nbs/10_modelling.ipynb #2f806b2c
 def predict_sources(
     model,                  # keras.Model with probabilities
     sources: PreparedSet,   # Not augmented; cut to the network's size
@@ -425,7 +442,7 @@ def predict_sources(
     table = pd.DataFrame(dict(name=sources.names, label=[sources.classes[k] for k in sources.labels], sky_group=sources.groups))
     return table.assign(**{f"p_{c}": probabilities[:, i].astype(float) for i, c in enumerate(sources.classes)})
 
-# %% ../nbs/10_modelling.ipynb #75fabd07
+# %% ../nbs/10_modelling.ipynb #78473004
 def save_weights(model, path: Path)->Path:
     "Weights as HDF5, whole or absent."
     with tempfile.TemporaryDirectory() as folder:
@@ -452,7 +469,7 @@ def write_training(
     write_json(out_dir/"metrics.json", metrics)
     return metrics
 
-# %% ../nbs/10_modelling.ipynb #7b2ba04d
+# %% ../nbs/10_modelling.ipynb #b0288d41
 def plot_history(
     history: pd.DataFrame, # From `fit_network`
     axes=None,             # Two Axes: loss and accuracy

@@ -246,7 +246,7 @@ def take_lock(root: Path):
     os.set_inheritable(lock.fileno(), True)
     return lock
 
-# %% ../nbs/15_workflow.ipynb #4c9c3030
+# %% ../nbs/15_workflow.ipynb #ce04139c
 def call_snakemake(root: Path, lock, arguments: list[str], environment: dict)->int: # Its exit status
     "Run Snakemake in the clone, holding the lock; a stop request reaches it, and its end is waited for."
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(root/"workflow"/"Snakefile"), "--directory", str(root),
@@ -282,7 +282,8 @@ def run_all(
         if again: call_snakemake(paths.root, lock, [*again, "--forcerun", *again, *options], environment)
         status = call_snakemake(paths.root, lock, options, environment)
     summarise_run(paths, config, run)
-    if not status: write_report(paths.results(run)/"notebooks"/f"{name_report(config)[0]}.ipynb", paths.results(run)/"report.html")
+    results, (notebook, _) = paths.results(run), name_report(config)
+    if not status: write_report(results/"notebooks"/f"{notebook}.ipynb", results/"report.html")
     return status
 
 def summarise_run(paths: Paths, config: RunConfig, run: str)->None:

@@ -1,5 +1,5 @@
 "The package as a whole: README, wheel, import, and that notebooks declare what the workflow gives them."
-import json
+import ast
 import subprocess
 import sys
 import zipfile
@@ -40,7 +40,7 @@ def test_notebooks_have_at_most_one_parameters_cell_of_literals():
         for cell in cells:
             for line in filter(None, cell.source.splitlines()):
                 value = line.split("=", 1)[1].split("#")[0].strip()
-                json.loads(value.replace("'", '"'))
+                ast.literal_eval(value)
 
 
 def test_notebooks_store_no_failed_cell_and_no_place_of_the_machine():
