@@ -73,7 +73,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Arcmin = Annotated[float, Field(gt=0, le=60)]
 Names = tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]+$")], ...]
 
-# %% ../nbs/00_config.ipynb #dcebf71b
+# %% ../nbs/00_config.ipynb #633a1ee7
 class Targets(Section):
     "Which sources are classified, and what is known of them."
     catalogues: Names = Field(("artificial",), min_length=1, description="scientific: label catalogues that supply targets")
@@ -172,6 +172,7 @@ class Pair(Section):
     source_fold: Literal["same", "next"]|Annotated[int, Field(ge=0)] = Field("same", description="scientific: "
         "fold of the source network; 'next' has been trained on what the target validates, where both have the same sources")
     methods: tuple[Name, ...] = Field((), description="scientific: names of methods; all if none is named")
+    counts: tuple[int, ...]|None = Field(None, description="scientific: of the methods' counts only these; all if not set")
 
 class Method(Section):
     "How weights are carried over."
@@ -217,7 +218,7 @@ def read_recipe(settings: dict, where: str)->Training:
     except ValidationError as e:
         raise ValueError("; ".join(f"{where}: {explain_error(error, Training)}" for error in e.errors())) from None
 
-# %% ../nbs/00_config.ipynb #9ca6032b
+# %% ../nbs/00_config.ipynb #c7cf40fd
 class RunConfig(Section):
     "Everything that changes a result of one run."
     kind: Literal["demo", "real", "live"] = Field(description="scientific: simulated sky, pinned real images, or archives")
@@ -265,7 +266,8 @@ class RunConfig(Section):
         for pair, ends in self.transfer.pairs.items():
             for name in ends.methods or self.transfer.methods:
                 method = self.transfer.methods[name]
-                counts = method.counts if (method.start, method.images) == ("new", "target") else (None, *method.counts)
+                few = tuple(n for n in method.counts if ends.counts is None or n in ends.counts)
+                counts = few if (method.start, method.images) == ("new", "target") else (None, *few)
                 networks = [n for n in self.networks if n in (method.networks or self.networks)]
                 cells += [Cell(pair, name, count, *run) for count in counts for run in product(networks, self.folds, self.seeds)]
         return cells
