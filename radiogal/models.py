@@ -322,7 +322,7 @@ def build_network(
     if n_classes < 2: raise ValueError(f"n_classes = {n_classes}: a classifier needs at least 2")
     return network.build(image_size, n_classes, seed)
 
-# %% ../nbs/09_models.ipynb #740f30ec
+# %% ../nbs/09_models.ipynb #ab7c400b
 class BadWeights(ValueError):
     "Weights that do not fit a network, or cannot be read; the message says why."
 
@@ -338,7 +338,7 @@ def list_arrays(path: str|Path)->Counter: # Shapes of a network's arrays, and ho
 
 def load_network_weights(
     model,          # keras.Model; takes on the weights, or is left as it was
-    path: str|Path, # As `model.save_weights` wrote it: *.weights.h5
+    path: str|Path, # As `model.save_weights` wrote it, ending in `.weights.h5`
 )->None:
     "Load weights; `BadWeights` for those of another architecture, image size or number of classes, or a damaged file."
     said = f"{Path(path).name} does not fit {model.name} with input {model.input_shape[1:]} and {model.output_shape[-1]} classes"

@@ -33,6 +33,12 @@ def test_wheel_holds_style_sheet_and_registry(tmp_path):
     assert {"radiogal/radiogal.mplstyle", "radiogal/registry.csv.gz", "radiogal/config.py"} <= set(names)
 
 
+def test_reference_has_every_module():
+    modules = {f"radiogal.{path.stem}" for path in (ROOT/"radiogal").glob("[a-z]*.py")}
+    listed = {line.removeprefix("## ") for line in (ROOT/"docs"/"reference.md").read_text().splitlines() if line.startswith("## ")}
+    assert listed == modules
+
+
 def test_notebooks_have_at_most_one_parameters_cell_of_literals():
     for path in sorted((ROOT/"nbs").glob("[0-9]*.ipynb")):
         cells = [c for c in nbformat.read(path, 4).cells if "parameters" in c.metadata.get("tags", [])]
