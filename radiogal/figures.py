@@ -13,7 +13,7 @@ __all__ = ['SHAPING', 'VERDICTS', 'LEARNING', 'STUDY', 'CLAIMS', 'TrainedRun', '
            'plot_examples', 'compare_study', 'judge_claims', 'plot_beside', 'save_figure', 'save_table',
            'write_findings']
 
-# %% ../nbs/13_final_plots.ipynb #d6eecf34
+# %% ../nbs/13_final_plots.ipynb #c58ba01a
 import io
 import json
 from collections.abc import Callable
@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from .catalogues import read_table
-from .config import Cell, RunConfig, to_tuples, write_whole
+from .config import Cell, RunConfig, parse_config, write_whole
 from .evaluation import (compare_kinds, correct_holm, list_classes, match_tables, pool_tables,
                                  refuse_rows, score_predictions, summarise_classes, summarise_tables)
 from .preparation import PreparedSet
@@ -141,7 +141,7 @@ def find_holes(
     tell = lambda step, place: tell_reason(Path(results)/"logs"/f"{step}-{place.replace('/', '-')}.log")
     return pd.DataFrame([(f"{kind}/{place}", tell(step, place)) for kind, step, place in lost], columns=["place", "reason"])
 
-# %% ../nbs/13_final_plots.ipynb #10c29e60
+# %% ../nbs/13_final_plots.ipynb #2a45616d
 SHAPING = {"kind", "targets", "sky", "scraping", "curation", "preparation"}  # Settings that shape every network
 
 def describe_making(
@@ -158,12 +158,12 @@ def check_same(
     runs: list[TrainedRun], # Of one report
     config: RunConfig,      # Its settings
 )->None:
-    "`ValueError` names a network of other settings than the report's, or of other code than its sisters."
+    "`ValueError` names a network of other settings than the report's, or other code than its sisters; `ConfigError` an old one."
     codes, way_out = {}, "run again, or draw them together with mixed = True"
     for trained in runs:
         made, m = json.loads((trained.folder/"provenance.json").read_text()), trained.metrics
         wanted = describe_making(config, m)
-        was = describe_making(RunConfig.model_validate(to_tuples(made["resolved_settings"])), m)
+        was = describe_making(parse_config(made["resolved_settings"], str(trained.folder/"provenance.json")), m)
         if odd := sorted(key for key in wanted if was[key] != wanted[key]):
             raise ValueError(f"{trained.folder} was made with other settings ({', '.join(odd)}) than the report's: {way_out}")
         code = {path: digest for path, digest in made["inputs"].items() if path.endswith((".py", ".ipynb"))}

@@ -246,7 +246,7 @@ def take_lock(root: Path):
     os.set_inheritable(lock.fileno(), True)
     return lock
 
-# %% ../nbs/15_workflow.ipynb #ce04139c
+# %% ../nbs/15_workflow.ipynb #92736d04
 def call_snakemake(root: Path, lock, arguments: list[str], environment: dict)->int: # Its exit status
     "Run Snakemake in the clone, holding the lock; a stop request reaches it, and its end is waited for."
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(root/"workflow"/"Snakefile"), "--directory", str(root),
@@ -254,7 +254,7 @@ def call_snakemake(root: Path, lock, arguments: list[str], environment: dict)->i
     process = subprocess.Popen(command, env=os.environ | environment, pass_fds=[lock.fileno()])
     while True:
         try: return process.wait()
-        except KeyboardInterrupt: continue
+        except KeyboardInterrupt: process.terminate()  # it was asked too, but may have been busy with starting a job
 
 def run_all(
     run: str,               # A file of config/

@@ -23,7 +23,7 @@ def finished(tmp_path_factory):
     "A project in which a small benchmark was run from nothing."
     folder = copy_project(tmp_path_factory.mktemp("benchmark"))
     smoke = (folder/"config"/"smoke.toml").read_text()
-    (folder/"config"/"small.toml").write_text(smoke[:smoke.index("[transfer]")] + SMALL)
+    (folder/"config"/"small.toml").write_text(smoke[:smoke.index("[transfer.pairs]")] + SMALL)
     status, said = finish(radiogal(folder, "run", "small", "--cores", "2"))
     assert status == 0, said
     return folder
