@@ -8,17 +8,17 @@ __all__ = ['SEXAGESIMAL', 'FRAMES', 'READERS', 'GRIESE_ARCMIN', 'NUMBERS', 'TEXT
            'read_votable', 'read_any_table', 'check_positions', 'read_sources', 'count_company', 'adapt_config',
            'check_preparation', 'PreparedShard', 'measure_cutout', 'prepare_cutouts', 'write_prepared_shard',
            'read_prepared_shard', 'compute_entropy', 'ColumnFacts', 'describe_columns', 'count_trained',
-           'classify_shard', 'write_parquet', 'OtherOrder', 'begin_order', 'count_shards', 'read_block', 'name_shard',
-           'describe_process', 'is_stale', 'take_claim', 'keep_touching', 'claim_shard', 'Job', 'fetch_shard',
-           'throw_away', 'prepare_shard', 'do_shard', 'work_through', 'ShardError', 'read_shard', 'iterate_shards',
-           'list_waiting', 'open_whole', 'plan_record', 'write_head', 'encode_rows', 'merge_fits', 'describe_schema',
-           'merge_parquet', 'merge_shards', 'open_images', 'open_archive', 'Request', 'read_trained', 'describe_order',
-           'list_sources', 'find_raw', 'open_job', 'work_alone', 'limit_threads', 'work_together', 'classify_positions',
-           'list_retries', 'plot_counts', 'plot_sky', 'plot_measures', 'plot_doubt', 'choose_random',
-           'choose_uncertain', 'read_images', 'caption_row', 'plot_gallery', 'draw_page', 'encode_figure', 'write_rows',
-           'count_reasons', 'write_page']
+           'classify_shard', 'write_parquet', 'OtherOrder', 'check_order', 'begin_order', 'count_shards', 'read_block',
+           'name_shard', 'describe_process', 'is_stale', 'take_claim', 'keep_touching', 'claim_shard', 'Job',
+           'fetch_shard', 'throw_away', 'prepare_shard', 'do_shard', 'work_through', 'ShardError', 'read_shard',
+           'iterate_shards', 'list_waiting', 'open_whole', 'plan_record', 'write_head', 'encode_rows', 'merge_fits',
+           'describe_schema', 'merge_parquet', 'merge_shards', 'open_images', 'open_archive', 'Request', 'find_task',
+           'open_networks', 'describe_order', 'list_sources', 'find_raw', 'open_job', 'work_alone', 'limit_threads',
+           'work_together', 'classify_positions', 'list_retries', 'plot_counts', 'plot_sky', 'plot_measures',
+           'plot_doubt', 'choose_random', 'choose_uncertain', 'read_images', 'caption_row', 'plot_gallery', 'draw_page',
+           'encode_figure', 'write_rows', 'count_reasons', 'write_page']
 
-# %% ../nbs/14_classify.ipynb #f110d9e9
+# %% ../nbs/14_classify.ipynb #02665ab4
 import base64
 import io
 import json
@@ -28,7 +28,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -45,10 +45,10 @@ from astropy.io import fits
 from astropy.table import Table
 
 from . import __version__
-from .config import ConfigError, RunConfig, describe_run, find_root, read_config, write_json, write_whole
+from .config import ConfigError, RunConfig, Task, describe_run, find_root, read_config, write_json, write_whole
 from .engines import Ensemble, ask_ensemble, hash_parts, list_members, open_ensemble
 from .evaluation import measure_extent
-from .fetch import Fetcher, Manifest
+from .fetch import Fetcher, Manifest, hash_file
 from radiogal.preparation import (
     GRIESE_HISTORY,
     PreparedSet,
@@ -125,7 +125,7 @@ def read_angles(
     if not unit.is_equivalent(u.deg): raise BadPositions(f"column {key}: its unit {column.unit} is unknown, or no angle")
     return (np.ma.filled(np.ma.asarray(column, dtype=float), np.nan)*unit).to_value(u.deg)
 
-# %% ../nbs/14_classify.ipynb #afa3131c
+# %% ../nbs/14_classify.ipynb #ec8ff50b
 FRAMES = dict(icrs=ICRS(), fk5=FK5(equinox="J2000"), fk4=FK4(equinox="B1950"))
 
 def find_frame(
@@ -171,7 +171,8 @@ def check_positions(
     refuse(~(np.isfinite(ra) & np.isfinite(dec)), "the position is missing or not finite")
     refuse((np.abs(dec) > 90) | (ra < -180) | (ra > 360), "the position is not on the sky")
     refuse(np.char.str_len(names) == 0, "the name is missing")
-    refuse(np.array([not n.isascii() or not n.isprintable() for n in names.tolist()]), "the name has characters that FITS does not allow")
+    plain = np.array([name.isascii() and name.isprintable() for name in names.tolist()])
+    refuse(~plain, "the name has characters that FITS does not allow")
     _, first, counts = np.unique(names, return_index=True, return_counts=True)
     again = np.ones(len(names), bool)
     again[first] = False
@@ -192,7 +193,8 @@ def read_sources(
     names = table["name"] if "name" in table.colnames else name_positions(coords)
     names = np.array([n.decode() if isinstance(n, bytes) else "" if n is np.ma.masked else str(n) for n in names])
     check_positions(names, ra, dec)
-    return Table(dict(name=names, ra=coords.ra.deg, dec=coords.dec.deg), meta=dict(SIMULATE=bool(table.meta.get("SIMULATE", False))))
+    simulated = bool(table.meta.get("SIMULATE", table.meta.get("simulate", False)))
+    return Table(dict(name=names, ra=coords.ra.deg, dec=coords.dec.deg), meta=dict(SIMULATE=simulated))
 
 # %% ../nbs/14_classify.ipynb #ad494581
 def count_company(
@@ -204,7 +206,7 @@ def count_company(
     vectors = SkyCoord(sources["ra"], sources["dec"], unit="deg").cartesian.xyz.value.T
     return cKDTree(vectors).query_ball_point(vectors, 2*np.sin(radius.to_value(u.rad)/2), return_length=True) - 1
 
-# %% ../nbs/14_classify.ipynb #6cc0d3d7
+# %% ../nbs/14_classify.ipynb #2386544a
 GRIESE_ARCMIN = 9.0  # Its images are 300 px of 1.8 arcsec
 
 def adapt_config(
@@ -215,8 +217,9 @@ def adapt_config(
     if not images.startswith("griese"): return config
     prep = dict(grid="pixels", image_size=config.preparation.published_pixels, match_survey=None, clip_sigma=3.0, clip="zero",
                 padding="zero", scaling="minmax")
-    return config.model_copy(update=dict(preparation=config.preparation.model_copy(update=prep), scraping=config.scraping.model_copy(
-        update=dict(archive="live", cutout_arcmin=GRIESE_ARCMIN))))
+    cut = dict(archive="live", cutout_arcmin=GRIESE_ARCMIN)
+    changed = dict(preparation=config.preparation.model_copy(update=prep), scraping=config.scraping.model_copy(update=cut))
+    return config.model_copy(update=changed)
 
 def check_preparation(
     sources: PreparedSet, # That networks were trained on
@@ -225,8 +228,8 @@ def check_preparation(
 )->None:
     "`ConfigError` where cutouts would be prepared in another way than the training images."
     prep = config.preparation
-    griese = sources.history[:1] == GRIESE_HISTORY
-    expected = (*GRIESE_HISTORY, f"central {prep.image_size} px, scaling minmax") if griese else list_steps(config, sources.survey)
+    expected = list_steps(config, sources.survey)
+    if sources.history[:1] == GRIESE_HISTORY: expected = (*GRIESE_HISTORY, f"central {prep.image_size} px, scaling minmax")
     for was, now in zip(sources.history, expected, strict=True):
         if was != now: raise ConfigError(f"the training images were made otherwise: {was!r}, the settings say {now!r}")
     if survey != sources.survey and prep.grid == "pixels" and not prep.match_survey:
@@ -374,7 +377,7 @@ def classify_shard(
         rows.loc[chosen, "spread"], rows.loc[chosen, "strangeness"] = answers.spread, answers.strangeness
     return rows
 
-# %% ../nbs/14_classify.ipynb #7163bbbd
+# %% ../nbs/14_classify.ipynb #8a3bbbe5
 def write_parquet(
     rows: pd.DataFrame,
     path: Path,
@@ -384,28 +387,36 @@ def write_parquet(
     "Rows as Parquet with facts in its header, whole or absent, the same bytes for the same content."
     import pyarrow as pa
     from pyarrow import parquet
-    table = pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(dict(radiogal=json.dumps(facts, sort_keys=True)))
-    buffer = io.BytesIO()
+    said, buffer = dict(radiogal=json.dumps(facts, sort_keys=True)), io.BytesIO()
+    table = pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(said)
     parquet.write_table(table, buffer, row_group_size=rows_per_group)
     return write_whole(path, buffer.getvalue())
 
 class OtherOrder(ConfigError):
     "A folder holds parts of another catalogue; the message says what differs."
 
+def check_order(
+    there: dict,  # As it was begun
+    order: dict,  # As it is wanted
+    folder: Path, # For the error
+)->None:
+    "`OtherOrder` names what differs; what the positions added to the order is not asked for."
+    odd = [f"{key} was {there.get(key)!r}, is {order[key]!r}" for key in sorted(order) if there.get(key) != order[key]]
+    if odd: raise OtherOrder(f"{folder} was begun otherwise: {'; '.join(odd)}: go back to that, or choose another folder")
+
 def begin_order(
     folder: Path,
-    order: dict,    # What decides the catalogue: plain values
-    sources: Table, # name, ra, dec, crowding
-)->dict:            # The same order, with the hash of the positions
+    order: dict,               # What decides the catalogue: plain values
+    load: Callable[[], Table], # name, ra, dec, crowding; called when the order is new
+)->dict:                       # The order, with how many positions there are
     "Write an order and its positions, or find them written; `OtherOrder` where a different one is there."
-    rows = pd.DataFrame({key: np.array(sources[key]) for key in ("name", "ra", "dec", "crowding")})
-    order = order | dict(n=len(rows), positions=hash_parts(*(rows[key].tolist() for key in rows)))
     path = folder/"order.json"
     if path.is_file():
-        there = json.loads(path.read_text())
-        odd = [f"{key} was {there.get(key)!r}, is {order.get(key)!r}" for key in sorted(order | there) if there.get(key) != order.get(key)]
-        if odd: raise OtherOrder(f"{folder} was begun otherwise: {'; '.join(odd)}: go back to that, or choose another folder")
-        return order
+        check_order(there := json.loads(path.read_text()), order, folder)
+        return there
+    sources = load()
+    rows = pd.DataFrame({key: np.array(sources[key]) for key in ("name", "ra", "dec", "crowding")})
+    order = order | dict(n=len(rows))
     write_parquet(rows, folder/"positions.parquet", {}, order["shard_size"])
     write_json(path, order)
     return order
@@ -566,7 +577,7 @@ def list_waiting(folder: Path, order: dict)->list[int]:
     "Shards that are not done."
     return [n for n in range(count_shards(order)) if not name_shard(folder, "shards", n, ".parquet").is_file()]
 
-# %% ../nbs/14_classify.ipynb #6381238c
+# %% ../nbs/14_classify.ipynb #47eeaef7
 CARDS = dict(RUN="run", KIND="kind", SETTINGS="settings", COMMIT="commit", TASK="task", NETWORK="network", SURVEY="survey",
              TRAINSET="trained_on", MODEL="model", MEMBERS="members", ENGINE="engine", CALIBRAT="calibrated", POSHASH="positions",
              SIMULATE="simulated", VERSION="version") # FITS keyword: entry of an order
@@ -621,8 +632,9 @@ def describe_schema(order: dict): # pyarrow.Schema
     "The Parquet schema, with unit, UCD and description of each column."
     import pyarrow as pa
     kinds = dict(str=pa.string(), float=pa.float64(), int=pa.int32())
+    describe = lambda facts: dict(unit=facts.unit, ucd=facts.ucd, description=facts.description)
     columns = describe_columns(tuple(order["classes"]), order["calibrated"])
-    fields = [pa.field(key, kinds[f.kind], metadata=dict(unit=f.unit, ucd=f.ucd, description=f.description)) for key, f in columns.items()]
+    fields = [pa.field(key, kinds[facts.kind], metadata=describe(facts)) for key, facts in columns.items()]
     return pa.schema(fields, metadata=dict(radiogal=json.dumps(order, sort_keys=True)))
 
 def merge_parquet(folder: Path, order: dict, path: Path)->Path:
@@ -641,7 +653,7 @@ def merge_shards(folder: Path, order: dict)->Path: # catalogue.fits
     shutil.rmtree(folder/"claims", ignore_errors=True)
     return path
 
-# %% ../nbs/14_classify.ipynb #58794af4
+# %% ../nbs/14_classify.ipynb #9c283893
 @contextmanager
 def open_images(
     config: RunConfig,
@@ -651,7 +663,7 @@ def open_images(
     "The services that images are got from; `ConfigError` for a folder that does not exist."
     if images == "registry": yield None
     elif images:
-        if not Path(images).is_dir(): raise ConfigError(f"images = {images!r}: allowed are '', registry, or a folder of FITS files")
+        if not Path(images).is_dir(): raise ConfigError(f"images = {images!r}: neither registry nor a folder of FITS files")
         with serve_archives(FitsFolder(Path(images))) as services: yield services
     elif config.simulated:
         with open_services(config, sky, []) as services: yield services
@@ -667,7 +679,7 @@ def open_archive(
     fetcher = Fetcher(Manifest(raw/survey/"manifest.sqlite"), hosts, seconds_between_requests=pause)
     return Archive(fetcher, raw/survey if services else raw, services)
 
-# %% ../nbs/14_classify.ipynb #40112b2f
+# %% ../nbs/14_classify.ipynb #baeaefa9
 @dataclass(frozen=True)
 class Request:
     "What a user asks for."
@@ -686,27 +698,36 @@ class Request:
     raw: str = ""          # Where downloads are, and stay; '': in the folder, and thrown away
     kept: tuple[str, ...] = () # Of cutouts and downloads, what is not thrown away
 
-def read_trained(request: Request)->tuple[RunConfig, PreparedSet]:
-    "Settings that prepare images for a task's networks, and the set that these were trained on; `ConfigError` where none is."
+def find_task(request: Request)->tuple[RunConfig, Task]:
+    "Settings that prepare images as a task's networks know them, and the task; `ConfigError` for an unknown one."
     config = read_config(request.toml_path)
     tasks = config.list_tasks()
-    if request.task not in tasks: raise ConfigError(f"no task {request.task!r} in run {request.run}: there are {', '.join(tasks)}")
-    images = tasks[request.task].images
-    path = request.results/"preparation"/images.replace("-", "/")/"prepared.h5"
-    if not path.is_file(): raise ConfigError(f"no prepared set {path}: make run-all RUN={request.run} first")
-    return adapt_config(config, images), choose_classes(read_prepared(path), tasks[request.task].classes)
+    if request.task not in tasks: raise ConfigError(f"no task {request.task!r} in {request.run}: there are {', '.join(tasks)}")
+    return adapt_config(config, tasks[request.task].images), tasks[request.task]
 
-def describe_order(request: Request, ensemble: Ensemble, trained_on: str)->dict: # Plain values
-    "What decides a catalogue's rows, apart from the positions."
-    config = read_config(request.toml_path)
-    return describe_run(config, request.run, find_root()) | dict(
-        task=request.task, network=request.network, survey=request.survey, trained_on=trained_on, classes=list(ensemble.classes),
+def open_networks(request: Request)->Ensemble:
+    "The networks asked for; `ConfigError` where they or their prepared set are missing, or know other images."
+    config, task = find_task(request)
+    path = request.results/"preparation"/task.images.replace("-", "/")/"prepared.h5"
+    if not path.is_file(): raise ConfigError(f"no prepared set {path}: make run-all RUN={request.run} first")
+    trained = read_prepared(path)
+    check_preparation(trained, config, request.survey)
+    return open_ensemble(request.run, list_members(request.results, request.task, request.network),
+                         choose_classes(trained, task.classes), request.folder/"engines", request.engine)
+
+def describe_order(request: Request, ensemble: Ensemble)->dict: # Plain values
+    "What decides a catalogue's rows."
+    config, task = find_task(request)
+    return describe_run(read_config(request.toml_path), request.run, find_root()) | dict(
+        task=request.task, network=request.network, survey=request.survey, trained_on=task.images, classes=list(ensemble.classes),
         model=ensemble.identity, members=len(ensemble.members), engine=ensemble.engine, calibrated=ensemble.calibrated,
-        simulated=config.simulated, shard_size=request.shard_size, version=__version__)
+        simulated=config.simulated, shard_size=request.shard_size, version=__version__,
+        positions=hash_file(request.positions)[:16])
 
 def list_sources(request: Request, config: RunConfig)->Table: # name, ra, dec, crowding
-    "The positions asked for, with their company; `BadPositions` as of `read_sources`."
+    "The positions asked for, with their company; `BadPositions` as of `read_sources`, and for simulated ones in a real run."
     sources = read_sources(request.positions)
+    if sources.meta["SIMULATE"] and not config.simulated: raise BadPositions("simulated positions in a run that is not")
     side = count_pixels(config.scraping, request.survey)*get_survey(request.survey).pixel_scale
     sources["crowding"] = count_company(sources, side/2)
     return sources
@@ -718,12 +739,10 @@ def find_raw(request: Request)->Path:
 @contextmanager
 def open_job(request: Request)->Iterator[Job]:
     "Everything checked and opened; `ConfigError` says what is wrong before any work is done."
-    config, trained = read_trained(request)
-    check_preparation(trained, config, request.survey)
-    sources = list_sources(request, config)
-    ensemble = open_ensemble(request.run, list_members(request.results, request.task, request.network), trained,
-                             request.folder/"engines", request.engine)
-    order = begin_order(request.folder, describe_order(request, ensemble, trained.survey), sources)
+    config, _ = find_task(request)
+    if not request.positions.is_file(): raise BadPositions(f"{request.positions}: there is no such file")
+    ensemble = open_networks(request)
+    order = begin_order(request.folder, describe_order(request, ensemble), lambda: list_sources(request, config))
     thrown = tuple(each for each in ("cutouts", *["downloads"]*(not request.raw)) if each not in request.kept)
     with open_images(config, request.images, request.sky) as services:
         archive = open_archive(services, find_raw(request), request.survey)
@@ -793,7 +812,7 @@ def plot_sky(
     ax.legend(markerscale=2)
     return ax
 
-# %% ../nbs/14_classify.ipynb #cb91bad6
+# %% ../nbs/14_classify.ipynb #ae38101e
 def plot_measures(
     rows: pd.DataFrame, # flux_density (Jy), extent (arcsec), class
     title: str,
@@ -802,11 +821,13 @@ def plot_measures(
     import matplotlib.pyplot as plt
     fig, axes = plt.subplots(1, 2, figsize=(6.4, 2.6))
     good = rows[(rows.flux_density > 0) & (rows.extent > 0)]
-    for ax, values, label in zip(axes, (1e3*good.flux_density, good.extent), ("Flux density [mJy]", "Extent [arcsec]"), strict=True):
-        bins = np.geomspace(values.min(), values.max()*1.001, 16) if len(good) else 16
-        ax.hist([values[good["class"] == c] for c in sorted(set(good["class"]))], bins, stacked=True, label=sorted(set(good["class"])))
+    classes = sorted(set(good["class"]))
+    measures = {"Flux density [mJy]": 1e3*good.flux_density, "Extent [arcsec]": good.extent}
+    for ax, (label, values) in zip(axes, measures.items(), strict=True):
+        bins = np.geomspace(values.min(), values.max()*1.001, 16) if classes else 16
+        ax.hist([values[good["class"] == c] for c in classes], bins, stacked=True, label=classes or None)
         ax.set(xlabel=label, ylabel="Sources", xscale="log")
-    axes[0].legend()
+    if classes: axes[0].legend()
     fig.suptitle(title)
     return fig
 
@@ -826,7 +847,7 @@ def plot_doubt(
     if classes: ax.legend()
     return ax
 
-# %% ../nbs/14_classify.ipynb #445f7ad8
+# %% ../nbs/14_classify.ipynb #b9caabbf
 GALLERY = 12  # Images
 
 def choose_random(rows: pd.DataFrame)->np.ndarray: # Row numbers, in order
@@ -845,10 +866,11 @@ def read_images(
     chosen: np.ndarray, # Row numbers of the catalogue, with images
 )->np.ndarray:          # (n, size, size), 0–1
     "Prepared images of some rows."
-    images = {}
-    for number in sorted(set((chosen//order["shard_size"]).tolist())):
+    images, size = {}, order["shard_size"]
+    for number in sorted(set((chosen//size).tolist())):
         shard = read_prepared_shard(name_shard(folder, "prepared", number, ".npz"))
-        images |= {number*order["shard_size"] + row: image[..., 0] for row, image in zip(shard.rows.tolist(), shard.images, strict=True)}
+        places = {number*size + row: i for i, row in enumerate(shard.rows.tolist())}
+        images |= {row: shard.images[places[row], :, :, 0].copy() for row in chosen.tolist() if row in places}
     return np.array([images[row] for row in chosen.tolist()])
 
 def caption_row(row)->str:
@@ -872,12 +894,13 @@ def plot_gallery(
     fig.suptitle(title)
     return fig
 
-# %% ../nbs/14_classify.ipynb #2a8af21a
+# %% ../nbs/14_classify.ipynb #ac1fb021
 def draw_page(folder: Path, rows: pd.DataFrame, order: dict)->dict: # Heading: Figure
     "All figures of a quick look."
     import matplotlib.pyplot as plt
     title = f"{order['survey']}, {order['network']}" + ", simulated"*order["simulated"]
-    gallery = lambda chosen: plot_gallery(read_images(folder, order, chosen), [caption_row(r) for _, r in rows.iloc[chosen].iterrows()], title)
+    caption = lambda chosen: [caption_row(row) for _, row in rows.iloc[chosen].iterrows()]
+    gallery = lambda chosen: plot_gallery(read_images(folder, order, chosen), caption(chosen), title)
     with plt.style.context("radiogal.radiogal"):
         return {"Classes": plot_counts(rows, title).figure, "On the sky": plot_sky(rows, title).figure,
                 "Flux density and size": plot_measures(rows, title), "Doubt": plot_doubt(rows, title).figure,
@@ -908,6 +931,6 @@ def write_page(folder: Path)->Path: # quicklook.html
     facts = pd.DataFrame(dict(fact=list(order), value=[str(v) for v in order.values()]))
     style = "body{font-family:sans-serif;margin:2em}td,th{text-align:left;padding:0 1em 0 0}img{max-width:100%}"
     title = f"{len(rows)} positions in {order['survey']}" + ", simulated"*order["simulated"]
-    return write_whole(folder/"quicklook.html", f'<!doctype html><meta charset="utf-8"><title>{escape(title)}</title><style>{style}</style>'
-                       f"<h1>{escape(title)}</h1>{figures}<h2>Without an image</h2>{write_rows(count_reasons(rows))}"
-                       f"<h2>What made it</h2>{write_rows(facts)}\n")
+    head = f'<!doctype html><meta charset="utf-8"><title>{escape(title)}</title><style>{style}</style>'
+    return write_whole(folder/"quicklook.html", f"{head}<h1>{escape(title)}</h1>{figures}<h2>Without an image</h2>"
+                       f"{write_rows(count_reasons(rows))}<h2>What made it</h2>{write_rows(facts)}\n")

@@ -11,8 +11,9 @@ __all__ = ['PADDINGS', 'WRITERS', 'RUNTIMES', 'NEIGHBOUR', 'BATCH', 'Graph', 'fo
            'learn_member', 'open_member', 'Ensemble', 'Answers', 'ask_ensemble', 'list_members', 'open_ensemble',
            'write_untrained']
 
-# %% ../nbs/13_engines.ipynb #65ba43a3
+# %% ../nbs/13_engines.ipynb #0bcec8da
 import hashlib
+import io
 import json
 import os
 import re
@@ -31,7 +32,7 @@ from .config import ConfigError, write_whole
 from .evaluation import CalibrationError, fit_temperature
 from .fetch import hash_file
 from .models import build_network, load_network_weights
-from .preparation import PreparedSet, choose_classes, crop_or_pad
+from .preparation import PreparedSet, crop_or_pad
 from .training import choose_size, predict_sources, start_keras, write_training
 
 # %% ../nbs/13_engines.ipynb #ebb717a7
@@ -251,7 +252,7 @@ def find_temperature(
     try: return fit_temperature(pd.read_parquet(folder/"predictions.parquet"))
     except CalibrationError: return None
 
-# %% ../nbs/13_engines.ipynb #787f99c3
+# %% ../nbs/13_engines.ipynb #4ef5ce6a
 def open_model(
     folder: Path, # Of a trained network
     size: int,    # Pixels a side
@@ -269,7 +270,6 @@ def hash_parts(*parts)->str: # 16 hexadecimal digits
 
 def write_known(path: Path, member_facts: dict)->Path:
     "Plain arrays, whole or absent."
-    import io
     buffer = io.BytesIO()
     np.savez(buffer, **member_facts)
     return write_whole(path, buffer.getvalue())
@@ -350,7 +350,7 @@ def ask_ensemble(
     spread = chosen.std(axis=0) if len(each) > 1 else np.full(len(mean), np.nan)
     return Answers(mean, spread, np.mean(scores, axis=0))
 
-# %% ../nbs/13_engines.ipynb #54ae0092
+# %% ../nbs/13_engines.ipynb #b71bc9a6
 def list_members(
     results: Path,  # results/<run>
     task: str,
@@ -360,7 +360,8 @@ def list_members(
     order = lambda path: [int(digits) for digits in re.findall(r"\d+", f"{path.parent.name} {path.name}")]
     found = sorted((p.parent for p in (results/"training"/task/network).glob("fold*/seed*/network.weights.h5")), key=order)
     if not found:
-        there = sorted({f"{p.parents[2].name} of {p.parents[3].name}" for p in results.glob("training/*/*/fold*/seed*/*.weights.h5")})
+        trained = results.glob("training/*/*/fold*/seed*/network.weights.h5")
+        there = sorted({f"{p.parents[2].name} of {p.parents[3].name}" for p in trained})
         raise ConfigError(f"no trained network {network} of task {task} in {results}: there are {', '.join(there) or 'none'}")
     return found
 
