@@ -18,7 +18,7 @@ __all__ = ['SEXAGESIMAL', 'FRAMES', 'READERS', 'GRIESE_ARCMIN', 'NUMBERS', 'TEXT
            'plot_doubt', 'choose_random', 'choose_uncertain', 'read_images', 'caption_row', 'plot_gallery', 'draw_page',
            'encode_figure', 'write_rows', 'count_reasons', 'write_page']
 
-# %% ../nbs/14_classify.ipynb #02665ab4
+# %% ../nbs/14_classify.ipynb #757fa680
 import base64
 import io
 import json
@@ -32,6 +32,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from html import escape
 from multiprocessing import get_context
 from pathlib import Path
@@ -679,7 +680,7 @@ def open_archive(
     fetcher = Fetcher(Manifest(raw/survey/"manifest.sqlite"), hosts, seconds_between_requests=pause)
     return Archive(fetcher, raw/survey if services else raw, services)
 
-# %% ../nbs/14_classify.ipynb #baeaefa9
+# %% ../nbs/14_classify.ipynb #fdf1d9ab
 @dataclass(frozen=True)
 class Request:
     "What a user asks for."
@@ -741,8 +742,10 @@ def open_job(request: Request)->Iterator[Job]:
     "Everything checked and opened; `ConfigError` says what is wrong before any work is done."
     config, _ = find_task(request)
     if not request.positions.is_file(): raise BadPositions(f"{request.positions}: there is no such file")
+    load = cache(lambda: list_sources(request, config))
+    if not (request.folder/"order.json").is_file(): load()  # Before networks are opened, which takes longer
     ensemble = open_networks(request)
-    order = begin_order(request.folder, describe_order(request, ensemble), lambda: list_sources(request, config))
+    order = begin_order(request.folder, describe_order(request, ensemble), load)
     thrown = tuple(each for each in ("cutouts", *["downloads"]*(not request.raw)) if each not in request.kept)
     with open_images(config, request.images, request.sky) as services:
         archive = open_archive(services, find_raw(request), request.survey)

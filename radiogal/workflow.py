@@ -383,7 +383,7 @@ def run_canary(services: Services = LIVE_SERVICES)->int: # Exit status, 0 if eve
         print(f"{service:<20} {'; '.join(dict.fromkeys(verdicts))}")
     return int(any(table["verdict"] != "works"))
 
-# %% ../nbs/15_workflow.ipynb #087a5b79
+# %% ../nbs/15_workflow.ipynb #288deb47
 def add_classify(parser: argparse.ArgumentParser)->None:
     "What the command `classify` is asked with."
     for name in ("run", "task", "survey"): parser.add_argument(f"--{name}", required=True)
@@ -393,7 +393,7 @@ def add_classify(parser: argparse.ArgumentParser)->None:
     parser.add_argument("--shard-size", type=int, default=1000); parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--engine", default="", help="keras, onnxruntime or openvino; default: the fastest there is")
     parser.add_argument("--images", default="", help="a folder of FITS files, or registry, instead of the survey's archive")
-    parser.add_argument("--keep", nargs="*", default=[], choices=("cutouts", "downloads"), help="what is not thrown away after use")
+    parser.add_argument("--keep", nargs="*", default=[], choices=("cutouts", "downloads"), help="what is kept after use")
     parser.add_argument("--retry", action="store_true", help="first forget shards with positions whose archive did not answer")
 
 def read_request(a: argparse.Namespace)->Request:
@@ -412,7 +412,7 @@ def classify(a: argparse.Namespace)->int: # Exit status
     total = json.loads((request.folder/"order.json").read_text())["n"]
     print(f"{len(done)} shards done here", file=sys.stderr)
     if waiting: print(f"{len(waiting)} shards are with other workers: the last one makes the catalogue", file=sys.stderr)
-    else: print(f"{total} positions in {a.out/'catalogue.fits'}, a quick look in {write_page(request.folder).name}", file=sys.stderr)
+    else: print(f"{total} positions in {a.out}/catalogue.fits, at a glance in {write_page(request.folder).name}", file=sys.stderr)
     return 0
 
 # %% ../nbs/15_workflow.ipynb #0aa2c2f0
