@@ -57,8 +57,8 @@ def make_networks(folder):
     facts = pd.DataFrame(texts | {key: np.ones(SHARD) for key in NUMBERS})
     images = np.concatenate([draw_images(SAMPLE)]*(SHARD//SAMPLE))
     shard = PreparedShard(np.array([f"S{i}" for i in range(SHARD)]), np.arange(SHARD), images, facts, "FIRST", 1.8)
-    path = write_prepared_shard(shard, folder/"shard.npz")
-    return dict(engines=list_engines(), bytes=path.stat().st_size/SHARD)
+    write_prepared_shard(shard, folder/"shard.npz")
+    return dict(engines=list_engines())
 
 
 def start_job(folder, engine, n):
@@ -95,25 +95,30 @@ def compare(folder, engine):
 
 
 def measure_preparation(folder):
-    "In a process of its own: milliseconds to prepare a cutout on disk as a run does, and to plan a position."
+    "In a process of its own: what it costs to prepare a cutout on disk as a run does, and to plan a position."
     from astropy import units as u
 
-    from radiogal.classify import count_company, prepare_cutouts, read_sources
+    from radiogal.classify import count_company, prepare_cutouts, read_sources, write_prepared_shard
     from radiogal.config import read_config
     from radiogal.preparation import make_sample
     config = read_config(Path(__file__).parent.parent/"config"/"smoke.toml")
-    targets, cutouts, _, read = make_sample(config, "FIRST")
+    prep = config.preparation.model_copy(update=dict(field_arcmin=PIXELS*0.03, image_size=PIXELS))
+    cut = config.scraping.model_copy(update=dict(cutout_arcmin=PIXELS*0.03))
+    config = config.model_copy(update=dict(preparation=prep, scraping=cut))
+    _, cutouts, _, read = make_sample(config, "FIRST")
     for i, name in enumerate(cutouts["path"]): read(name).writeto(folder/f"{i}.fits")
     table = Table(dict(name=cutouts["name"], state=cutouts["state"], reason=cutouts["reason"],
                        path=[f"{i}.fits" for i in range(len(cutouts))], sha256=[""]*len(cutouts)))
     began = time.perf_counter()
-    prepare_cutouts(table, folder, "FIRST", config)
+    shard = prepare_cutouts(table, folder, "FIRST", config)
     prepared = (time.perf_counter() - began)/len(table)
+    size = write_prepared_shard(shard, folder/"sample.npz").stat().st_size
     rng, n = np.random.default_rng(1), 100_000
     pd.DataFrame(dict(ra=rng.uniform(0, 360, n), dec=rng.uniform(-40, 90, n))).to_csv(folder/"positions.csv", index=False)
     began = time.perf_counter()
     count_company(read_sources(folder/"positions.csv"), 1*u.arcmin)
-    return dict(prepare_ms=1e3*prepared, plan_ms=1e3*(time.perf_counter() - began)/n, plan_MB=read_peak())
+    return dict(prepare_ms=1e3*prepared, prepared_kB=size/1e3/len(table), plan_ms=1e3*(time.perf_counter() - began)/n,
+                plan_MB=read_peak())
 
 
 def call(function, folder, *arguments):
@@ -144,16 +149,18 @@ def main(counts):
         rates = take_turns(folder, made["engines"], counts[0])
         first = made["engines"][0]
         larger = [call("measure", folder, first, n) for n in counts[1:]]
-        print(f"From prepared shards of {SHARD}, {PIXELS} px, one network `fields`, {os.cpu_count()} cores: images per second, rows\n"
-              f"merged per second, memory at the peak, bytes of a row in FITS; at {counts[0]} cutouts the median of {TURNS} turns")
+        print(f"From prepared shards of {SHARD}, {PIXELS} px, one network `fields`, {os.cpu_count()} cores: images per second,\n"
+              "rows merged per second, memory at the peak, bytes of a row in FITS.\n"
+              f"At {counts[0]} cutouts the run of the median rate of {TURNS} turns")
         show(rates + larger, rate=".0f", merged=".0f", MB=".0f", row=".0f")
         ours = [run for run in rates + larger if run["engine"] == first]
         least, most = min(run["rate"] for run in ours), max(run["MB"] for run in ours)
-        print(f"{first}, which is chosen: at least {least:.0f} images/s (asked for: {LEAST_RATE}), at most {most:.0f} MB ({MOST_MB})")
+        print(f"{first}, which is chosen: at least {least:.0f} images/s, at most {most:.0f} MB; "
+              f"asked for were {LEAST_RATE} and {MOST_MB}")
         print("Largest difference of a probability from Keras's")
         show([call("compare", folder, engine) for engine in made["engines"]], differs=".1e")
         units = call("measure_preparation", folder)
-        print(f"A unit: {units['prepare_ms']:.1f} ms to prepare a cutout, {made['bytes']/1e3:.1f} kB of a prepared image, "
+        print(f"A unit: {units['prepare_ms']:.1f} ms to prepare a simulated cutout, {units['prepared_kB']:.1f} kB to keep it,\n"
               f"{units['plan_ms']:.3f} ms to read and plan a position ({units['plan_MB']:.0f} MB for 100,000)")
 
 

@@ -17,7 +17,7 @@ from astropy.table import Table
 COUNTS, WORKERS = (1000, 10_000), 20
 PER_SHARD = """
 rule all:
-    input: expand("shards/{i}", i=range(int(config["n"])))
+    input: expand("shards/{i}", i=range(int(config["shards"])))
 rule shard:
     output: "shards/{i}"
     shell: "touch {output}"
@@ -39,8 +39,9 @@ def plan(text, folder, n):
     "In a process of its own: seconds and memory of a dry run."
     (folder/"Snakefile").write_text(text)
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "snakemake", "--snakefile", folder/"Snakefile", "--directory", folder, "--dry-run", "--quiet",
-                    "all", "--cores", "2", "--config", f"n={n}", f"workers={WORKERS}"], check=True, capture_output=True)
+    settings = ["--config", f"shards={n}", f"workers={WORKERS}"]
+    subprocess.run([sys.executable, "-m", "snakemake", "--snakefile", folder/"Snakefile", "--directory", folder, "--dry-run",
+                    "--quiet", "all", "--cores", "2", *settings], check=True, capture_output=True)
     return time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss/1024
 
 
