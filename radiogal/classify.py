@@ -91,8 +91,8 @@ def refuse(wrong: np.ndarray, what: str)->None:
     "`BadPositions` that names the wrong rows, if there are any."
     if np.any(wrong): raise BadPositions(f"{name_rows(wrong)}: {what}")
 
-# %% ../nbs/14_classify.ipynb #60b1bf2d
-SEXAGESIMAL = re.compile(r"[+-]?\d{1,3}[hd:° ]\s*\d{1,2}[m:' ]\s*\d{1,2}(\.\d*)?[s\"]?")
+# %% ../nbs/14_classify.ipynb #c41d5a61
+SEXAGESIMAL = re.compile(r"[+-]?\d{1,3}[hd:° ]\s*[0-5]?\d[m:' ]\s*[0-5]?\d(\.\d*)?[s\"]?")
 
 def is_number(text: str)->bool:
     "Does Python read it as a number?"
@@ -110,9 +110,9 @@ def read_texts(
     refuse(~(empty | plain | split), f"{key} is no angle")
     plain &= ~empty
     if plain.any(): refuse(split, f"{key} is in other units than in the other rows: mixed degrees and sexagesimal")
-    degrees, unit = np.full(len(texts), np.nan), u.hourangle if key == "ra" and split.any() else u.deg
-    known = np.flatnonzero(plain | split)
-    degrees[known] = [Angle(texts[i], unit).deg for i in known]
+    degrees, unit = np.full(len(texts), np.nan), u.hourangle if key == "ra" else u.deg
+    degrees[plain] = [float(texts[i]) for i in np.flatnonzero(plain)]
+    degrees[split] = [Angle(texts[i], unit).deg for i in np.flatnonzero(split)]
     return degrees
 
 def read_angles(
@@ -126,7 +126,7 @@ def read_angles(
     if not unit.is_equivalent(u.deg): raise BadPositions(f"column {key}: its unit {column.unit} is unknown, or no angle")
     return (np.ma.filled(np.ma.asarray(column, dtype=float), np.nan)*unit).to_value(u.deg)
 
-# %% ../nbs/14_classify.ipynb #ec8ff50b
+# %% ../nbs/14_classify.ipynb #501256f3
 FRAMES = dict(icrs=ICRS(), fk5=FK5(equinox="J2000"), fk4=FK4(equinox="B1950"))
 
 def find_frame(
@@ -150,7 +150,7 @@ def read_votable(path: Path)->Table:
     return table
 
 READERS = {".csv": lambda p: Table.read(p, format="ascii.csv"), ".ecsv": lambda p: Table.read(p, format="ascii.ecsv"),
-           ".fits": lambda p: Table.read(p, format="fits"), ".vot": read_votable, ".xml": read_votable}
+           ".fits": lambda p: Table.read(p, format="fits", character_as_bytes=False), ".vot": read_votable, ".xml": read_votable}
 
 def read_any_table(path: str|Path)->Table: # Column names in lower case
     "A table of a known format; `BadPositions` for another one, and for a file that is none."
