@@ -9,9 +9,9 @@ __all__ = ['ANSI', 'PACKAGES', 'KEPT', 'REPORT_HEADING', 'PAGE', 'STARTUP_LINE',
            'list_needed_files', 'check_places', 'clear_leftovers', 'find_retries', 'take_lock', 'call_snakemake',
            'run_all', 'summarise_run', 'keep_results', 'find_results', 'name_report', 'name_others', 'redraw_figures',
            'cut_report', 'write_report', 'report_run', 'tidy_outputs', 'refresh_notebook', 'check_vizier', 'run_canary',
-           'read_arguments', 'tell_end', 'main']
+           'add_classify', 'read_request', 'classify', 'read_arguments', 'tell_end', 'main']
 
-# %% ../nbs/15_workflow.ipynb #8d1e0f40
+# %% ../nbs/15_workflow.ipynb #9d4f6f93
 import argparse
 import ast
 import fcntl
@@ -32,8 +32,11 @@ from astropy.table import Table, vstack
 
 from .catalogues import (
     CATALOGUES, Catalogue, CatalogueError, choose_services, fetch_labels, list_registered, read_table)
+from .classify import Request, classify_positions, list_retries, write_page
 from .config import (ConfigError, Paths, RunConfig, describe_run, find_root, read_config, write_json, write_whole)
 from .fetch import Fetcher, FetchError, Manifest, check_sources, find_mirror, hash_file, select_files
+from .models import BadWeights
+from .preparation import PreparedError
 from .scraping import CANARY_LIMITS, check_services
 from .surveys import LIVE_SERVICES, Services
 
@@ -428,7 +431,39 @@ def run_canary(services: Services = LIVE_SERVICES)->int: # Exit status, 0 if eve
         print(f"{service:<20} {'; '.join(dict.fromkeys(verdicts))}")
     return int(any(table["verdict"] != "works"))
 
-# %% ../nbs/15_workflow.ipynb #1e82a4fa
+# %% ../nbs/15_workflow.ipynb #f6d6a8ec
+def add_classify(parser: argparse.ArgumentParser)->None:
+    "What the command `classify` is asked with."
+    for name in ("run", "task", "survey"): parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--positions", type=Path, required=True, help="a .csv, .ecsv, .fits or .vot table with ra, dec and name")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the catalogue and its parts")
+    parser.add_argument("--network", default="fields")
+    parser.add_argument("--shard-size", type=int, default=1000); parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--engine", default="", help="keras, onnxruntime or openvino; default: the fastest there is")
+    parser.add_argument("--images", default="", help="a folder of FITS files, or registry, instead of the survey's archive")
+    parser.add_argument("--keep", nargs="*", default=[], choices=("cutouts", "downloads"), help="what is kept after use")
+    parser.add_argument("--retry", action="store_true", help="first forget shards with positions whose archive did not answer")
+
+def read_request(a: argparse.Namespace)->Request:
+    "A command line as a request; `ConfigError` for numbers that make no sense."
+    if min(a.shard_size, a.workers) < 1: raise ConfigError("--shard-size and --workers must be at least 1")
+    paths = Paths(find_root())
+    sky = paths.results(a.run)/"sky"/"sky.ecsv"
+    return Request(paths.config/f"{a.run}.toml", a.run, a.task, a.survey, a.network, paths.results(a.run), a.positions.resolve(),
+                   a.out.resolve(), a.shard_size, a.engine, a.images, str(sky) if sky.is_file() else "", kept=tuple(a.keep))
+
+def classify(a: argparse.Namespace)->int: # Exit status
+    "Do what is left of a catalogue, and say how far it is."
+    request = read_request(a)
+    for path in list_retries(request.folder) if a.retry else []: path.unlink(missing_ok=True)
+    done, waiting = classify_positions(request, a.workers)
+    total = json.loads((request.folder/"order.json").read_text())["n"]
+    print(f"{len(done)} shards done here", file=sys.stderr)
+    if waiting: print(f"{len(waiting)} shards are with other workers: the last one makes the catalogue", file=sys.stderr)
+    else: print(f"{total} positions in {a.out}/catalogue.fits, at a glance in {write_page(request.folder).name}", file=sys.stderr)
+    return 0
+
+# %% ../nbs/15_workflow.ipynb #967683d5
 def read_arguments(arguments: list[str]|None = None)->argparse.Namespace:
     "The command line."
     parser = argparse.ArgumentParser("radiogal")
@@ -451,6 +486,7 @@ def read_arguments(arguments: list[str]|None = None)->argparse.Namespace:
     fresh = commands.add_parser("refresh", help="store notebooks' outputs anew")
     fresh.add_argument("notebooks", type=Path, nargs="+")
     commands.add_parser("canary", help="ask each real archive whether it still answers as expected")
+    add_classify(commands.add_parser("classify", help="a catalogue of positions, by a run's networks"))
     return parser.parse_args(arguments)
 
 def tell_end(run: str, status: int)->int: # The same exit status
@@ -467,13 +503,14 @@ def main(arguments: list[str]|None = None)->int: # Exit status
     try:
         if a.command == "run": return tell_end(a.run, run_all(a.run, a.seed, a.profile, a.cores))
         if a.command == "canary": return run_canary()
+        if a.command == "classify": return classify(a)
         if a.command == "figures": redraw_figures(a.run, a.seed, a.mixed)
         if a.command == "report": print(report_run(a.run, a.seed, a.mixed))
         if a.command == "keep": print(f"{keep_results(a.run)} files in docs/results/{a.run}")
         if a.command == "refresh":
             for path in a.notebooks: refresh_notebook(path)
         if a.command == "notebook": run_notebook(a.notebook, a.run, a.parameters, a.executed, a.out_dir, a.inputs)
-    except (ConfigError, CatalogueError, FetchError, NotebookFailed) as e:
+    except (ConfigError, CatalogueError, FetchError, NotebookFailed, BadWeights, PreparedError) as e:
         print(f"radiogal: {e}", file=sys.stderr)
         return 1
     return 0
