@@ -40,11 +40,11 @@ from .preparation import PreparedError
 from .scraping import CANARY_LIMITS, check_services
 from .surveys import LIVE_SERVICES, Services
 
-# %% ../nbs/15_workflow.ipynb #88eedc58
+# %% ../nbs/15_workflow.ipynb #8a735902
 def find_imports(source: str)->set[str]: # Names below radiogal
     "The radiogal modules that Python source imports."
     nodes = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.ImportFrom) and n.module]
-    return {n.module.removeprefix("radiogal.") for n in nodes if n.module.startswith("radiogal.")}
+    return {n.module.removeprefix("radiogal.") for n in nodes if n.level == 1 or n.module.startswith("radiogal.")}
 
 def read_code(notebook: Path)->str:
     "The code cells of a notebook as one text, without magics."
