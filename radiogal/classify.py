@@ -163,6 +163,7 @@ def read_any_table(path: str|Path)->Table: # Column names in lower case
     table.rename_columns(table.colnames, [name.lower() for name in table.colnames])
     return table
 
+# %% ../nbs/14_classify.ipynb #6712bbcf
 def check_positions(
     names: np.ndarray, # (n,), str
     ra: np.ndarray,    # (n,), deg
@@ -261,6 +262,7 @@ def measure_cutout(
     return ready.image, dict(covered_fraction=ready.covered, peak=float(np.nanmax(hdu.data)), rms=ready.rms,
                              flux_density=float(measure_flux(hdu).to_value(u.Jy)))
 
+# %% ../nbs/14_classify.ipynb #e4e4dd27
 def prepare_cutouts(
     cutouts: Table,    # As from `fetch_targets`
     root: Path,        # To which its paths are relative
@@ -616,6 +618,7 @@ def encode_rows(rows: pd.DataFrame, record: np.dtype)->bytes:
     for key in record.names: out[key] = [to_ascii(v) for v in rows[key]] if record[key].kind == "S" else rows[key].to_numpy()
     return out.tobytes()
 
+# %% ../nbs/14_classify.ipynb #8654340e
 def merge_fits(folder: Path, order: dict, path: Path)->Path:
     "All shards as one FITS table; `ShardError` as of `iterate_shards`."
     columns = describe_columns(tuple(order["classes"]), order["calibrated"])
@@ -733,6 +736,7 @@ def list_sources(request: Request, config: RunConfig)->Table: # name, ra, dec, c
     sources["crowding"] = count_company(sources, side/2)
     return sources
 
+# %% ../nbs/14_classify.ipynb #2294c27d
 def find_raw(request: Request)->Path:
     "Where downloads go: each machine has its own log of them, as SQLite wants."
     return Path(request.raw) if request.raw else request.folder/"archive"/socket.gethostname()

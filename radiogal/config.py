@@ -104,6 +104,7 @@ class Sky(Section):
     spacing_arcmin: Arcmin = Field(3.6, description="fixed: mean distance of labelled sources")
     vlass_image_pixels: int = Field(3722, ge=300, le=3722, description="fixed: side of a VLASS image")
 
+# %% ../nbs/00_config.ipynb #f46d40a4
 class Scraping(Section):
     "Where cutouts come from and how large they are."
     archive: Literal["loopback", "registry", "live"] = Field("loopback", description="scientific: the source of images")
@@ -136,6 +137,7 @@ class Preparation(Section):
     split_seed: int = Field(1, ge=0, description="nuisance: the draw of the folds")
     test_sets: tuple[str, ...] = Field((), description="fixed: ECSV tables (name, ra, dec) kept out, relative to the root")
 
+# %% ../nbs/00_config.ipynb #c13b2ed4
 class Training(Section):
     "One training run."
     epochs: Positive = Field(12, description="nuisance: passes over the training set")
@@ -174,6 +176,7 @@ class Pair(Section):
     methods: tuple[Name, ...] = Field((), description="scientific: names of methods; all if none is named")
     counts: tuple[int, ...]|None = Field(None, description="scientific: of the methods' counts only these; all if not set")
 
+# %% ../nbs/00_config.ipynb #03b387e7
 class Method(Section):
     "How weights are carried over."
     start: Literal["source", "new"] = Field("source", description="scientific: with the source's weights, or with new ones")

@@ -113,6 +113,7 @@ def write_line(values: list[str])->str:
     csv.writer(text, lineterminator="\n").writerow(values)
     return text.getvalue()
 
+# %% ../nbs/07_curation.ipynb #6aefccde
 def append_line(
     path: str|Path, # The decision file; made, with its header, if absent
     line: str,      # With its end; '' for the header alone

@@ -290,6 +290,7 @@ class Hosts:
         "Sleep; `FetchError` (retry) at once if the user interrupts."
         if self.stopping.wait(seconds): raise FetchError("retry", "interrupted")
 
+# %% ../nbs/03_fetch.ipynb #16edec10
 def try_lock(lock: FileLock)->bool:
     "Take a lock if nobody has it."
     try: lock.acquire(timeout=0)

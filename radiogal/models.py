@@ -265,6 +265,7 @@ def halve(images, name: str): # keras.KerasTensor, (n, side//2, side//2, channel
     from keras import layers
     return layers.MaxPooling2D(2 + images.shape[1] % 2, strides=2, name=name)(images)
 
+# %% ../nbs/09_models.ipynb #105fe7b6
 def build_scales(
     name: str,       # Of the network
     image_size: int, # Side of the square input, pixels

@@ -1041,6 +1041,7 @@ def fill_gaps(
         if np.isnan(cutout.data).sum() < missing: used.append(raw)
     return cutout, used
 
+# %% ../nbs/06_scraping.ipynb #018d2ac4
 def make_cutout(
     target: Target,
     raws: list[RawImage],     # The first image, and others that share the cutout
@@ -1213,6 +1214,7 @@ def plot_cutout(
     ax.grid(False)
     return ax
 
+# %% ../nbs/06_scraping.ipynb #cb314745
 def plot_survey_views(
     views: list[fits.PrimaryHDU], # Cutouts of one source, as from `read_cutout`
 ):

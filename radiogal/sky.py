@@ -611,6 +611,7 @@ class FitsFolder:
 
     def read_vlass(self, index: int, epoch: str)->bytes: return self.footprints["VLASS"][index][0].read_bytes()
 
+# %% ../nbs/05_sky.ipynb #a41631c1
 def read_header(path: Path)->fits.Header:
     "Header of an image without its commentary, where SkyView leaves characters that FITS does not allow."
     header = fits.getheader(path)

@@ -392,6 +392,7 @@ def choose_size(
     "The side a network is given: that of its source, where the images are as large."
     return min(NETWORKS[network].image_size, stored)
 
+# %% ../nbs/10_modelling.ipynb #54bca3e7
 def is_over(
     history: list[tuple], # A row of `CURVE` for each epoch done
     settings: Training,   # Epochs and patience
