@@ -120,7 +120,7 @@ def find_kept(
         if not weights.is_file() or table["weights"].iloc[0] == hash_file(weights)[:16]: return table
     return None
 
-# %% ../nbs/17_benchmark.ipynb #4a17c30f
+# %% ../nbs/17_benchmark.ipynb #38be5147
 def judge_heldout(
     j: Judged,         # On validation sources
     results: Path,     # results/<run>
@@ -133,9 +133,10 @@ def judge_heldout(
     places = [folder/"heldout"/f"{place}.parquet" for folder in (out_dir, results/"benchmark")]
     table = find_kept(places, weights)
     if table is None:
-        if not (weights.is_file() and (images/"heldout.h5").is_file()): return None
-        sources = choose_classes(read_prepared(images/"heldout.h5"), task.classes)
-        table = predict_heldout(j, weights, sources, read_facts(images, "heldout"))
+        prepared = images/"heldout"/"prepared.h5"
+        if not (weights.is_file() and prepared.is_file()): return None
+        sources = choose_classes(read_prepared(prepared), task.classes)
+        table = predict_heldout(j, weights, sources, read_facts(prepared.parent))
         write_whole(places[0], table.to_parquet(index=False))
     return replace(j, split="held-out", predictions=table)
 
@@ -149,8 +150,8 @@ def explain_splits(
     "Which tasks are judged on validation sources alone, and why."
     rows = []
     for name, task in config.list_tasks().items():
-        path, n = find_images(results, task.images)/"heldout.json", sum(j.task == name for j in heldout)
-        why = json.loads(path.read_text())["why"] if path.is_file() else "this set has no test images in the run"
+        path, n = find_images(results, task.images)/"heldout"/"heldout.json", sum(j.task == name for j in heldout)
+        why = json.loads(path.read_text())["why"] if path.is_file() else "no sources were held out of this set"
         why = shorten(why, LONGEST_REASON, placeholder=" …")
         rows.append((name, n, "" if n else why or "no weights to ask, and no answers kept"))
     return pd.DataFrame(rows, columns=["task", "heldout", "why"])

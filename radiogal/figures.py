@@ -67,13 +67,12 @@ def find_images(
     "Folder of a set of images; one by catalogue is below the one it is made of."
     return Path(results)/"preparation"/images.replace("-", "/")
 
-# %% ../nbs/13_final_plots.ipynb #63f46b3c
+# %% ../nbs/13_final_plots.ipynb #863963ba
 def read_facts(
-    folder: str|Path,     # results/<run>/preparation/<images>
-    name: str = "facts",  # "facts" or "heldout"
-)->pd.DataFrame|None:     # name (index), label, catalogue, sky_group; None for a set without
+    folder: str|Path,  # results/<run>/preparation/<images>
+)->pd.DataFrame|None:  # name (index), label, catalogue, sky_group; None for a set without
     "What is known of the sources of a published set."
-    path = Path(folder)/f"{name}.ecsv"
+    path = Path(folder)/"facts.ecsv"
     return read_table(path).to_pandas().set_index("name") if path.is_file() else None
 
 def assign_groups(
