@@ -11,7 +11,7 @@ NOTEBOOKS := $(wildcard nbs/*.ipynb)
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run-all test test-cluster faults lab figures report keep canary export refresh readme check docs bench lock clean
+.PHONY: help run-all test test-cluster faults lab figures report prepare keep canary export refresh readme check docs bench lock clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 ifneq ($(RADIOGAL_MIRROR),)
 export RADIOGAL_MIRROR := $(abspath $(RADIOGAL_MIRROR))
@@ -52,6 +52,9 @@ faults: $(STAMP)  ## Run the fault suite and write docs/faults.md
 
 lab: $(STAMP)  ## Open JupyterLab with the notebooks
 	$(BIN)/jupyter lab nbs $(if $(filter 0,$(shell id -u)),--allow-root)
+
+prepare: $(STAMP)  ## Get and prepare the labelled images of RUN, and train nothing: enough for networks that were kept
+	@$(BIN)/radiogal prepare $(RUN)
 
 keep: $(STAMP)  ## Copy the small results of RUN into docs/results, and its findings into docs
 	@$(BIN)/radiogal keep $(RUN)

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['OURS', 'LONGEST_REASON', 'UNSCALED', 'CENTRE_ARCSEC', 'FEWEST_KNOWN', 'RUSTIGE', 'HELD', 'PUBLISHED', 'ENSEMBLES',
            'Judged', 'read_validation', 'list_holes', 'group_judged', 'pool_folds', 'rebuild_network',
-           'predict_heldout', 'find_kept', 'judge_heldout', 'explain_splits', 'scale_judged', 'average_calibration',
-           'tabulate_calibration', 'name_machine', 'measure_cost', 'tell_holes', 'tabulate_comparison',
-           'plot_comparison', 'plot_cost', 'tabulate_class_scores', 'tabulate_pairs', 'plot_differences',
-           'list_ensembles', 'gather_members', 'score_ensemble', 'tabulate_ensembles', 'plot_ensembles', 'cut_centre',
-           'measure_sizes', 'tabulate_property', 'tabulate_by_catalogue', 'choose_sources', 'tabulate_left_out',
-           'find_mixed', 'plot_left_out', 'choose_typical', 'explain_source', 'cite', 'look_up', 'tabulate_published',
-           'judge_goal', 'tabulate_goals']
+           'predict_heldout', 'find_kept', 'find_in', 'judge_heldout', 'explain_splits', 'scale_judged',
+           'average_calibration', 'tabulate_calibration', 'name_machine', 'measure_cost', 'tell_holes',
+           'tabulate_comparison', 'plot_comparison', 'plot_cost', 'tabulate_class_scores', 'tabulate_pairs',
+           'plot_differences', 'list_ensembles', 'gather_members', 'score_ensemble', 'tabulate_ensembles',
+           'plot_ensembles', 'cut_centre', 'measure_sizes', 'tabulate_property', 'tabulate_by_catalogue',
+           'choose_sources', 'tabulate_left_out', 'find_mixed', 'plot_left_out', 'choose_typical', 'explain_source',
+           'cite', 'look_up', 'tabulate_published', 'judge_goal', 'tabulate_goals']
 
 # %% ../nbs/17_benchmark.ipynb #d56bd748
 import json
@@ -84,7 +84,7 @@ def pool_folds(
     "Validation sources of all folds in one table; `ValueError` if a source would be there twice."
     return pool_tables([j.predictions for j in judged])
 
-# %% ../nbs/17_benchmark.ipynb #5b9235b4
+# %% ../nbs/17_benchmark.ipynb #9de5617e
 def rebuild_network(
     weights: Path,        # network.weights.h5
     network: str,         # A key of `NETWORKS`
@@ -111,48 +111,53 @@ def predict_heldout(
     return table.assign(**same, split="held-out", weights=hash_file(weights)[:16])
 
 def find_kept(
-    places: list[Path], # Where answers may lie
-    weights: Path,      # Need not be there: then any answer counts
+    places: list[Path],  # Where answers may lie
+    weights: Path|None,  # Where there are none, any answer counts
 )->pd.DataFrame|None:
     "Answers that were kept, if they are of these weights."
     for path in (path for path in places if path.is_file()):
         table = pd.read_parquet(path)
-        if not weights.is_file() or table["weights"].iloc[0] == hash_file(weights)[:16]: return table
+        if not weights or table["weights"].iloc[0] == hash_file(weights)[:16]: return table
     return None
 
-# %% ../nbs/17_benchmark.ipynb #38be5147
+# %% ../nbs/17_benchmark.ipynb #454ead9c
+def find_in(
+    places: tuple[Path, ...], # Folders of results
+    name: str,                # Of a file below them
+)->Path|None:
+    "Where a file is first found."
+    return next((place/name for place in places if (place/name).is_file()), None)
+
 def judge_heldout(
-    j: Judged,         # On validation sources
-    results: Path,     # results/<run>
-    out_dir: Path,     # Where answers are kept
-    config: RunConfig, # The run's settings
-)->Judged|None:        # On held-out sources; None where these, or the weights, are not there
+    j: Judged,                # On validation sources
+    places: tuple[Path, ...], # Folders of results: answers are looked for in all, and kept in the first
+    config: RunConfig,        # The run's settings
+)->Judged|None:               # On held-out sources; None where these, or the weights, are not there
     "One network on the held-out sources of its images, from what was kept, or asked now."
     task, place = config.list_tasks()[j.task], find_place(j.task, j.network, j.fold, j.seed)
-    images, weights = find_images(results, task.images), results/"training"/place/"network.weights.h5"
-    places = [folder/"heldout"/f"{place}.parquet" for folder in (out_dir, results/"benchmark")]
-    table = find_kept(places, weights)
+    weights, answers = find_in(places, f"training/{place}/network.weights.h5"), f"benchmark/heldout/{place}.parquet"
+    table = find_kept([folder/answers for folder in places], weights)
     if table is None:
-        prepared = images/"heldout"/"prepared.h5"
-        if not (weights.is_file() and prepared.is_file()): return None
+        prepared = find_in(places, f"{find_images('', task.images)}/heldout/prepared.h5")
+        if not (weights and prepared): return None
         sources = choose_classes(read_prepared(prepared), task.classes)
         table = predict_heldout(j, weights, sources, read_facts(prepared.parent))
-        write_whole(places[0], table.to_parquet(index=False))
+        write_whole(places[0]/answers, table.to_parquet(index=False))
     return replace(j, split="held-out", predictions=table)
 
 LONGEST_REASON = 140  # Characters of a table's cell
 
 def explain_splits(
-    config: RunConfig,      # The run's settings
-    results: Path,          # results/<run>
-    heldout: list[Judged],  # From `judge_heldout`
-)->pd.DataFrame:            # task, heldout (networks judged on held-out sources), why
+    config: RunConfig,        # The run's settings
+    places: tuple[Path, ...], # As for `judge_heldout`
+    heldout: list[Judged],    # From there
+)->pd.DataFrame:              # task, heldout (networks judged on held-out sources), why
     "Which tasks are judged on validation sources alone, and why."
     rows = []
     for name, task in config.list_tasks().items():
-        path, n = find_images(results, task.images)/"heldout"/"heldout.json", sum(j.task == name for j in heldout)
-        why = json.loads(path.read_text())["why"] if path.is_file() else "no sources were held out of this set"
-        why = shorten(why, LONGEST_REASON, placeholder=" …")
+        path = find_in(places, f"{find_images('', task.images)}/heldout/heldout.json")
+        why = json.loads(path.read_text())["why"] if path else "no sources were held out of this set"
+        why, n = shorten(why, LONGEST_REASON, placeholder=" …"), sum(j.task == name for j in heldout)
         rows.append((name, n, "" if n else why or "no weights to ask, and no answers kept"))
     return pd.DataFrame(rows, columns=["task", "heldout", "why"])
 

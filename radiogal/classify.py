@@ -126,7 +126,7 @@ def read_angles(
     if not unit.is_equivalent(u.deg): raise BadPositions(f"column {key}: its unit {column.unit} is unknown, or no angle")
     return (np.ma.filled(np.ma.asarray(column, dtype=float), np.nan)*unit).to_value(u.deg)
 
-# %% ../nbs/14_classify.ipynb #501256f3
+# %% ../nbs/14_classify.ipynb #8cbc1d73
 FRAMES = dict(icrs=ICRS(), fk5=FK5(equinox="J2000"), fk4=FK4(equinox="B1950"))
 
 def find_frame(
@@ -163,7 +163,7 @@ def read_any_table(path: str|Path)->Table: # Column names in lower case
     table.rename_columns(table.colnames, [name.lower() for name in table.colnames])
     return table
 
-# %% ../nbs/14_classify.ipynb #6712bbcf
+# %% ../nbs/14_classify.ipynb #c3a3d0d0
 def check_positions(
     names: np.ndarray, # (n,), str
     ra: np.ndarray,    # (n,), deg
@@ -198,7 +198,7 @@ def read_sources(
     simulated = bool(table.meta.get("SIMULATE", table.meta.get("simulate", False)))
     return Table(dict(name=names, ra=coords.ra.deg, dec=coords.dec.deg), meta=dict(SIMULATE=simulated))
 
-# %% ../nbs/14_classify.ipynb #ad494581
+# %% ../nbs/14_classify.ipynb #1a2bb3be
 def count_company(
     sources: Table,     # ra, dec (deg)
     radius: u.Quantity, # Half of a cutout's side
@@ -208,7 +208,7 @@ def count_company(
     vectors = SkyCoord(sources["ra"], sources["dec"], unit="deg").cartesian.xyz.value.T
     return cKDTree(vectors).query_ball_point(vectors, 2*np.sin(radius.to_value(u.rad)/2), return_length=True) - 1
 
-# %% ../nbs/14_classify.ipynb #2386544a
+# %% ../nbs/14_classify.ipynb #d77c7e47
 GRIESE_ARCMIN = 9.0  # Its images are 300 px of 1.8 arcsec
 
 def adapt_config(
@@ -237,7 +237,7 @@ def check_preparation(
     if survey != sources.survey and prep.grid == "pixels" and not prep.match_survey:
         raise ConfigError(f"these networks know {sources.survey}, prepared by pixels: images of {survey} show another field")
 
-# %% ../nbs/14_classify.ipynb #741be2df
+# %% ../nbs/14_classify.ipynb #e5f6742f
 NUMBERS = ("covered_fraction", "peak", "rms", "flux_density", "extent")  # Measured on a cutout; NaN where there is none
 TEXTS = ("state", "reason", "sha256")
 
@@ -262,7 +262,7 @@ def measure_cutout(
     return ready.image, dict(covered_fraction=ready.covered, peak=float(np.nanmax(hdu.data)), rms=ready.rms,
                              flux_density=float(measure_flux(hdu).to_value(u.Jy)))
 
-# %% ../nbs/14_classify.ipynb #e4e4dd27
+# %% ../nbs/14_classify.ipynb #0ed846f0
 def prepare_cutouts(
     cutouts: Table,    # As from `fetch_targets`
     root: Path,        # To which its paths are relative
@@ -302,7 +302,7 @@ def read_prepared_shard(path: Path)->PreparedShard:
         facts = pd.DataFrame({key: kept[key] for key in (*TEXTS, *NUMBERS)})
         return PreparedShard(kept["names"], kept["rows"], kept["images"], facts, str(kept["survey"]), float(kept["pixel_arcsec"]))
 
-# %% ../nbs/14_classify.ipynb #e25a698c
+# %% ../nbs/14_classify.ipynb #d48d1355
 def compute_entropy(
     probabilities: np.ndarray, # (n, n_classes), 0–1, rows sum to 1
 )->np.ndarray:                 # (n,), bits, 0 to log2(n_classes)
@@ -310,7 +310,7 @@ def compute_entropy(
     p = np.clip(np.asarray(probabilities, float), 1e-300, 1)
     return np.abs(-(p*np.log2(p)).sum(axis=1))
 
-# %% ../nbs/14_classify.ipynb #904c3966
+# %% ../nbs/14_classify.ipynb #9f15775d
 class ColumnFacts(NamedTuple):
     "What is said of a column."
     kind: str        # str, float or int
@@ -347,7 +347,7 @@ def describe_columns(
         sha256=C("str", "", "meta.id;meta.file", "SHA-256 of the cutout"),
         model=C("str", "", "meta.id;meta.software", "Identity of the ensemble of networks"))
 
-# %% ../nbs/14_classify.ipynb #22c69ebc
+# %% ../nbs/14_classify.ipynb #b2643357
 def count_trained(
     coords: SkyCoord,   # (n,)
     ensemble: Ensemble,
@@ -380,7 +380,7 @@ def classify_shard(
         rows.loc[chosen, "spread"], rows.loc[chosen, "strangeness"] = answers.spread, answers.strangeness
     return rows
 
-# %% ../nbs/14_classify.ipynb #8a3bbbe5
+# %% ../nbs/14_classify.ipynb #62e78eb8
 def write_parquet(
     rows: pd.DataFrame,
     path: Path,
@@ -437,7 +437,7 @@ def name_shard(folder: Path, kind: str, number: int, suffix: str)->Path:
     "Where a part of a shard is."
     return folder/kind/f"{number:06}{suffix}"
 
-# %% ../nbs/14_classify.ipynb #376a296b
+# %% ../nbs/14_classify.ipynb #f18232f5
 BEAT_S = 30.     # Between two touches of a claim
 SILENT_S = 600.  # After which a claim of another machine is stale
 
@@ -489,7 +489,7 @@ def claim_shard(folder: Path, number: int)->Iterator[bool]: # Is the shard this 
         ended.set()
         path.unlink()
 
-# %% ../nbs/14_classify.ipynb #ca1753a9
+# %% ../nbs/14_classify.ipynb #1f6ac3a5
 @dataclass(frozen=True, eq=False)
 class Job:
     "All that a worker needs."
@@ -543,7 +543,7 @@ def work_through(job: Job)->list[int]: # Shards that this worker did
             done.append(number)
     return done
 
-# %% ../nbs/14_classify.ipynb #846a3f1a
+# %% ../nbs/14_classify.ipynb #5fbe0a6f
 class ShardError(ConfigError):
     "Shards that do not make one catalogue; the message names the first one."
 
@@ -580,7 +580,7 @@ def list_waiting(folder: Path, order: dict)->list[int]:
     "Shards that are not done."
     return [n for n in range(count_shards(order)) if not name_shard(folder, "shards", n, ".parquet").is_file()]
 
-# %% ../nbs/14_classify.ipynb #47eeaef7
+# %% ../nbs/14_classify.ipynb #28a4656c
 CARDS = dict(RUN="run", KIND="kind", SETTINGS="settings", COMMIT="commit", TASK="task", NETWORK="network", SURVEY="survey",
              TRAINSET="trained_on", MODEL="model", MEMBERS="members", ENGINE="engine", CALIBRAT="calibrated", POSHASH="positions",
              SIMULATE="simulated", VERSION="version") # FITS keyword: entry of an order
@@ -618,7 +618,7 @@ def encode_rows(rows: pd.DataFrame, record: np.dtype)->bytes:
     for key in record.names: out[key] = [to_ascii(v) for v in rows[key]] if record[key].kind == "S" else rows[key].to_numpy()
     return out.tobytes()
 
-# %% ../nbs/14_classify.ipynb #8654340e
+# %% ../nbs/14_classify.ipynb #7f34920b
 def merge_fits(folder: Path, order: dict, path: Path)->Path:
     "All shards as one FITS table; `ShardError` as of `iterate_shards`."
     columns = describe_columns(tuple(order["classes"]), order["calibrated"])
@@ -657,7 +657,7 @@ def merge_shards(folder: Path, order: dict)->Path: # catalogue.fits
     shutil.rmtree(folder/"claims", ignore_errors=True)
     return path
 
-# %% ../nbs/14_classify.ipynb #9c283893
+# %% ../nbs/14_classify.ipynb #a53a3574
 @contextmanager
 def open_images(
     config: RunConfig,
@@ -683,7 +683,7 @@ def open_archive(
     fetcher = Fetcher(Manifest(raw/survey/"manifest.sqlite"), hosts, seconds_between_requests=pause)
     return Archive(fetcher, raw/survey if services else raw, services)
 
-# %% ../nbs/14_classify.ipynb #fdf1d9ab
+# %% ../nbs/14_classify.ipynb #ccf940ba
 @dataclass(frozen=True)
 class Request:
     "What a user asks for."
@@ -692,7 +692,8 @@ class Request:
     task: str
     survey: str
     network: str
-    results: Path          # Of the run: prepared sets and trained networks
+    results: Path          # Of the run: prepared sets
+    trained: Path          # The same, or where its trained networks were kept
     positions: Path        # As for `read_sources`
     folder: Path           # For the catalogue and its parts
     shard_size: int = 1000
@@ -713,10 +714,10 @@ def open_networks(request: Request)->Ensemble:
     "The networks asked for; `ConfigError` where they or their prepared set are missing, or know other images."
     config, task = find_task(request)
     path = request.results/"preparation"/task.images.replace("-", "/")/"prepared.h5"
-    if not path.is_file(): raise ConfigError(f"no prepared set {path}: make run-all RUN={request.run} first")
+    if not path.is_file(): raise ConfigError(f"no prepared set {path}: make prepare RUN={request.run} first")
     trained = read_prepared(path)
     check_preparation(trained, config, request.survey)
-    return open_ensemble(request.run, list_members(request.results, request.task, request.network),
+    return open_ensemble(request.run, list_members(request.trained, request.task, request.network),
                          choose_classes(trained, task.classes), request.folder/"engines", request.engine)
 
 def describe_order(request: Request, ensemble: Ensemble)->dict: # Plain values
@@ -736,7 +737,7 @@ def list_sources(request: Request, config: RunConfig)->Table: # name, ra, dec, c
     sources["crowding"] = count_company(sources, side/2)
     return sources
 
-# %% ../nbs/14_classify.ipynb #2294c27d
+# %% ../nbs/14_classify.ipynb #f90af26e
 def find_raw(request: Request)->Path:
     "Where downloads go: each machine has its own log of them, as SQLite wants."
     return Path(request.raw) if request.raw else request.folder/"archive"/socket.gethostname()
@@ -787,7 +788,7 @@ def list_retries(folder: Path)->list[Path]: # Files to remove, that they be made
     tired = [path for path in shards if (pd.read_parquet(path, columns=["state"]).state == "retry").any()]
     return tired + [folder/"prepared"/f"{path.stem}.npz" for path in tired]
 
-# %% ../nbs/14_classify.ipynb #b7eadc5b
+# %% ../nbs/14_classify.ipynb #03a738a3
 def plot_counts(
     rows: pd.DataFrame, # class, state
     title: str,         # Says "simulated" where it is
@@ -802,7 +803,7 @@ def plot_counts(
     ax.set(ylabel="Sources", title=title)
     return ax
 
-# %% ../nbs/14_classify.ipynb #c50da0d5
+# %% ../nbs/14_classify.ipynb #0ad6d9f2
 def plot_sky(
     rows: pd.DataFrame, # ra, dec (deg), class
     title: str,
@@ -819,7 +820,7 @@ def plot_sky(
     ax.legend(markerscale=2)
     return ax
 
-# %% ../nbs/14_classify.ipynb #ae38101e
+# %% ../nbs/14_classify.ipynb #59387a7d
 def plot_measures(
     rows: pd.DataFrame, # flux_density (Jy), extent (arcsec), class
     title: str,
@@ -838,7 +839,7 @@ def plot_measures(
     fig.suptitle(title)
     return fig
 
-# %% ../nbs/14_classify.ipynb #43fd3b03
+# %% ../nbs/14_classify.ipynb #937a63ea
 def plot_doubt(
     rows: pd.DataFrame, # class, entropy (bit)
     title: str,
@@ -854,7 +855,7 @@ def plot_doubt(
     if classes: ax.legend()
     return ax
 
-# %% ../nbs/14_classify.ipynb #b9caabbf
+# %% ../nbs/14_classify.ipynb #79b133a3
 GALLERY = 12  # Images
 
 def choose_random(rows: pd.DataFrame)->np.ndarray: # Row numbers, in order
@@ -901,7 +902,7 @@ def plot_gallery(
     fig.suptitle(title)
     return fig
 
-# %% ../nbs/14_classify.ipynb #ac1fb021
+# %% ../nbs/14_classify.ipynb #9c42823c
 def draw_page(folder: Path, rows: pd.DataFrame, order: dict)->dict: # Heading: Figure
     "All figures of a quick look."
     import matplotlib.pyplot as plt

@@ -73,7 +73,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Arcmin = Annotated[float, Field(gt=0, le=60)]
 Names = tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]+$")], ...]
 
-# %% ../nbs/00_config.ipynb #633a1ee7
+# %% ../nbs/00_config.ipynb #fe34d44c
 class Targets(Section):
     "Which sources are classified, and what is known of them."
     catalogues: Names = Field(("artificial",), min_length=1, description="scientific: label catalogues that supply targets")
@@ -104,7 +104,7 @@ class Sky(Section):
     spacing_arcmin: Arcmin = Field(3.6, description="fixed: mean distance of labelled sources")
     vlass_image_pixels: int = Field(3722, ge=300, le=3722, description="fixed: side of a VLASS image")
 
-# %% ../nbs/00_config.ipynb #f46d40a4
+# %% ../nbs/00_config.ipynb #6c0e237f
 class Scraping(Section):
     "Where cutouts come from and how large they are."
     archive: Literal["loopback", "registry", "live"] = Field("loopback", description="scientific: the source of images")
@@ -137,7 +137,7 @@ class Preparation(Section):
     split_seed: int = Field(1, ge=0, description="nuisance: the draw of the folds")
     test_sets: tuple[str, ...] = Field((), description="fixed: ECSV tables (name, ra, dec) kept out, relative to the root")
 
-# %% ../nbs/00_config.ipynb #c13b2ed4
+# %% ../nbs/00_config.ipynb #0454f25b
 class Training(Section):
     "One training run."
     epochs: Positive = Field(12, description="nuisance: passes over the training set")
@@ -176,7 +176,7 @@ class Pair(Section):
     methods: tuple[Name, ...] = Field((), description="scientific: names of methods; all if none is named")
     counts: tuple[int, ...]|None = Field(None, description="scientific: of the methods' counts only these; all if not set")
 
-# %% ../nbs/00_config.ipynb #03b387e7
+# %% ../nbs/00_config.ipynb #80bbfd19
 class Method(Section):
     "How weights are carried over."
     start: Literal["source", "new"] = Field("source", description="scientific: with the source's weights, or with new ones")
@@ -214,14 +214,14 @@ class Cell:
     def place(self)->str: # Below transfer/
         return f"{self.pair}/{self.method}/{self.count or 'all'}/{self.network}/fold{self.fold}/seed{self.seed}"
 
-# %% ../nbs/00_config.ipynb #dbf564a1
+# %% ../nbs/00_config.ipynb #d7a02adc
 def read_recipe(settings: dict, where: str)->Training:
     "Settings of a training; `ValueError` says where they are from, which key is wrong, and what is allowed."
     try: return Training.model_validate(settings)
     except ValidationError as e:
         raise ValueError("; ".join(f"{where}: {explain_error(error, Training)}" for error in e.errors())) from None
 
-# %% ../nbs/00_config.ipynb #c7cf40fd
+# %% ../nbs/00_config.ipynb #2ceebd98
 class RunConfig(Section):
     "Everything that changes a result of one run."
     kind: Literal["demo", "real", "live"] = Field(description="scientific: simulated sky, pinned real images, or archives")
@@ -234,6 +234,7 @@ class RunConfig(Section):
     tasks: dict[Name, Task] = Field({},
         description="scientific: what is trained; if none, the run's classes in each of its surveys")
     recipes: dict[Network, dict] = Field({}, description="nuisance: settings of [training] that are another network's own")
+    kept_weights: tuple[str, ...] = Field((), description="fixed: task/network whose weights go with the small results")
     targets: Targets = Targets()
     candidates: Candidates = Candidates()
     sky: Sky = Sky()
@@ -335,6 +336,8 @@ class RunConfig(Section):
             if len(labels) != len(set(labels)): raise ValueError(f"tasks.{name}.classes: a label is in two classes: {labels}")
             if odd := set(labels) - set(self.classes):
                 raise ValueError(f"tasks.{name}.classes: {sorted(odd)}: allowed are the run's classes {list(self.classes)}")
+        trained = [f"{name}/{network}" for name, task in self.list_tasks().items() for network in task.networks]
+        if odd := set(self.kept_weights) - set(trained): raise ValueError(f"kept_weights: {sorted(odd)}: allowed are {trained}")
         return self
 
     @model_validator(mode="after")
@@ -368,7 +371,7 @@ class RunConfig(Section):
                 for method in pair.methods or self.transfer.methods: self.choose_retraining(network, pair.target, method)
         return self
 
-# %% ../nbs/00_config.ipynb #1a7acbe9
+# %% ../nbs/00_config.ipynb #f89f41ac
 def to_tuples(value):
     "TOML's arrays as tuples, which a frozen model wants."
     if isinstance(value, list): return tuple(to_tuples(v) for v in value)
@@ -403,7 +406,7 @@ def parse_config(
         lines = "\n  ".join(explain_error(error, RunConfig) for error in e.errors())
         raise ConfigError(f"{name}:\n  {lines}") from None
 
-# %% ../nbs/00_config.ipynb #79286603
+# %% ../nbs/00_config.ipynb #35230468
 def read_config(
     path: str|Path,         # A TOML file
     seed: int|None = None,  # Replaces the file's `seeds`, as `make run-all SEED=…` does
@@ -418,7 +421,7 @@ def read_config(
     if seed is not None: settings["seeds"] = [seed]
     return parse_config(settings, str(path))
 
-# %% ../nbs/00_config.ipynb #2ce55798
+# %% ../nbs/00_config.ipynb #ea14edfe
 def settings_hash(config: RunConfig)->str: # First 12 hexadecimal digits of a SHA-256
     "A short name for resolved settings, defaults included: the same settings in another file hash the same."
     return hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:12]
@@ -443,7 +446,7 @@ def describe_run(
     return dict(run=run, kind="simulated" if config.simulated else config.kind, settings=settings_hash(config),
                 commit=commit if clean else f"{commit} with uncommitted changes")
 
-# %% ../nbs/00_config.ipynb #634a64dc
+# %% ../nbs/00_config.ipynb #67f71cae
 def write_whole(
     path: str|Path,      # Where the file shall be
     content: str|bytes,  # All of it

@@ -7,9 +7,9 @@ __all__ = ['PADDINGS', 'WRITERS', 'RUNTIMES', 'NEIGHBOUR', 'BATCH', 'Graph', 'fo
            'write_pooling', 'write_crop', 'write_dense', 'write_normalisation', 'write_shape', 'write_reduction',
            'split_head', 'write_onnx', 'count_threads', 'open_keras', 'open_onnxruntime', 'open_openvino',
            'list_engines', 'choose_engine', 'Known', 'unit_vectors', 'measure_distance', 'learn_known',
-           'score_strangeness', 'Member', 'ask_member', 'find_temperature', 'open_model', 'hash_parts', 'write_known',
-           'learn_member', 'open_member', 'Ensemble', 'Answers', 'ask_ensemble', 'list_members', 'open_ensemble',
-           'write_untrained']
+           'score_strangeness', 'Member', 'ask_member', 'find_temperature', 'read_classes', 'open_model', 'hash_parts',
+           'write_known', 'learn_member', 'open_member', 'Ensemble', 'Answers', 'ask_ensemble', 'list_members',
+           'open_ensemble', 'write_untrained']
 
 # %% ../nbs/13_engines.ipynb #0bcec8da
 import hashlib
@@ -252,7 +252,14 @@ def find_temperature(
     try: return fit_temperature(pd.read_parquet(folder/"predictions.parquet"))
     except CalibrationError: return None
 
-# %% ../nbs/13_engines.ipynb #4ef5ce6a
+# %% ../nbs/13_engines.ipynb #39b9d19d
+def read_classes(
+    folder: Path, # Of a trained network
+)->tuple[str, ...]:
+    "The classes of a network in the order of its outputs: that of the columns of its predictions."
+    columns = pd.read_parquet(folder/"predictions.parquet").columns
+    return tuple(c.removeprefix("p_") for c in columns if c.startswith("p_"))
+
 def open_model(
     folder: Path, # Of a trained network
     size: int,    # Pixels a side
@@ -260,7 +267,7 @@ def open_model(
     "A trained network; `BadWeights` where its weights do not fit."
     facts = json.loads((folder/"metrics.json").read_text())
     start_keras(0)
-    model = build_network(facts["network"], size, len(facts["classes"]))
+    model = build_network(facts["network"], size, len(read_classes(folder)))
     load_network_weights(model, folder/"network.weights.h5")
     return model
 
@@ -350,7 +357,7 @@ def ask_ensemble(
     spread = chosen.std(axis=0) if len(each) > 1 else np.full(len(mean), np.nan)
     return Answers(mean, spread, np.mean(scores, axis=0))
 
-# %% ../nbs/13_engines.ipynb #b71bc9a6
+# %% ../nbs/13_engines.ipynb #7d3de33e
 def list_members(
     results: Path,  # results/<run>
     task: str,
@@ -374,7 +381,7 @@ def open_ensemble(
 )->Ensemble:
     "Trained networks that answer together; `ConfigError` for networks of different tasks, kinds or classes."
     engine, facts = choose_engine(engine), [json.loads((folder/"metrics.json").read_text()) for folder in folders]
-    kinds = {(f["task"], f["network"], tuple(f["classes"]), f["simulated"]) for f in facts}
+    kinds = {(f["task"], f["network"], read_classes(folder), f["simulated"]) for f, folder in zip(facts, folders, strict=True)}
     if len(kinds) != 1: raise ConfigError(f"an ensemble of {len(kinds)} kinds of network: {sorted(map(str, kinds))}")
     task, network, classes, simulated = kinds.pop()
     members = tuple(open_member(folder, sources, engine, Path(kept)) for folder in folders)

@@ -7,11 +7,12 @@ __all__ = ['ANSI', 'PACKAGES', 'KEPT', 'REPORT_HEADING', 'PAGE', 'STARTUP_LINE',
            'list_modules', 'NotebookFailed', 'check_parameters', 'describe_failure', 'execute_notebook',
            'describe_machine', 'hash_files', 'write_provenance', 'resolve_paths', 'run_notebook', 'Progress',
            'list_needed_files', 'check_places', 'clear_leftovers', 'find_retries', 'take_lock', 'call_snakemake',
-           'run_all', 'summarise_run', 'keep_results', 'find_results', 'name_report', 'name_others', 'redraw_figures',
-           'cut_report', 'write_report', 'report_run', 'tidy_outputs', 'refresh_notebook', 'check_vizier', 'run_canary',
-           'add_classify', 'read_request', 'classify', 'read_arguments', 'tell_end', 'main']
+           'open_graph', 'run_all', 'prepare_images', 'summarise_run', 'keep_results', 'find_results', 'find_trained',
+           'name_report', 'name_others', 'redraw_figures', 'cut_report', 'write_report', 'report_run', 'tidy_outputs',
+           'refresh_notebook', 'check_vizier', 'run_canary', 'add_classify', 'read_request', 'classify',
+           'read_arguments', 'tell_end', 'main']
 
-# %% ../nbs/15_workflow.ipynb #9d4f6f93
+# %% ../nbs/15_workflow.ipynb #f97c3a85
 import argparse
 import ast
 import fcntl
@@ -24,6 +25,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -249,7 +252,7 @@ def take_lock(root: Path):
     os.set_inheritable(lock.fileno(), True)
     return lock
 
-# %% ../nbs/15_workflow.ipynb #92736d04
+# %% ../nbs/15_workflow.ipynb #5c4ed99e
 def call_snakemake(root: Path, lock, arguments: list[str], environment: dict)->int: # Its exit status
     "Run Snakemake in the clone, holding the lock; a stop request reaches it, and its end is waited for."
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(root/"workflow"/"Snakefile"), "--directory", str(root),
@@ -258,6 +261,31 @@ def call_snakemake(root: Path, lock, arguments: list[str], environment: dict)->i
     while True:
         try: return process.wait()
         except KeyboardInterrupt: process.terminate()  # it was asked too, but may have been busy with starting a job
+
+@contextmanager
+def open_graph(
+    paths: Paths,
+    run: str,
+    config: RunConfig,
+    seed: int|None = None,
+    profile: str = "local",
+    cores: int|None = None,
+)->Iterator[Callable]: # Snakemake's further arguments → its exit status
+    "A run's graph, ready to be asked for files; `ConfigError` where it cannot write, has no source, or another run is at work."
+    check_places(paths, run)
+    check_sources(list_needed_files(config), paths.raw)
+    search = os.pathsep.join(filter(None, [str(paths.root/"workflow"), os.environ.get("PYTHONPATH")]))
+    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    environment = dict(PATH=programs, MPLBACKEND="agg", TF_CPP_MIN_LOG_LEVEL="2", PYTHONPATH=search, PYTHONHASHSEED="0")
+    if mirror := find_mirror(): environment["RADIOGAL_MIRROR"] = str(mirror)
+    settings = ["--config", f"run={run}", *([f"seed={seed}"] if seed is not None else [])]
+    options = ["--workflow-profile", str(paths.root/"workflow"/"profiles"/profile), "--logger", "radiogal",
+               "--cores", str(cores or os.cpu_count()), *settings]
+    with take_lock(paths.root) as lock:
+        clear_leftovers([paths.results(run), paths.figures(run), paths.raw])
+        if any((paths.root/".snakemake"/"locks").glob("*")):
+            call_snakemake(paths.root, lock, ["--unlock", "--quiet", "all", *settings], environment)
+        yield lambda *wanted: call_snakemake(paths.root, lock, [*wanted, *options], environment)
 
 def run_all(
     run: str,               # A file of config/
@@ -268,26 +296,27 @@ def run_all(
     "Everything a run needs, from nothing to its figures; only what failed or changed is run again."
     paths = Paths(find_root())
     config = read_config(paths.config/f"{run}.toml", seed)
-    check_places(paths, run)
-    check_sources(list_needed_files(config), paths.raw)
-    search = os.pathsep.join(filter(None, [str(paths.root/"workflow"), os.environ.get("PYTHONPATH")]))
-    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    environment = dict(PATH=programs, MPLBACKEND="agg", TF_CPP_MIN_LOG_LEVEL="2", PYTHONPATH=search, PYTHONHASHSEED="0")
-    if mirror := find_mirror(): environment["RADIOGAL_MIRROR"] = str(mirror)
-    settings = ["--config", f"run={run}", *([f"seed={seed}"] if seed is not None else [])]
-    with take_lock(paths.root) as lock:
-        clear_leftovers([paths.results(run), paths.figures(run), paths.raw])
-        if any((paths.root/".snakemake"/"locks").glob("*")):
-            call_snakemake(paths.root, lock, ["--unlock", "--quiet", "all", *settings], environment)
-        options = ["--workflow-profile", str(paths.root/"workflow"/"profiles"/profile), "--logger", "radiogal",
-                   "--cores", str(cores or os.cpu_count()), *settings]
+    with open_graph(paths, run, config, seed, profile, cores) as make:
         again = [str(path.relative_to(paths.root)) for path in find_retries(paths.results(run), config.surveys)]
-        if again: call_snakemake(paths.root, lock, [*again, "--forcerun", *again, *options], environment)
-        status = call_snakemake(paths.root, lock, options, environment)
+        if again: make(*again, "--forcerun", *again)
+        status = make()
     summarise_run(paths, config, run)
     results, (notebook, _) = paths.results(run), name_report(config)
     if not status: write_report(results/"notebooks"/f"{notebook}.ipynb", results/"report.html")
     return status
+
+def prepare_images(
+    run: str,             # A file of config/
+    images: list[str],    # Sets of images as its tasks name them; if none, all
+)->int:                   # Exit status, 0 if every notebook ran
+    "A run's labelled images and what was held out of them, enough for networks that were trained before; `ConfigError` as usual."
+    paths = Paths(find_root())
+    config = read_config(paths.config/f"{run}.toml")
+    known = sorted({task.images for task in config.list_tasks().values()})
+    if odd := ", ".join(sorted(set(images) - set(known))):
+        raise ConfigError(f"no images {odd} in {run}: there are {', '.join(known)}")
+    wanted = [f"results/{run}/preparation/{name.replace('-', '/')}/prepared.h5" for name in images] or ["prepare"]
+    with open_graph(paths, run, config) as make: return make(*wanted)
 
 def summarise_run(paths: Paths, config: RunConfig, run: str)->None:
     "Join the steps' provenance into the run's, for one look at time and memory."
@@ -297,7 +326,7 @@ def summarise_run(paths: Paths, config: RunConfig, run: str)->None:
     write_json(paths.results(run)/"provenance.json", identity | dict(
         resolved_settings=config.model_dump(), steps=[{k: s[k] for k in keep} for s in steps]))
 
-# %% ../nbs/15_workflow.ipynb #d086d689
+# %% ../nbs/15_workflow.ipynb #d5ef4645
 KEPT = ("training/**/metrics.json", "training/**/predictions.parquet", "training/**/history.csv", "training/**/timing.json",
         "training/**/provenance.json", "catalogues/targets.ecsv", "preparation/**/facts.ecsv", "preparation/**/heldout.json",
         "benchmark/heldout/**/*.parquet", "benchmark/*.csv", "benchmark/*.md", "benchmark/metrics.json",
@@ -308,8 +337,9 @@ KEPT = ("training/**/metrics.json", "training/**/predictions.parquet", "training
 def keep_results(run: str)->int: # How many files
     "Copy a run's small results into the repository; `ConfigError` if there are none."
     paths = Paths(find_root())
-    results, kept = paths.results(run), paths.kept(run)
-    files = sorted({path for pattern in KEPT for path in results.glob(pattern)})
+    results, kept, config = paths.results(run), paths.kept(run), read_config(paths.config/f"{run}.toml")
+    weights = [f"training/{each}/fold*/seed*/network.weights.h5" for each in config.kept_weights]
+    files = sorted({path for pattern in (*KEPT, *weights) for path in results.glob(pattern)})
     if not files: raise ConfigError(f"no results of run {run!r} in results/{run}: make run-all RUN={run} first")
     for path in files: write_whole(kept/path.relative_to(results), path.read_bytes())
     if (findings := results/"report"/"findings.md").is_file(): write_whole(paths.root/"docs"/"findings.md", findings.read_bytes())
@@ -320,6 +350,11 @@ def find_results(paths: Paths, run: str)->Path:
     for folder in (paths.results(run), paths.kept(run)):
         if any(folder.glob("t*/**/predictions.parquet")): return folder
     raise ConfigError(f"no results of run {run!r} in results/{run}: make run-all RUN={run} first")
+
+def find_trained(paths: Paths, run: str, task: str, network: str)->Path:
+    "Where a run's trained networks of one kind are: in results, else among those kept, else nowhere yet."
+    places = (paths.results(run), paths.kept(run))
+    return next((p for p in places if any((p/"training"/task/network).glob("fold*/seed*/network.weights.h5"))), places[0])
 
 def name_report(config: RunConfig)->tuple[str, str]: # Notebook, and its folder below results/<run>
     "In what a run ends: the report, or the benchmark."
@@ -431,7 +466,7 @@ def run_canary(services: Services = LIVE_SERVICES)->int: # Exit status, 0 if eve
         print(f"{service:<20} {'; '.join(dict.fromkeys(verdicts))}")
     return int(any(table["verdict"] != "works"))
 
-# %% ../nbs/15_workflow.ipynb #f6d6a8ec
+# %% ../nbs/15_workflow.ipynb #0df39324
 def add_classify(parser: argparse.ArgumentParser)->None:
     "What the command `classify` is asked with."
     for name in ("run", "task", "survey"): parser.add_argument(f"--{name}", required=True)
@@ -448,8 +483,9 @@ def read_request(a: argparse.Namespace)->Request:
     "A command line as a request; `ConfigError` for numbers that make no sense."
     if min(a.shard_size, a.workers) < 1: raise ConfigError("--shard-size and --workers must be at least 1")
     paths = Paths(find_root())
-    sky = paths.results(a.run)/"sky"/"sky.ecsv"
-    return Request(paths.config/f"{a.run}.toml", a.run, a.task, a.survey, a.network, paths.results(a.run), a.positions.resolve(),
+    results, sky = paths.results(a.run), paths.results(a.run)/"sky"/"sky.ecsv"
+    trained = find_trained(paths, a.run, a.task, a.network)
+    return Request(paths.config/f"{a.run}.toml", a.run, a.task, a.survey, a.network, results, trained, a.positions.resolve(),
                    a.out.resolve(), a.shard_size, a.engine, a.images, str(sky) if sky.is_file() else "", kept=tuple(a.keep))
 
 def classify(a: argparse.Namespace)->int: # Exit status
@@ -463,7 +499,7 @@ def classify(a: argparse.Namespace)->int: # Exit status
     else: print(f"{total} positions in {a.out}/catalogue.fits, at a glance in {write_page(request.folder).name}", file=sys.stderr)
     return 0
 
-# %% ../nbs/15_workflow.ipynb #967683d5
+# %% ../nbs/15_workflow.ipynb #88e05f0c
 def read_arguments(arguments: list[str]|None = None)->argparse.Namespace:
     "The command line."
     parser = argparse.ArgumentParser("radiogal")
@@ -481,6 +517,8 @@ def read_arguments(arguments: list[str]|None = None)->argparse.Namespace:
     for redrawn in (again, page):
         redrawn.add_argument("run"); redrawn.add_argument("--seed", type=int)
         redrawn.add_argument("--mixed", action="store_true", help="allow results of different code or settings")
+    images = commands.add_parser("prepare", help="get and prepare a run's labelled images, and train nothing")
+    images.add_argument("run"); images.add_argument("images", nargs="*", help="griese, FIRST and so on; all if none is named")
     kept = commands.add_parser("keep", help="copy a run's small results into docs/results")
     kept.add_argument("run")
     fresh = commands.add_parser("refresh", help="store notebooks' outputs anew")
@@ -502,6 +540,7 @@ def main(arguments: list[str]|None = None)->int: # Exit status
     a = read_arguments(arguments)
     try:
         if a.command == "run": return tell_end(a.run, run_all(a.run, a.seed, a.profile, a.cores))
+        if a.command == "prepare": return prepare_images(a.run, a.images)
         if a.command == "canary": return run_canary()
         if a.command == "classify": return classify(a)
         if a.command == "figures": redraw_figures(a.run, a.seed, a.mixed)
