@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SEXAGESIMAL', 'FRAMES', 'READERS', 'GRIESE_ARCMIN', 'NUMBERS', 'TEXTS', 'BEAT_S', 'SILENT_S', 'CARDS', 'GALLERY',
-           'BadPositions', 'name_rows', 'refuse', 'is_number', 'read_texts', 'read_angles', 'find_frame',
+           'SHOWN', 'BadPositions', 'name_rows', 'refuse', 'is_number', 'read_texts', 'read_angles', 'find_frame',
            'read_votable', 'read_any_table', 'check_positions', 'read_sources', 'count_company', 'adapt_config',
            'check_preparation', 'PreparedShard', 'measure_cutout', 'prepare_cutouts', 'write_prepared_shard',
            'read_prepared_shard', 'compute_entropy', 'ColumnFacts', 'describe_columns', 'count_trained',
@@ -902,7 +902,7 @@ def plot_gallery(
     fig.suptitle(title)
     return fig
 
-# %% ../nbs/14_classify.ipynb #9c42823c
+# %% ../nbs/14_classify.ipynb #17e50d93
 def draw_page(folder: Path, rows: pd.DataFrame, order: dict)->dict: # Heading: Figure
     "All figures of a quick look."
     import matplotlib.pyplot as plt
@@ -931,10 +931,13 @@ def count_reasons(rows: pd.DataFrame)->pd.DataFrame: # state, reason, sources
     "Why there is no image, the commonest reasons first, at most twenty."
     return rows[rows.state != "ok"].groupby(["state", "reason"]).size().nlargest(20).reset_index(name="sources")
 
+SHOWN = ("name", "ra", "dec", "class", "entropy", "flux_density", "extent", "state", "reason")
+
 def write_page(folder: Path)->Path: # quicklook.html
     "The quick look at a finished request."
     order = json.loads((folder/"order.json").read_text())
-    rows = pd.read_parquet(folder/"catalogue.parquet")
+    columns = [*SHOWN, *(f"p_{c}" for c in order["classes"])]  # a hash for each of a million rows would fill the memory
+    rows = pd.read_parquet(folder/"catalogue.parquet", columns=columns)
     figures = "".join(f"<h2>{heading}</h2>{encode_figure(f)}" for heading, f in draw_page(folder, rows, order).items())
     facts = pd.DataFrame(dict(fact=list(order), value=[str(v) for v in order.values()]))
     style = "body{font-family:sans-serif;margin:2em}td,th{text-align:left;padding:0 1em 0 0}img{max-width:100%}"

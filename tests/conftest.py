@@ -41,6 +41,15 @@ def finish(process):
     return process.returncode, said
 
 
+@pytest.fixture(scope="session")
+def smoke_run(tmp_path_factory):
+    "A project in which the smoke run has been run from nothing, without a mirror; and what was said. Not to be changed."
+    folder = copy_project(tmp_path_factory.mktemp("smoke"))
+    status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
+    assert status == 0, said
+    return folder, said
+
+
 @pytest.fixture
 def mirror():
     "The mirror of real data, as RADIOGAL_MIRROR names it."

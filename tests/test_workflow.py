@@ -15,17 +15,8 @@ def read_metrics(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted((folder/"results"/"smoke").glob("**/metrics.json"))}
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    "A project in which the smoke run has been run from nothing, without a mirror."
-    folder = copy_project(tmp_path_factory.mktemp("finished"))
-    status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
-    assert status == 0, said
-    return folder, said
-
-
-def test_run_leaves_notebooks_figures_and_provenance(finished):
-    folder, said = finished
+def test_run_leaves_notebooks_figures_and_provenance(smoke_run):
+    folder, said = smoke_run
     results = folder/"results"/"smoke"
     executed = {p.stem.split("-")[0] for p in (results/"notebooks").glob("*.ipynb")}
     assert {"02_source_densities", "05_sky", "06_scraping", "10_modelling", "11_transfer", "13_final_plots"} <= executed
@@ -37,16 +28,16 @@ def test_run_leaves_notebooks_figures_and_provenance(finished):
     assert not list(folder.glob("**/*.part*"))
 
 
-def test_second_run_executes_nothing_and_says_so(finished):
-    folder, _ = finished
+def test_second_run_executes_nothing_and_says_so(smoke_run):
+    folder, _ = smoke_run
     before = read_metrics(folder)
     status, said = finish(radiogal(folder, "run", "smoke"))
     assert status == 0 and "Nothing to do" in said
     assert read_metrics(folder) == before
 
 
-def test_cutouts_made_again_ask_the_archives_nothing(finished, tmp_path):
-    folder = shutil.copytree(finished[0], tmp_path/"project")
+def test_cutouts_made_again_ask_the_archives_nothing(smoke_run, tmp_path):
+    folder = shutil.copytree(smoke_run[0], tmp_path/"project")
     tables = sorted((folder/"results"/"smoke"/"scraping").glob("*/cutouts.ecsv"))
     assert tables
     for table in tables:
@@ -61,8 +52,8 @@ def test_cutouts_made_again_ask_the_archives_nothing(finished, tmp_path):
         assert (log.read_text(), table.read_bytes()) == ("", before)
 
 
-def test_broken_cell_is_named_and_what_does_not_depend_on_it_is_finished(finished, tmp_path):
-    folder = shutil.copytree(finished[0], tmp_path/"project")
+def test_broken_cell_is_named_and_what_does_not_depend_on_it_is_finished(smoke_run, tmp_path):
+    folder = shutil.copytree(smoke_run[0], tmp_path/"project")
     toml, path = folder/"config"/"smoke.toml", folder/"nbs"/"11_transfer.ipynb"
     toml.write_text(toml.read_text().replace("epochs = 1", "epochs = 2"))
     notebook = nbformat.read(path, 4)
@@ -78,7 +69,7 @@ def test_broken_cell_is_named_and_what_does_not_depend_on_it_is_finished(finishe
     assert any(o.output_type == "error" for c in kept.cells if c.cell_type == "code" for o in c.outputs)
 
 
-def test_killed_three_times_ends_as_if_uninterrupted(finished, tmp_path):
+def test_killed_three_times_ends_as_if_uninterrupted(smoke_run, tmp_path):
     folder = copy_project(tmp_path)
     for seconds in (12, 18, 26):
         process = radiogal(folder, "run", "smoke", "--cores", "2")
@@ -87,11 +78,11 @@ def test_killed_three_times_ends_as_if_uninterrupted(finished, tmp_path):
         process.communicate()
     status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
     assert status == 0, said
-    assert read_metrics(folder) == read_metrics(finished[0])
+    assert read_metrics(folder) == read_metrics(smoke_run[0])
     assert not list(folder.glob("**/.*.part*"))
 
 
-def test_ctrl_c_stops_the_children_and_leaves_a_run_that_goes_on(finished, tmp_path):
+def test_ctrl_c_stops_the_children_and_leaves_a_run_that_goes_on(smoke_run, tmp_path):
     folder = copy_project(tmp_path)
     process = radiogal(folder, "run", "smoke", "--cores", "2")
     time.sleep(12)
@@ -132,9 +123,9 @@ def test_wrong_hash_in_the_mirror_is_named_and_nothing_used(tmp_path, mirror):
     assert not list((folder/"data"/"raw").glob("**/*.csv"))
 
 
-def test_only_one_run_at_a_time(finished):
+def test_only_one_run_at_a_time(smoke_run):
     from radiogal.workflow import take_lock
-    folder, _ = finished
+    folder, _ = smoke_run
     with take_lock(folder):
         status, said = finish(radiogal(folder, "run", "smoke"))
     assert status != 0 and "another run is at work" in said
