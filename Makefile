@@ -42,7 +42,7 @@ report: $(STAMP)  ## Write the report of RUN as one HTML page: text, figures and
 
 test: $(STAMP)  ## Run every notebook's lessons, then the tests that span modules
 	$(BIN)/nbdev_test --n_workers 2 --do_print
-	$(BIN)/python -m pytest --fault-table=docs/faults.md
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --fault-table=docs/faults.md
 
 test-cluster: $(STAMP)  ## Try the graph on a Slurm of this machine (root, Debian's slurmctld slurmd munge slurm-client)
 	$(BIN)/python -m pytest tests/cluster

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from faulty import Case, serve
+from filelock import FileLock
 
 ROOT = Path(__file__).parent.parent
 TRACKED = ("config", "nbs", "radiogal", "workflow", "settings.ini")
@@ -29,7 +30,12 @@ def radiogal(folder, *arguments, **environment):
     env = {k: v for k, v in os.environ.items() if k != "RADIOGAL_MIRROR"} | {"PYTHONPATH": str(folder)} | environment
     code = "import sys; from radiogal.workflow import main; sys.exit(main())"
     return subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=folder, env=env, text=True, start_new_session=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=hear_ctrl_c)
+
+
+def hear_ctrl_c():
+    "Interrupts are heard as in a terminal, though a shell that runs the tests in the background has them ignored."
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def finish(process):
@@ -41,13 +47,25 @@ def finish(process):
     return process.returncode, said
 
 
+def copy_state(run, folder):
+    "What the clone knows of a run, so that it is not made again; Snakemake judges what of it is still good."
+    ignore = shutil.ignore_patterns("locks", "*.lock")
+    for name in (f"results/{run}", f"figures/{run}", f"data/raw/{run}", ".snakemake"):
+        if (ROOT/name).is_dir(): shutil.copytree(ROOT/name, folder/name, symlinks=True, ignore=ignore)
+
+
 @pytest.fixture(scope="session")
 def smoke_run(tmp_path_factory):
-    "A project in which the smoke run has been run from nothing, without a mirror; and what was said. Not to be changed."
-    folder = copy_project(tmp_path_factory.mktemp("smoke"))
-    status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
-    assert status == 0, said
-    return folder, said
+    "A project in which the smoke run is finished, the same for all processes of xdist. Not to be changed."
+    folder = tmp_path_factory.getbasetemp().parent/f"smoke-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            copy_state("smoke", copy_project(folder))
+            status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
+            assert status == 0, said
+    return folder
+
 
 
 @pytest.fixture
@@ -88,19 +106,26 @@ class FaultTable:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item, call):
+        "A report takes its test's faults along, be it to another process."
         report = yield
-        for marker in item.iter_markers("fault"):
-            number, *texts = marker.args
-            if texts and self.texts.setdefault(number, texts) != texts: raise ValueError(f"fault {number}: described in two ways")
-            if report.when == "call" or not report.passed: self.note(number, item, report)
+        report.user_properties += [("fault", marker.args) for marker in item.iter_markers("fault")]
         return report
 
-    def note(self, number, item, report):
+    def pytest_runtest_logreport(self, report):
+        for number, *texts in (faults for name, faults in report.user_properties if name == "fault"):
+            if texts and self.texts.setdefault(number, texts) != texts: raise ValueError(f"fault {number}: described in two ways")
+            if report.when == "call" or not report.passed: self.note(number, report)
+
+    def note(self, number, report):
         "One test's end. A test that says nothing of what it saw has not survived."
-        said = [text for name, text in item.user_properties if name == "saw"]
+        said = [text for name, text in report.user_properties if name == "saw"]
         self.outcomes[number].append(report.outcome if said or not report.passed else "silent")
-        ended = [] if report.passed else [f"{item.name} {report.outcome}"]
-        self.seen[number] += [text for text in said + ended if text not in self.seen[number]]
+        ended = [] if report.passed else [f"{report.nodeid.rpartition('::')[2]} {report.outcome}"]
+        self.seen[number] += [(report.location, text) for text in said + ended]
+
+    def tell(self, number):
+        "What was seen of a fault, each thing once, in the order of the tests and not of their ends."
+        return "; ".join(dict.fromkeys(text for _, text in sorted(self.seen[number])))
 
     def judge(self, number):
         "survived, or why not."
@@ -110,7 +135,7 @@ class FaultTable:
 
     def format(self):
         verdicts = {number: self.judge(number) for number in range(1, N_FAULTS + 1)}
-        rows = [(number, *self.texts.get(number, ("", "")), "; ".join(self.seen[number]), verdict)
+        rows = [(number, *self.texts.get(number, ("", "")), self.tell(number), verdict)
                 for number, verdict in verdicts.items()]
         cells = [" | ".join(escape(cell) for cell in row) for row in [("#", "fault", "expected", "seen", "verdict"), *rows]]
         survived = sum(verdict == "survived" for verdict in verdicts.values())
@@ -120,6 +145,7 @@ class FaultTable:
             f"| {cells[0]} |", "|---|---|---|---|---|", *(f"| {row} |" for row in cells[1:])]) + "\n", survived
 
     def pytest_sessionfinish(self, session):
+        if hasattr(session.config, "workerinput"): return  # of xdist's processes, the one that hears of all tests
         text, survived = self.format()
         self.path.write_text(text, encoding="utf-8")
         if survived < N_FAULTS and session.exitstatus == pytest.ExitCode.OK: session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -19,18 +19,18 @@ networks = { fields = [0, 1], alhassan = [0, 1], mcrgnet = [0] }
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    "A project in which a small benchmark was run from nothing."
-    folder = copy_project(tmp_path_factory.mktemp("benchmark"))
+def finished(smoke_run, tmp_path_factory):
+    "A smoke run whose settings became those of a small benchmark, up to its end."
+    folder = shutil.copytree(smoke_run, tmp_path_factory.mktemp("benchmark")/"project", symlinks=True)
     smoke = (folder/"config"/"smoke.toml").read_text()
     smoke = smoke.replace("seeds = [1]", 'seeds = [1]\nkept_weights = ["fr/fields"]')
-    (folder/"config"/"small.toml").write_text(smoke[:smoke.index("[transfer.pairs]")] + SMALL)
-    status, said = finish(radiogal(folder, "run", "small", "--cores", "2"))
+    (folder/"config"/"smoke.toml").write_text(smoke[:smoke.index("[transfer.pairs]")] + SMALL)
+    status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
     assert status == 0, said
     return folder
 
 
-def read_table(folder, run="small"):
+def read_table(folder, run="smoke"):
     return pd.read_csv(folder/"results"/run/"benchmark"/"comparison_simulated.csv")
 
 
@@ -41,30 +41,30 @@ def test_every_network_is_compared(finished):
     trained = table.set_index("network")
     assert list(trained.loc[["fields", "alhassan", "mcrgnet"], "runs"]) == [2, 2, 1]
     assert trained["accuracy"].between(0, 1).all()
-    figures = [path.name for path in (finished/"figures"/"small").glob("*.pdf")]
+    figures = [path.name for path in (finished/"figures"/"smoke").glob("*.pdf")]
     assert figures and all("simulated" in name for name in figures)
 
 
 def test_kept_results_draw_the_same_tables_without_training(finished, tmp_path):
-    status, said = finish(radiogal(finished, "keep", "small"))
+    status, said = finish(radiogal(finished, "keep", "smoke"))
     assert status == 0, said
     folder = copy_project(tmp_path/"clone")
-    shutil.copy(finished/"config"/"small.toml", folder/"config")
+    shutil.copy(finished/"config"/"smoke.toml", folder/"config")
     shutil.copytree(finished/"docs"/"results", folder/"docs"/"results")
     weights = [path.parents[2].name for path in (folder/"docs"/"results").rglob("*.h5")]
     assert weights == ["fields", "fields"]  # both folds of what the settings name, and no images
-    status, said = finish(radiogal(folder, "figures", "small"))
+    status, said = finish(radiogal(folder, "figures", "smoke"))
     assert status == 0, said
     pd.testing.assert_frame_equal(read_table(folder), read_table(finished))
-    assert not (folder/"results"/"small"/"training").exists()
+    assert not (folder/"results"/"smoke"/"training").exists()
 
 
 def test_another_recipe_trains_only_its_own_network_again(finished, tmp_path):
     folder = shutil.copytree(finished, tmp_path/"project")
-    config, results = folder/"config"/"small.toml", folder/"results"/"small"/"training"
+    config, results = folder/"config"/"smoke.toml", folder/"results"/"smoke"/"training"
     before = set(results.rglob("timing.json"))
     config.write_text(config.read_text().replace("averaging = 0.9", "averaging = 0.8"))
-    status, said = finish(radiogal(folder, "run", "small", "--cores", "2"))
+    status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
     assert status == 0, said
     ran = {line.split()[0] for line in said.splitlines() if line.endswith(" s")}
     assert ran == {"10_modelling-fr-fields-fold0-seed1", "10_modelling-fr-fields-fold1-seed1", "17_benchmark"}

@@ -24,7 +24,7 @@ freeze-1 = { frozen = "conv1" }
 @pytest.fixture(scope="module")
 def finished(smoke_run, tmp_path_factory):
     "A smoke run that went on to two folds and two ways of transfer, up to its report."
-    folder = shutil.copytree(smoke_run[0], tmp_path_factory.mktemp("report")/"project", symlinks=True)
+    folder = shutil.copytree(smoke_run, tmp_path_factory.mktemp("report")/"project", symlinks=True)
     toml = folder/"config"/"smoke.toml"
     text = toml.read_text()
     toml.write_text(text[:text.index("[transfer.pairs]")].replace("folds = [0]", "folds = [0, 1]") + GRID)

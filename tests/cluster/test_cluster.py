@@ -12,12 +12,18 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # this folder is collected by `make test-cluster` alone
-from conftest import copy_project, finish, radiogal
+from conftest import copy_project, copy_state, finish, radiogal
 from local_slurm import PROGRAMS, ask
 
 SCRIPT = Path(__file__).with_name("local_slurm.py")
 TRAINING = "training/FIRST/alhassan/fold0/seed1"
-LONG = 400  # Epochs of the smoke network, to be in time for its end: half a minute and more
+LONG = 150  # Epochs of the smoke network: seconds, in which a job can be cancelled
+ONE_TRAINING = """
+[tasks.FIRST]
+images = "FIRST"
+classes = { FRI = ["FRI"], FRII = ["FRII"] }
+networks = { alhassan = [0] }
+"""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -45,6 +51,7 @@ def be_quick(folder):
 def finished(tmp_path_factory):
     "A project whose smoke run was run on this machine, without Slurm."
     folder = be_quick(copy_project(tmp_path_factory.mktemp("local")))
+    copy_state("smoke", folder)
     status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
     assert status == 0, said
     return folder
@@ -52,11 +59,12 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def unfinished(finished, tmp_path):
-    "The same before its last training, which takes longer."
+    "The same with one training, which takes longer, and what compares its results, still to do."
     folder = shutil.copytree(finished, tmp_path/"project", symlinks=True)
     shutil.rmtree(folder/"results"/"smoke"/TRAINING)
     toml = folder/"config"/"smoke.toml"
-    toml.write_text(toml.read_text().replace("epochs = 2\n", f"epochs = {LONG}\n"))
+    text = toml.read_text().replace("epochs = 2\n", f"epochs = {LONG}\n")
+    toml.write_text(text[:text.index("[transfer.pairs]")] + ONE_TRAINING)
     return folder
 
 
@@ -67,7 +75,7 @@ def read_metrics(folder):
 def begin_training(folder):
     "The run's process, when its training is running and has written a checkpoint; and the job's number."
     process = radiogal(folder, "run", "smoke", "--profile", "slurm")
-    checkpoints, until = folder/"results"/"smoke"/TRAINING/"checkpoints", time.monotonic() + 120
+    checkpoints, until = folder/"results"/"smoke"/TRAINING/"checkpoints", time.monotonic() + 300
     while not any(checkpoints.glob("*.npz")):
         if process.poll() is not None or time.monotonic() > until:
             process.kill()
@@ -133,7 +141,7 @@ def test_a_node_that_dies_and_returns_loses_nothing(unfinished):
 
 
 def test_a_job_beyond_its_time_says_so_and_leaves_its_checkpoint(unfinished):
-    limit_training(unfinished, runtime=1)
+    limit_training(unfinished, runtime=2)
     toml = unfinished/"config"/"smoke.toml"
     toml.write_text(toml.read_text().replace(f"epochs = {LONG}\n", "epochs = 100000\n"))
     process, _ = begin_training(unfinished)
