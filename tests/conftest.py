@@ -49,9 +49,8 @@ def finish(process):
 
 def copy_state(run, folder):
     "What the clone knows of a run, so that it is not made again; Snakemake judges what of it is still good."
-    ignore = shutil.ignore_patterns("locks", "*.lock")
-    for name in (f"results/{run}", f"figures/{run}", f"data/raw/{run}", ".snakemake"):
-        if (ROOT/name).is_dir(): shutil.copytree(ROOT/name, folder/name, symlinks=True, ignore=ignore)
+    for name in (f"results/{run}", f"figures/{run}", f"data/raw/{run}", ".snakemake/metadata"):
+        if (ROOT/name).is_dir(): shutil.copytree(ROOT/name, folder/name, symlinks=True)
 
 
 @pytest.fixture(scope="session")

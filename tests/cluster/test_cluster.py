@@ -100,6 +100,16 @@ def limit_training(folder, **limits):
     profile.write_text(text)
 
 
+def test_a_job_beyond_its_time_says_so_and_leaves_its_checkpoint(unfinished):
+    limit_training(unfinished, runtime=2)
+    toml = unfinished/"config"/"smoke.toml"
+    toml.write_text(toml.read_text().replace(f"epochs = {LONG}\n", "epochs = 100000\n"))
+    process, _ = begin_training(unfinished)
+    status, said = finish(process)
+    assert status != 0 and "10_modelling-FIRST" in said and "TIMEOUT" in said, said
+    assert any((unfinished/"results"/"smoke"/TRAINING/"checkpoints").glob("*.npz"))
+
+
 def test_slurm_gives_the_same_bytes_as_this_machine(finished, tmp_path):
     folder = be_quick(copy_project(tmp_path))
     status, said = finish(radiogal(folder, "run", "smoke", "--profile", "slurm"))
@@ -138,16 +148,6 @@ def test_a_node_that_dies_and_returns_loses_nothing(unfinished):
     status, said = finish(process)
     assert status == 0, said
     assert was_resumed(unfinished)
-
-
-def test_a_job_beyond_its_time_says_so_and_leaves_its_checkpoint(unfinished):
-    limit_training(unfinished, runtime=2)
-    toml = unfinished/"config"/"smoke.toml"
-    toml.write_text(toml.read_text().replace(f"epochs = {LONG}\n", "epochs = 100000\n"))
-    process, _ = begin_training(unfinished)
-    status, said = finish(process)
-    assert status != 0 and "10_modelling-FIRST" in said and "TIMEOUT" in said, said
-    assert any((unfinished/"results"/"smoke"/TRAINING/"checkpoints").glob("*.npz"))
 
 
 def test_a_job_beyond_its_memory_says_so(unfinished):
