@@ -252,7 +252,7 @@ def find_temperature(
     try: return fit_temperature(pd.read_parquet(folder/"predictions.parquet"))
     except CalibrationError: return None
 
-# %% ../nbs/13_engines.ipynb #39b9d19d
+# %% ../nbs/13_engines.ipynb #3ec00b41
 def read_classes(
     folder: Path, # Of a trained network
 )->tuple[str, ...]:
@@ -281,6 +281,7 @@ def write_known(path: Path, member_facts: dict)->Path:
     np.savez(buffer, **member_facts)
     return write_whole(path, buffer.getvalue())
 
+# %% ../nbs/13_engines.ipynb #e68ee5ab
 def learn_member(
     model,                # keras.Model, trained
     sources: PreparedSet, # All sources of its task
@@ -315,7 +316,7 @@ def open_member(
     ask = open_keras(load()) if engine == "keras" else RUNTIMES[engine](graph)
     return Member(f"fold{facts['fold']}/seed{facts['seed']}", weights, find_temperature(folder), size, known, trained_on, ask)
 
-# %% ../nbs/13_engines.ipynb #f387c32d
+# %% ../nbs/13_engines.ipynb #b3979108
 @dataclass(frozen=True, eq=False)
 class Ensemble:
     "Trained networks of one task that answer together."
@@ -357,7 +358,7 @@ def ask_ensemble(
     spread = chosen.std(axis=0) if len(each) > 1 else np.full(len(mean), np.nan)
     return Answers(mean, spread, np.mean(scores, axis=0))
 
-# %% ../nbs/13_engines.ipynb #7d3de33e
+# %% ../nbs/13_engines.ipynb #df3efafc
 def list_members(
     results: Path,  # results/<run>
     task: str,
@@ -387,7 +388,7 @@ def open_ensemble(
     members = tuple(open_member(folder, sources, engine, Path(kept)) for folder in folders)
     return Ensemble(run, task, network, classes, engine, simulated, members)
 
-# %% ../nbs/13_engines.ipynb #d8f89ac9
+# %% ../nbs/13_engines.ipynb #9d36d49e
 def write_untrained(
     folder: Path,         # As results/<run>/training/<task>/<network>
     sources: PreparedSet, # Gives size, classes and folds

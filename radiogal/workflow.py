@@ -252,7 +252,7 @@ def take_lock(root: Path):
     os.set_inheritable(lock.fileno(), True)
     return lock
 
-# %% ../nbs/15_workflow.ipynb #5c4ed99e
+# %% ../nbs/15_workflow.ipynb #c5a98f15
 def call_snakemake(root: Path, lock, arguments: list[str], environment: dict)->int: # Its exit status
     "Run Snakemake in the clone, holding the lock; a stop request reaches it, and its end is waited for."
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(root/"workflow"/"Snakefile"), "--directory", str(root),
@@ -287,6 +287,7 @@ def open_graph(
             call_snakemake(paths.root, lock, ["--unlock", "--quiet", "all", *settings], environment)
         yield lambda *wanted: call_snakemake(paths.root, lock, [*wanted, *options], environment)
 
+# %% ../nbs/15_workflow.ipynb #7ceb58c3
 def run_all(
     run: str,               # A file of config/
     seed: int|None = None,  # Replaces the file's seeds
@@ -326,7 +327,7 @@ def summarise_run(paths: Paths, config: RunConfig, run: str)->None:
     write_json(paths.results(run)/"provenance.json", identity | dict(
         resolved_settings=config.model_dump(), steps=[{k: s[k] for k in keep} for s in steps]))
 
-# %% ../nbs/15_workflow.ipynb #d5ef4645
+# %% ../nbs/15_workflow.ipynb #fd991caf
 KEPT = ("training/**/metrics.json", "training/**/predictions.parquet", "training/**/history.csv", "training/**/timing.json",
         "training/**/provenance.json", "catalogues/targets.ecsv", "preparation/**/facts.ecsv", "preparation/**/heldout.json",
         "benchmark/heldout/**/*.parquet", "benchmark/*.csv", "benchmark/*.md", "benchmark/metrics.json",
@@ -380,7 +381,7 @@ def redraw_figures(
     run_notebook(notebook, run, parameters, executed, results/place, sorted(found.glob("t*/**/predictions.parquet")))
     return executed
 
-# %% ../nbs/15_workflow.ipynb #df462fe4
+# %% ../nbs/15_workflow.ipynb #eb442d0b
 REPORT_HEADING = re.compile(r"## The (report|run): ")
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
@@ -413,7 +414,7 @@ def report_run(run: str, seed: int|None = None, mixed: bool = False)->Path: # As
     executed = redraw_figures(run, seed, mixed)
     return write_report(executed, executed.parents[1]/"report.html")
 
-# %% ../nbs/15_workflow.ipynb #87ed5664
+# %% ../nbs/15_workflow.ipynb #db80f60d
 STARTUP_LINE = re.compile(r"\[IPKernelApp\] |WARNING: All log messages before absl|[IWE]0000 |To enable the following|"
                           r"WARNING:tensorflow:\d+ out of the last|"
                           r"'(created|modified)' timestamp|\s*$")
@@ -440,7 +441,7 @@ def refresh_notebook(path: Path)->None:
     for cell in notebook.cells: tidy_outputs(cell)
     write_whole(path, nbformat.writes(notebook) + "\n")
 
-# %% ../nbs/15_workflow.ipynb #2cbe7ef4
+# %% ../nbs/15_workflow.ipynb #7372d766
 def check_vizier(
     services: Services,                              # Says where VizieR is
     folder: Path,                                    # Keeps the answers; empty, else old answers are taken
@@ -466,7 +467,7 @@ def run_canary(services: Services = LIVE_SERVICES)->int: # Exit status, 0 if eve
         print(f"{service:<20} {'; '.join(dict.fromkeys(verdicts))}")
     return int(any(table["verdict"] != "works"))
 
-# %% ../nbs/15_workflow.ipynb #0df39324
+# %% ../nbs/15_workflow.ipynb #163d3361
 def add_classify(parser: argparse.ArgumentParser)->None:
     "What the command `classify` is asked with."
     for name in ("run", "task", "survey"): parser.add_argument(f"--{name}", required=True)
@@ -499,7 +500,7 @@ def classify(a: argparse.Namespace)->int: # Exit status
     else: print(f"{total} positions in {a.out}/catalogue.fits, at a glance in {write_page(request.folder).name}", file=sys.stderr)
     return 0
 
-# %% ../nbs/15_workflow.ipynb #88e05f0c
+# %% ../nbs/15_workflow.ipynb #24cfcd17
 def read_arguments(arguments: list[str]|None = None)->argparse.Namespace:
     "The command line."
     parser = argparse.ArgumentParser("radiogal")
