@@ -6,10 +6,10 @@
 __all__ = ['ANSI', 'PACKAGES', 'KEPT', 'REPORT_HEADING', 'PAGE', 'STARTUP_LINE', 'TABLE_ID', 'find_imports', 'read_code',
            'list_modules', 'NotebookFailed', 'check_parameters', 'describe_failure', 'execute_notebook',
            'describe_machine', 'hash_files', 'write_provenance', 'resolve_paths', 'run_notebook', 'Progress',
-           'list_needed_files', 'check_places', 'clear_leftovers', 'find_retries', 'take_lock', 'call_snakemake',
-           'open_graph', 'run_all', 'prepare_images', 'summarise_run', 'keep_results', 'find_results', 'find_trained',
-           'name_report', 'name_others', 'redraw_figures', 'cut_report', 'write_report', 'report_run', 'tidy_outputs',
-           'refresh_notebook', 'check_vizier', 'run_canary', 'add_classify', 'read_request', 'classify',
+           'read_slurm_reasons', 'list_needed_files', 'check_places', 'clear_leftovers', 'find_retries', 'take_lock',
+           'call_snakemake', 'open_graph', 'run_all', 'prepare_images', 'summarise_run', 'keep_results', 'find_results',
+           'find_trained', 'name_report', 'name_others', 'redraw_figures', 'cut_report', 'write_report', 'report_run',
+           'tidy_outputs', 'refresh_notebook', 'check_vizier', 'run_canary', 'add_classify', 'read_request', 'classify',
            'read_arguments', 'tell_end', 'main']
 
 # %% ../nbs/15_workflow.ipynb #f97c3a85
@@ -177,7 +177,7 @@ def run_notebook(
                  peak_memory_mib=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss//1024)
     return write_provenance(out_dir, read_config(paths.config/f"{run}.toml"), run, paths.root, inputs, facts)
 
-# %% ../nbs/15_workflow.ipynb #37233740
+# %% ../nbs/15_workflow.ipynb #7c037091
 class Progress:
     "Turns Snakemake's events into lines for a person."
     def __init__(self, stream):
@@ -203,20 +203,29 @@ class Progress:
         self.write(f"  {label:<58}{time.monotonic() - start:7.0f} s")
         if self.bar: self.bar.update()
 
-    def fail(self, jobid: int, reason: str = "")->None:
+    def fail(self, jobid: int, reasons: list[str] = ())->None:
         "A notebook failed: its line, why its job ended if a cluster says so, and what its log says."
         label, log, _ = self.jobs[jobid]
         self.n_failed += 1
         text = log.read_text(encoding="utf-8") if log.is_file() else "no log was written"
         told = text[max(text.rfind("radiogal: "), 0):].strip().splitlines()
-        self.write(f"  {label:<58} FAILED\n" + "\n".join(f"    {line}" for line in [*reason.splitlines(), *told[-20:]]))
+        self.write(f"  {label:<58} FAILED\n" + "\n".join(f"    {line}" for line in [*reasons, *told[-20:]]))
 
     def write(self, text: str)->None:
         "Text above the bar."
         if self.bar: self.bar.write(text, file=self.stream)
         else: print(text, file=self.stream, flush=True)
 
-# %% ../nbs/15_workflow.ipynb #d7f05a2c
+# %% ../nbs/15_workflow.ipynb #b64499ed
+def read_slurm_reasons(
+    log: Path, # Of a Slurm job
+)->list[str]:  # Each once, in order
+    "What Slurm's step daemon said about a job that it ended; empty if it said nothing, or there is no log."
+    if not log.is_file(): return []
+    said = re.findall(r"^(slurmstepd\S*: error: .+)$", log.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+    return list(dict.fromkeys(said))
+
+# %% ../nbs/15_workflow.ipynb #63bf6386
 def list_needed_files(config: RunConfig)->list: # RegisteredFile
     "Registered files that a run will fetch: label tables, and images where they are pinned."
     if config.simulated: return []
@@ -252,7 +261,7 @@ def take_lock(root: Path):
     os.set_inheritable(lock.fileno(), True)
     return lock
 
-# %% ../nbs/15_workflow.ipynb #c5a98f15
+# %% ../nbs/15_workflow.ipynb #82700910
 def call_snakemake(root: Path, lock, arguments: list[str], environment: dict)->int: # Its exit status
     "Run Snakemake in the clone, holding the lock; a stop request reaches it, and its end is waited for."
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(root/"workflow"/"Snakefile"), "--directory", str(root),
@@ -287,7 +296,7 @@ def open_graph(
             call_snakemake(paths.root, lock, ["--unlock", "--quiet", "all", *settings], environment)
         yield lambda *wanted: call_snakemake(paths.root, lock, [*wanted, *options], environment)
 
-# %% ../nbs/15_workflow.ipynb #7ceb58c3
+# %% ../nbs/15_workflow.ipynb #65601a25
 def run_all(
     run: str,               # A file of config/
     seed: int|None = None,  # Replaces the file's seeds
@@ -327,7 +336,7 @@ def summarise_run(paths: Paths, config: RunConfig, run: str)->None:
     write_json(paths.results(run)/"provenance.json", identity | dict(
         resolved_settings=config.model_dump(), steps=[{k: s[k] for k in keep} for s in steps]))
 
-# %% ../nbs/15_workflow.ipynb #fd991caf
+# %% ../nbs/15_workflow.ipynb #b7893ad9
 KEPT = ("training/**/metrics.json", "training/**/predictions.parquet", "training/**/history.csv", "training/**/timing.json",
         "training/**/provenance.json", "catalogues/targets.ecsv", "preparation/**/facts.ecsv", "preparation/**/heldout.json",
         "benchmark/heldout/**/*.parquet", "benchmark/*.csv", "benchmark/*.md", "benchmark/metrics.json",
@@ -381,7 +390,7 @@ def redraw_figures(
     run_notebook(notebook, run, parameters, executed, results/place, sorted(found.glob("t*/**/predictions.parquet")))
     return executed
 
-# %% ../nbs/15_workflow.ipynb #eb442d0b
+# %% ../nbs/15_workflow.ipynb #4b8e8e39
 REPORT_HEADING = re.compile(r"## The (report|run): ")
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
@@ -414,7 +423,7 @@ def report_run(run: str, seed: int|None = None, mixed: bool = False)->Path: # As
     executed = redraw_figures(run, seed, mixed)
     return write_report(executed, executed.parents[1]/"report.html")
 
-# %% ../nbs/15_workflow.ipynb #db80f60d
+# %% ../nbs/15_workflow.ipynb #d013d12a
 STARTUP_LINE = re.compile(r"\[IPKernelApp\] |WARNING: All log messages before absl|[IWE]0000 |To enable the following|"
                           r"WARNING:tensorflow:\d+ out of the last|"
                           r"'(created|modified)' timestamp|\s*$")
@@ -441,7 +450,7 @@ def refresh_notebook(path: Path)->None:
     for cell in notebook.cells: tidy_outputs(cell)
     write_whole(path, nbformat.writes(notebook) + "\n")
 
-# %% ../nbs/15_workflow.ipynb #7372d766
+# %% ../nbs/15_workflow.ipynb #fa56cfed
 def check_vizier(
     services: Services,                              # Says where VizieR is
     folder: Path,                                    # Keeps the answers; empty, else old answers are taken
@@ -467,7 +476,7 @@ def run_canary(services: Services = LIVE_SERVICES)->int: # Exit status, 0 if eve
         print(f"{service:<20} {'; '.join(dict.fromkeys(verdicts))}")
     return int(any(table["verdict"] != "works"))
 
-# %% ../nbs/15_workflow.ipynb #163d3361
+# %% ../nbs/15_workflow.ipynb #bcd1cf20
 def add_classify(parser: argparse.ArgumentParser)->None:
     "What the command `classify` is asked with."
     for name in ("run", "task", "survey"): parser.add_argument(f"--{name}", required=True)
@@ -500,7 +509,7 @@ def classify(a: argparse.Namespace)->int: # Exit status
     else: print(f"{total} positions in {a.out}/catalogue.fits, at a glance in {write_page(request.folder).name}", file=sys.stderr)
     return 0
 
-# %% ../nbs/15_workflow.ipynb #24cfcd17
+# %% ../nbs/15_workflow.ipynb #77c5f9db
 def read_arguments(arguments: list[str]|None = None)->argparse.Namespace:
     "The command line."
     parser = argparse.ArgumentParser("radiogal")

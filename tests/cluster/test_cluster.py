@@ -154,4 +154,4 @@ def test_a_job_beyond_its_memory_says_so(unfinished):
     limit_training(unfinished, mem_mb=300)
     status, said = finish(radiogal(unfinished, "run", "smoke", "--profile", "slurm"))
     assert status != 0 and "10_modelling-FIRST" in said, said
-    assert re.search("OUT_OF_MEMORY|exceeded memory limit", said), said
+    assert re.search(r"OUT_OF_MEMORY|exceeded memory limit \(\d+ > \d+\)", said), said

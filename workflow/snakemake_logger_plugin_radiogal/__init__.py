@@ -6,7 +6,7 @@ from pathlib import Path
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from radiogal.workflow import Progress
+from radiogal.workflow import Progress, read_slurm_reasons
 
 
 class LogHandler(LogHandlerBase):
@@ -20,7 +20,7 @@ class LogHandler(LogHandlerBase):
         if event == LogEvent.RUN_INFO: progress.start(sum(n for rule, n in record.stats.items() if rule not in ("all", "total")))
         elif event == LogEvent.JOB_INFO and len(record.log) == 2: progress.begin(record.jobid, *self.name_job(record.log))
         elif event == LogEvent.JOB_FINISHED: progress.finish(record.job_id)
-        elif event == LogEvent.JOB_ERROR: progress.fail(record.jobid, record.rule_msg or "")
+        elif event == LogEvent.JOB_ERROR: progress.fail(record.jobid, self.find_reasons(record))
         elif event in (None, LogEvent.ERROR): self.tell(record)
 
     def tell(self, record):
@@ -29,6 +29,11 @@ class LogHandler(LogHandlerBase):
         if "Nothing to be done" in message: self.progress.write("Nothing to do: all results are up to date")
         elif record.levelno >= logging.ERROR and not message.startswith("RuleException") and not self.progress.n_failed:
             self.progress.write(message)
+
+    def find_reasons(self, record):
+        "Why a job ended, as its executor says, and as its own logs on a cluster do: they follow text and executed copy."
+        told = [reason for log in record.log[2:] if log for reason in read_slurm_reasons(Path(log))]
+        return [*(record.rule_msg or "").splitlines(), *told]
 
     def name_job(self, log):
         "Label and log of a job: its executed copy is named after notebook and wildcards."
