@@ -1,6 +1,6 @@
 """Classify at survey scale: images per second and peak memory from prepared shards, engines side by side, and what a unit costs.
 
-bench_classify.py [COUNT …]: how many cutouts, 1000, 10000 and 100000 if none is named. Engines take turns on the first of them.
+bench_classify.py [COUNT …]: how many cutouts, 1000, 10000 and 100000 if none is named, and positions to plan. Engines take turns on the first of them.
 """
 import json
 import os
@@ -16,6 +16,7 @@ from astropy.table import Table
 from bench_training import read_peak
 
 COUNTS, SHARD, PIXELS, SAMPLE, TURNS = (1000, 10_000, 100_000), 1000, 150, 200, 3
+PLANS = (100_000, 3_400_000)  # The second: VLASS
 LEAST_RATE, MOST_MB = 300, 2000  # What was asked for: images per second, and memory
 
 
@@ -95,10 +96,8 @@ def compare(folder, engine):
 
 
 def measure_preparation(folder):
-    "In a process of its own: what it costs to prepare a cutout on disk as a run does, and to plan a position."
-    from astropy import units as u
-
-    from radiogal.classify import count_company, prepare_cutouts, read_sources, write_prepared_shard
+    "In a process of its own: what it costs to prepare a cutout on disk as a run does."
+    from radiogal.classify import prepare_cutouts, write_prepared_shard
     from radiogal.config import read_config
     from radiogal.preparation import make_sample
     config = read_config(Path(__file__).parent.parent/"config"/"smoke.toml")
@@ -113,12 +112,20 @@ def measure_preparation(folder):
     shard = prepare_cutouts(table, folder, "FIRST", config)
     prepared = (time.perf_counter() - began)/len(table)
     size = write_prepared_shard(shard, folder/"sample.npz").stat().st_size
-    rng, n = np.random.default_rng(1), 100_000
-    pd.DataFrame(dict(ra=rng.uniform(0, 360, n), dec=rng.uniform(-40, 90, n))).to_csv(folder/"positions.csv", index=False)
+    return dict(prepare_ms=1e3*prepared, prepared_kB=size/1e3/len(table))
+
+
+def measure_plan(folder, n):
+    "In a process of its own: to read positions from a table, name them, and count their company."
+    from astropy import units as u
+
+    from radiogal.classify import count_company, read_sources
+    rng = np.random.default_rng(1)
+    path = folder/f"positions{n}.fits"
+    Table(dict(ra=rng.uniform(0, 360, n), dec=rng.uniform(-40, 90, n))).write(path)
     began = time.perf_counter()
-    count_company(read_sources(folder/"positions.csv"), 1*u.arcmin)
-    return dict(prepare_ms=1e3*prepared, prepared_kB=size/1e3/len(table), plan_ms=1e3*(time.perf_counter() - began)/n,
-                plan_MB=read_peak())
+    count_company(read_sources(path), 1*u.arcmin)
+    return dict(positions=n, seconds=time.perf_counter() - began, MB=read_peak())
 
 
 def call(function, folder, *arguments):
@@ -143,7 +150,7 @@ def take_turns(folder, engines, n):
     return sorted(middle, key=lambda run: -run["rate"])
 
 
-def main(counts):
+def main(counts, plans):
     with tempfile.TemporaryDirectory() as folder:
         made = call("make_networks", folder)
         rates = take_turns(folder, made["engines"], counts[0])
@@ -160,12 +167,15 @@ def main(counts):
         print("Largest difference of a probability from Keras's")
         show([call("compare", folder, engine) for engine in made["engines"]], differs=".1e")
         units = call("measure_preparation", folder)
-        print(f"A unit: {units['prepare_ms']:.1f} ms to prepare a simulated cutout, {units['prepared_kB']:.1f} kB to keep it,\n"
-              f"{units['plan_ms']:.3f} ms to read and plan a position ({units['plan_MB']:.0f} MB for 100,000)")
+        print(f"A unit: {units['prepare_ms']:.1f} ms to prepare a simulated cutout, {units['prepared_kB']:.1f} kB to keep it\n"
+              "To read positions and plan")
+        show([call("measure_plan", folder, n) for n in plans], seconds=".0f", MB=".0f")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--call"]:
         function, folder, *rest = sys.argv[2:]
         print(json.dumps(globals()[function](Path(folder), *(int(a) if a.isdigit() else a for a in rest))))
-    else: main([int(a) for a in sys.argv[1:]] or COUNTS)
+    else:
+        asked = [int(a) for a in sys.argv[1:]]
+        main(asked or COUNTS, asked or PLANS)

@@ -430,13 +430,15 @@ def size_arcmin(
     "Side of the image to ask an archive for."
     return (side + MARGIN_PIXELS)*get_survey(survey).pixel_scale.to_value(u.arcmin)
 
-# %% ../nbs/06_scraping.ipynb #76188e22
+# %% ../nbs/06_scraping.ipynb #bc79f8f3
 def write_places(
     coords: SkyCoord, # (n,)
     sep: str,         # Between hours, minutes and seconds
 )->list[str]:         # (n,), hh mm ss.sss +dd mm ss.sss
     "Positions in hours and degrees; what rounds to 24 h is 0 h."
-    return [re.sub("^24", "00", text) for text in coords.icrs.to_string("hmsdms", sep=sep, precision=3, pad=True)]
+    ra, dec, how = coords.icrs.ra, coords.icrs.dec, dict(sep=sep, precision=3, pad=True)
+    texts = zip(ra.to_string(u.hourangle, **how), dec.to_string(u.deg, alwayssign=True, **how), strict=True)
+    return [f"{re.sub('^24', '00', hours)} {degrees}" for hours, degrees in texts]
 
 def write_first_form(
     coord: SkyCoord, # Where
@@ -1001,7 +1003,7 @@ def assign_clients(
     clients = {route: kind(archive, plan) for route, kind in VLASS_ROUTES.items()}
     return [clients[route] for route in choose_routes(coords, plan)]
 
-# %% ../nbs/06_scraping.ipynb #17a2b2d7
+# %% ../nbs/06_scraping.ipynb #739c4aa9
 def count_pixels(
     scraping: Scraping, # Settings
     survey: str,        # Whose pixels
@@ -1041,7 +1043,7 @@ def fill_gaps(
         if np.isnan(cutout.data).sum() < missing: used.append(raw)
     return cutout, used
 
-# %% ../nbs/06_scraping.ipynb #018d2ac4
+# %% ../nbs/06_scraping.ipynb #acb45c7c
 def make_cutout(
     target: Target,
     raws: list[RawImage],     # The first image, and others that share the cutout
@@ -1074,7 +1076,7 @@ def cut_group(
         return [attempt(make_cutout, target, raws, tuple(map(float, place)), plan, open_once)
                 for (target, raws), place in zip(members, places, strict=True)]
 
-# %% ../nbs/06_scraping.ipynb #c416357f
+# %% ../nbs/06_scraping.ipynb #81e8a777
 def read_positions(
     targets: Table, # name, ra, dec (deg)
 )->SkyCoord:        # Of all of them
@@ -1135,7 +1137,7 @@ def tabulate_outcomes(
     survey = ", ".join(dict.fromkeys(cutouts["survey"]))
     return Table(dict(survey=[survey]*len(STATES), state=list(STATES), n=[counts[state] for state in STATES]))
 
-# %% ../nbs/06_scraping.ipynb #673aaeff
+# %% ../nbs/06_scraping.ipynb #e931ae16
 def name_positions(
     coords: SkyCoord, # (n,)
 )->list[str]:         # Such as J105007.270+304037.500
@@ -1169,7 +1171,7 @@ def fetch_cutouts(
     targets = Table(dict(name=names, ra=coords.ra.deg[first], dec=coords.dec.deg[first]))
     return fetch_targets(targets, archive, plan, Path(root).resolve())[order]
 
-# %% ../nbs/06_scraping.ipynb #0fba7270
+# %% ../nbs/06_scraping.ipynb #e73a789b
 def estimate_noise(
     data: np.ndarray, # (height, width), Jy/beam
 )->float:             # Jy/beam
@@ -1214,7 +1216,7 @@ def plot_cutout(
     ax.grid(False)
     return ax
 
-# %% ../nbs/06_scraping.ipynb #cb314745
+# %% ../nbs/06_scraping.ipynb #f1c00947
 def plot_survey_views(
     views: list[fits.PrimaryHDU], # Cutouts of one source, as from `read_cutout`
 ):
@@ -1245,7 +1247,7 @@ def plot_coverage(
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
-# %% ../nbs/06_scraping.ipynb #380ab1ef
+# %% ../nbs/06_scraping.ipynb #700ae0cd
 LIVE_FOUND = SkyCoord("10h50m07.27s +30d40m37.5s")  # A bright double source that all four surveys have seen
 LIVE_MISSING = dict(FIRST=SkyCoord("2h -30d"), TGSS=SkyCoord("12h -60d"), NVSS=SkyCoord("12h -60d"), VLASS=SkyCoord("12h -60d"))
 VLASS_TILES = 899  # In the table of tiles
@@ -1276,7 +1278,7 @@ def ask_tree(client: VlassImages, target: Target)->str:
     if not rank_images(images, target.coord, client.plan.side): raise FetchError("not_covered", "no image is near")
     return f"{len(set(tiles['tile']))} tiles, {len(images)} images of {images[0].epoch} in {', '.join(names)}"
 
-# %% ../nbs/06_scraping.ipynb #6b2239a6
+# %% ../nbs/06_scraping.ipynb #250ff681
 PROBES = {"FIRST, cutout form": (FirstForm, "FIRST", ask_client), "TGSS, SIAP": (TgssSiap, "TGSS", ask_client),
           "NVSS, SkyView": (NvssSkyView, "NVSS", ask_skyview), "VLASS, NRAO's tree": (VlassImages, "VLASS", ask_tree),
           "VLASS, CADC": (VlassCutouts, "VLASS", ask_cadc)}
@@ -1314,7 +1316,7 @@ def check_services(
             rows.append((service, coord.to_string("hmsdms", precision=0), expected, seen, judge_answer(expected, answer)))
     return Table(rows=rows, names=("service", "asked", "expected", "seen", "verdict"))
 
-# %% ../nbs/06_scraping.ipynb #161ac190
+# %% ../nbs/06_scraping.ipynb #9d2b2232
 REGISTRY_PAUSE = 0.1  # Seconds between requests for pinned files; they are served by a content delivery network
 
 @contextmanager
