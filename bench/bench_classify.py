@@ -1,6 +1,7 @@
 """Classify at survey scale: images per second and peak memory from prepared shards, engines side by side, and what a unit costs.
 
-bench_classify.py [COUNT …]: how many cutouts, 1000, 10000 and 100000 if none is named, and positions to plan. Engines take turns on the first of them.
+bench_classify.py [COUNT …]: how many cutouts, 1000, 10000 and 100000 if none is named, and positions to plan. Engines take turns
+on the first of them.
 """
 import json
 import os
