@@ -48,7 +48,7 @@ ReturnToService=2
 SlurmctldTimeout=30
 SlurmdTimeout=30
 KillWait=5
-MinJobAge=600
+MinJobAge=3600
 SchedulerParameters=sched_interval=2,batch_sched_delay=0
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} State=UNKNOWN
 PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP

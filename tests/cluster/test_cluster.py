@@ -72,17 +72,31 @@ def read_metrics(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted((folder/"results"/"smoke").glob("**/metrics.json"))}
 
 
+def wait_for_job(process, rule):
+    "The number of a running job of a rule, as soon as there is one."
+    until = time.monotonic() + 600
+    while process.poll() is None and time.monotonic() < until:
+        jobs = ask("squeue", "--noheader", "--states=running", "--format=%i %k").splitlines()
+        if ours := [job.split()[0] for job in jobs if f"rule_{rule}" in job]: return ours[0]
+        time.sleep(0.5)
+    process.kill()
+    pytest.fail(f"no job of {rule} began: {finish(process)[1]}")
+
+
 def begin_training(folder):
     "The run's process, when its training is running and has written a checkpoint; and the job's number."
     process = radiogal(folder, "run", "smoke", "--profile", "slurm")
-    checkpoints, until = folder/"results"/"smoke"/TRAINING/"checkpoints", time.monotonic() + 300
-    while not any(checkpoints.glob("*.npz")):
-        if process.poll() is not None or time.monotonic() > until:
-            process.kill()
-            pytest.fail(f"no training began: {finish(process)[1]}")
-        time.sleep(0.5)
-    jobs = ask("squeue", "--noheader", "--states=running", "--format=%i %k").splitlines()
-    return process, next(job.split()[0] for job in jobs if "rule_training" in job and "FIRST" in job)
+    job, checkpoints = wait_for_job(process, "training"), folder/"results"/"smoke"/TRAINING/"checkpoints"
+    while process.poll() is None and not any(checkpoints.glob("*.npz")): time.sleep(0.5)
+    return process, job
+
+
+def restart_node():
+    "The only node dies, with what runs on it, and comes back."
+    node = f"nodename={socket.gethostname().split('.')[0]}"
+    ask("scontrol", "update", node, "state=down", "reason=test")
+    time.sleep(5)
+    ask("scontrol", "update", node, "state=resume")
 
 
 def was_resumed(folder):
@@ -110,22 +124,19 @@ def test_a_job_beyond_its_time_says_so_and_leaves_its_checkpoint(unfinished):
     assert any((unfinished/"results"/"smoke"/TRAINING/"checkpoints").glob("*.npz"))
 
 
-def test_slurm_gives_the_same_bytes_as_this_machine(finished, tmp_path):
+def test_slurm_gives_the_same_bytes_though_a_job_is_cancelled_and_the_node_dies(finished, tmp_path):
     folder = be_quick(copy_project(tmp_path))
-    status, said = finish(radiogal(folder, "run", "smoke", "--profile", "slurm"))
+    process = radiogal(folder, "run", "smoke", "--profile", "slurm")
+    ask("scancel", wait_for_job(process, "preparation"))
+    training = wait_for_job(process, "training")
+    restart_node()
+    status, said = finish(process)
     assert status == 0, said
+    assert "CANCELLED" in said and "Restarts=1" in ask("scontrol", "show", "job", training), said
     assert read_metrics(folder) == read_metrics(finished)
     assert "10_modelling-FIRST-alhassan-fold0-seed1" in said
     status, said = finish(radiogal(folder, "run", "smoke", "--profile", "slurm"))
     assert status == 0 and "Nothing to do" in said
-
-
-def test_a_cancelled_job_is_submitted_again_and_goes_on(unfinished):
-    process, job = begin_training(unfinished)
-    ask("scancel", job)
-    status, said = finish(process)
-    assert status == 0, said
-    assert was_resumed(unfinished)
 
 
 def test_a_run_that_lost_a_job_recovers_when_called_again(unfinished):
@@ -135,17 +146,6 @@ def test_a_run_that_lost_a_job_recovers_when_called_again(unfinished):
     status, said = finish(process)
     assert status != 0 and "CANCELLED" in said, said
     status, said = finish(radiogal(unfinished, "run", "smoke", "--profile", "slurm"))
-    assert status == 0, said
-    assert was_resumed(unfinished)
-
-
-def test_a_node_that_dies_and_returns_loses_nothing(unfinished):
-    process, _ = begin_training(unfinished)
-    node = f"nodename={socket.gethostname().split('.')[0]}"
-    ask("scontrol", "update", node, "state=down", "reason=test")
-    time.sleep(5)
-    ask("scontrol", "update", node, "state=resume")
-    status, said = finish(process)
     assert status == 0, said
     assert was_resumed(unfinished)
 
