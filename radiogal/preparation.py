@@ -463,14 +463,16 @@ def find_leaks(
     columns |= {f"other_{c}": right[c] for c in LEAK_COLUMNS}
     return Table(columns | dict(separation=distance[chosen].to(u.arcsec)))
 
-# %% ../nbs/08_preparation.ipynb #3780b749
+# %% ../nbs/08_preparation.ipynb #c5c48122
 def turn_images(
     images: np.ndarray,  # (n, size, size, channels)
     view: int,           # 0–7: quarter turns, then the same mirrored
 )->np.ndarray:           # Same shape and dtype
     "One of the eight exact symmetries of a square; 0 is the image itself."
-    turned = np.rot90(images, view % 4, axes=(1, 2))
-    return turned[:, :, ::-1] if view >= 4 else turned
+    turns = view % 4
+    rows, columns = turns in (1, 2), (turns in (2, 3)) != (view >= 4)  # flipped after rows and columns are swapped
+    turned = images.swapaxes(1, 2) if turns % 2 else images
+    return turned[:, ::-1 if rows else 1, ::-1 if columns else 1]
 
 def shift_into(
     out: np.ndarray,    # (h, w, channels), zeros; filled
@@ -487,12 +489,15 @@ def augment_batch(
     rng: np.random.Generator,  # The draw
     max_shift: int = 0,        # Largest shift along each axis, whole pixels
     out: np.ndarray|None = None, # Written over; None makes a new array
+    across=None,               # The same images with rows and columns swapped, where they are at hand: saves time
 )->np.ndarray:                 # (n, size, size, channels), float32: `out`
     "Each image in one of its eight views, and moved by up to `max_shift` whole pixels."
     views, shifts = rng.integers(8, size=len(images)), rng.integers(-max_shift, max_shift + 1, size=(len(images), 2))
     if out is None: out = np.empty((len(images), *images[0].shape), np.float32)
     out.fill(0)
-    for i, (dy, dx) in enumerate(shifts): shift_into(out[i], turn_images(images[i][None], views[i])[0], dy, dx)
+    for i, (view, (dy, dx)) in enumerate(zip(views, shifts, strict=True)):
+        image, view = (images[i], view) if across is None or view % 2 == 0 else (across[i], 7 - view)
+        shift_into(out[i], turn_images(image[None], view)[0], dy, dx)
     return out
 
 # %% ../nbs/08_preparation.ipynb #d6b8fffd

@@ -104,7 +104,7 @@ def look_at(
     if eye is None: return images
     return np.concatenate([eye.predict_on_batch(images[i:i + 64]) for i in range(0, len(images), 64)])
 
-# %% ../nbs/10_modelling.ipynb #5812afe5
+# %% ../nbs/10_modelling.ipynb #76a96988
 class Views:
     "The training images of a run as an epoch shows them to the trunk."
     def __init__(self,
@@ -117,6 +117,7 @@ class Views:
         self.images, self.size, self.eye, self.settings, self.seed = images, size, eye, settings, seed
         parts = [self.show(images[some]) for some in batch_rows(np.arange(len(images)), 64)]  # full images are large
         self.shown, self.turns = np.concatenate(parts), np.full(len(images), -1)
+        self.across = self.shown.swapaxes(1, 2).copy()
         self.batch = np.empty((settings.batch_size, *self.shown.shape[1:]), np.float32)
 
     def show(self, images: np.ndarray)->np.ndarray: # (n, side, side, channels)
@@ -135,12 +136,14 @@ class Views:
         for some in batch_rows(np.flatnonzero(turns != self.turns), 16):  # memory of this size is used again
             turned = turn_and_scale(self.images[some], angles[some], np.exp(self.settings.zoom*scales[some]))
             self.shown[some] = self.show(turned)
+            self.across[some] = self.shown[some].swapaxes(1, 2)
         self.turns = turns
 
     def draw(self, chosen: np.ndarray, epoch: int, batch: int)->np.ndarray: # (b, side, side, channels), float32
         "One augmented batch, the same for the same (seed, epoch, batch); the next one is written over it."
         rng = np.random.default_rng([self.seed, epoch, batch, 1])
-        return augment_batch([self.shown[i] for i in chosen], rng, self.settings.max_shift, out=self.batch[:len(chosen)])
+        return augment_batch([self.shown[i] for i in chosen], rng, self.settings.max_shift,
+                             out=self.batch[:len(chosen)], across=[self.across[i] for i in chosen])
 
 def batch_rows(rows: np.ndarray, size: int)->list[np.ndarray]:
     "Rows in parts of at most a size, as equal as can be; none for no rows."
@@ -357,7 +360,7 @@ def read_checkpoint(
     if formats[0] != formats[1]: raise BadCheckpoint(f"its arrays are not those of {model.name} after {epochs} epochs")
     return arrays
 
-# %% ../nbs/10_modelling.ipynb #74be3d56
+# %% ../nbs/10_modelling.ipynb #2214996c
 log = logging.getLogger(__name__)
 
 def resume_training(
@@ -392,7 +395,7 @@ def choose_size(
     "The side a network is given: that of its source, where the images are as large."
     return min(NETWORKS[network].image_size, stored)
 
-# %% ../nbs/10_modelling.ipynb #54bca3e7
+# %% ../nbs/10_modelling.ipynb #e2d69302
 def is_over(
     history: list[tuple], # A row of `CURVE` for each epoch done
     settings: Training,   # Epochs and patience
@@ -432,7 +435,7 @@ def fit_network(
     trunk.set_weights(best)
     return pd.DataFrame(history, columns=CURVE).rename_axis("epoch").reset_index()
 
-# %% ../nbs/10_modelling.ipynb #2f806b2c
+# %% ../nbs/10_modelling.ipynb #7b7a1184
 def predict_sources(
     model,                  # keras.Model with probabilities
     sources: PreparedSet,   # Not augmented; cut to the network's size
@@ -443,7 +446,7 @@ def predict_sources(
     table = pd.DataFrame(dict(name=sources.names, label=[sources.classes[k] for k in sources.labels], sky_group=sources.groups))
     return table.assign(**{f"p_{c}": probabilities[:, i].astype(float) for i, c in enumerate(sources.classes)})
 
-# %% ../nbs/10_modelling.ipynb #78473004
+# %% ../nbs/10_modelling.ipynb #9051b5d2
 def save_weights(model, path: Path)->Path:
     "Weights as HDF5, whole or absent."
     with tempfile.TemporaryDirectory() as folder:
@@ -470,7 +473,7 @@ def write_training(
     write_json(out_dir/"metrics.json", metrics)
     return metrics
 
-# %% ../nbs/10_modelling.ipynb #b0288d41
+# %% ../nbs/10_modelling.ipynb #1a43cf0a
 def plot_history(
     history: pd.DataFrame, # From `fit_network`
     axes=None,             # Two Axes: loss and accuracy
