@@ -58,7 +58,7 @@ def measure_pipeline(name):
     "In a process of its own: seconds of an epoch whose batches are drawn, and of one that repeats a batch."
     from radiogal.config import Training
     from radiogal.models import NETWORKS, build_network
-    from radiogal.training import Views, compile_network, draw_epoch, split_network, start_keras
+    from radiogal.training import Views, compile_network, draw_ahead, draw_epoch, split_network, start_keras
     start_keras(1)
     settings, size = Training(batch_size=BATCH, **PIPELINES[name]), NETWORKS[name].image_size
     sources = make_set(216 if settings.augmentation == "turns" else size)
@@ -74,7 +74,8 @@ def measure_pipeline(name):
 
     repeat = [tuple(np.copy(part) for part in constant)]*(IMAGES//BATCH)
     time_epoch(repeat)
-    pairs = np.array([(time_epoch(draw_epoch(views, sources, epoch)), time_epoch(repeat)) for epoch in range(1, 1 + EPOCHS)])
+    pairs = np.array([(time_epoch(draw_ahead(draw_epoch(views, sources, epoch))), time_epoch(repeat))
+                      for epoch in range(1, 1 + EPOCHS)])
     cost = np.quantile(pairs[:, 0]/pairs[:, 1], [0.5, 0.25, 0.75]) - 1
     drawn, constant = np.median(pairs, axis=0)
     return dict(network=name, drawn=drawn, constant=constant, cost=cost[0], low=cost[1], high=cost[2])

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['TURNED_EVERY', 'WARMUP', 'N_CHECKPOINTS', 'CHECKPOINT_NAME', 'CURVE', 'log', 'start_keras', 'order_sources',
            'find_turns', 'draw_turns', 'turn_and_scale', 'split_network', 'look_at', 'Views', 'batch_rows',
-           'weigh_classes', 'count_steps', 'draw_epoch', 'slow_body', 'choose_optimiser', 'compile_network',
-           'averaged_weights', 'train_epoch', 'score_epoch', 'measure_norms', 'check_sides', 'check_finite',
-           'fingerprint_training', 'list_state', 'pack_training', 'hash_bytes', 'list_checkpoints', 'write_checkpoint',
-           'BadCheckpoint', 'read_arrays', 'read_checkpoint', 'resume_training', 'cut_images', 'choose_size', 'is_over',
-           'fit_network', 'predict_sources', 'save_weights', 'write_training', 'plot_history']
+           'weigh_classes', 'count_steps', 'draw_epoch', 'draw_ahead', 'slow_body', 'choose_optimiser',
+           'compile_network', 'averaged_weights', 'train_epoch', 'score_epoch', 'measure_norms', 'check_sides',
+           'check_finite', 'fingerprint_training', 'list_state', 'pack_training', 'hash_bytes', 'list_checkpoints',
+           'write_checkpoint', 'BadCheckpoint', 'read_arrays', 'read_checkpoint', 'resume_training', 'cut_images',
+           'choose_size', 'is_over', 'fit_network', 'predict_sources', 'save_weights', 'write_training', 'plot_history']
 
-# %% ../nbs/10_modelling.ipynb #6b599cdc
+# %% ../nbs/10_modelling.ipynb #76288072
 import hashlib
 import io
 import json
@@ -19,6 +19,8 @@ import logging
 import re
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -104,7 +106,7 @@ def look_at(
     if eye is None: return images
     return np.concatenate([eye.predict_on_batch(images[i:i + 64]) for i in range(0, len(images), 64)])
 
-# %% ../nbs/10_modelling.ipynb #76a96988
+# %% ../nbs/10_modelling.ipynb #194228ed
 class Views:
     "The training images of a run as an epoch shows them to the trunk."
     def __init__(self,
@@ -118,7 +120,7 @@ class Views:
         parts = [self.show(images[some]) for some in batch_rows(np.arange(len(images)), 64)]  # full images are large
         self.shown, self.turns = np.concatenate(parts), np.full(len(images), -1)
         self.across = self.shown.swapaxes(1, 2).copy()
-        self.batch = np.empty((settings.batch_size, *self.shown.shape[1:]), np.float32)
+        self.batches = np.empty((2, settings.batch_size, *self.shown.shape[1:]), np.float32)  # one is in use, one is drawn
 
     def show(self, images: np.ndarray)->np.ndarray: # (n, side, side, channels)
         "The central part of some images, as the trunk sees it."
@@ -140,10 +142,10 @@ class Views:
         self.turns = turns
 
     def draw(self, chosen: np.ndarray, epoch: int, batch: int)->np.ndarray: # (b, side, side, channels), float32
-        "One augmented batch, the same for the same (seed, epoch, batch); the next one is written over it."
+        "One augmented batch, the same for the same (seed, epoch, batch); the next but one is written over it."
         rng = np.random.default_rng([self.seed, epoch, batch, 1])
         return augment_batch([self.shown[i] for i in chosen], rng, self.settings.max_shift,
-                             out=self.batch[:len(chosen)], across=[self.across[i] for i in chosen])
+                             out=self.batches[batch % 2, :len(chosen)], across=[self.across[i] for i in chosen])
 
 def batch_rows(rows: np.ndarray, size: int)->list[np.ndarray]:
     "Rows in parts of at most a size, as equal as can be; none for no rows."
@@ -162,7 +164,7 @@ def weigh_classes(
     weights = (len(labels)/(len(classes)*counts))**power
     return (weights/weights[labels].mean()).astype(np.float32)
 
-# %% ../nbs/10_modelling.ipynb #4700b03b
+# %% ../nbs/10_modelling.ipynb #f60d9024
 def count_steps(n: int, batch_size: int)->int: # Batches of an epoch
     "How many batches an epoch has; the sources are shared out evenly, so that none is much smaller."
     return -(-n//batch_size)
@@ -172,7 +174,7 @@ def draw_epoch(
     training: PreparedSet,  # Labels and classes
     epoch: int,             # From 0
 ):                          # Yields (b, side, side, channels) images, (b, classes) truth, (b,) weights; all float32
-    "The batches of an epoch: every source once. The images of a batch are gone with the next."
+    "The batches of an epoch: every source once. The images of a batch are gone with the next but one."
     n, settings = len(training), views.settings
     weights = weigh_classes(training.labels, training.classes, settings.class_weights)
     truth = np.eye(len(training.classes), dtype=np.float32)
@@ -180,6 +182,16 @@ def draw_epoch(
     for i, chosen in enumerate(batch_rows(order_sources(n, views.seed, epoch), settings.batch_size)):
         labels = training.labels[chosen]
         yield views.draw(chosen, epoch, i), truth[labels], weights[labels]
+
+def draw_ahead(
+    batches: Iterator, # From `draw_epoch`
+):                     # Yields the same, in the same order
+    "Batches, each drawn by another thread while the one before it is in use."
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = pool.submit(next, batches, None)
+            yield batch
 
 # %% ../nbs/10_modelling.ipynb #c899a4f6
 WARMUP = 1/30  # Of the steps, for the rise before a cosine
@@ -223,7 +235,7 @@ def compile_network(
     model.compile(optimiser, keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing), metrics=["accuracy"])
     model.optimizer.build(model.trainable_variables)
 
-# %% ../nbs/10_modelling.ipynb #c8556715
+# %% ../nbs/10_modelling.ipynb #6b9655db
 @contextmanager
 def averaged_weights(model):
     "Inside, a network whose optimiser keeps a running mean of the weights has that mean."
@@ -239,7 +251,7 @@ def averaged_weights(model):
 def train_epoch(model, views: Views, training: PreparedSet, epoch: int)->tuple[float, float]: # loss, accuracy
     "One pass over the training sources; loss and accuracy are means over its batches, as the network was then."
     totals = np.zeros(2)
-    for images, truth, weights in draw_epoch(views, training, epoch):
+    for images, truth, weights in draw_ahead(draw_epoch(views, training, epoch)):
         model.reset_metrics()
         totals += len(images)*np.array(model.train_on_batch(images, truth, sample_weight=weights))
     return tuple((totals/len(training)).tolist())
