@@ -176,7 +176,7 @@ class Pair(Section):
     methods: tuple[Name, ...] = Field((), description="scientific: names of methods; all if none is named")
     counts: tuple[int, ...]|None = Field(None, description="scientific: of the methods' counts only these; all if not set")
 
-# %% ../nbs/00_config.ipynb #80bbfd19
+# %% ../nbs/00_config.ipynb #04109639
 class Method(Section):
     "How weights are carried over."
     start: Literal["source", "new"] = Field("source", description="scientific: with the source's weights, or with new ones")
@@ -198,7 +198,8 @@ class Transfer(Section):
     pairs: dict[Name, Pair] = Field({}, description="scientific: sources and targets")
     methods: dict[Name, Method] = Field({"retrain": Method()}, min_length=1, description="scientific: ways to carry weights over")
     least_steps: Positive = Field(200, description="nuisance: epochs are added, with few sources, until there are so many steps")
-    epochs_part: float = Field(0.5, gt=0, le=1, description="nuisance: epochs of a retraining as a part of a training's")
+    epochs_part: float = Field(0.5, gt=0, le=1,
+        description="nuisance: epochs of a retraining, or of a training on both, as a part of a training's")
 
 @dataclass(frozen=True)
 class Cell:
@@ -221,7 +222,7 @@ def read_recipe(settings: dict, where: str)->Training:
     except ValidationError as e:
         raise ValueError("; ".join(f"{where}: {explain_error(error, Training)}" for error in e.errors())) from None
 
-# %% ../nbs/00_config.ipynb #2ceebd98
+# %% ../nbs/00_config.ipynb #068d891d
 class RunConfig(Section):
     "Everything that changes a result of one run."
     kind: Literal["demo", "real", "live"] = Field(description="scientific: simulated sky, pinned real images, or archives")
@@ -288,9 +289,10 @@ class RunConfig(Section):
         return read_recipe(self.training.model_dump() | self.recipes.get(network, {}) | own, where)
 
     def choose_retraining(self, network: str, task: str, method: str)->Training:
-        "How a network is retrained: by the task's recipe, in fewer epochs if it has weights, and as the method says."
+        "How a network is retrained: by the task's recipe, as the method says, and shorter than from nothing on the target alone."
         recipe, how = self.choose_recipe(network, task).model_dump(), self.transfer.methods[method]
-        if how.start == "source": recipe["epochs"] = max(1, round(self.transfer.epochs_part*recipe["epochs"]))
+        if (how.start, how.images) != ("new", "target"):
+            recipe["epochs"] = max(1, round(self.transfer.epochs_part*recipe["epochs"]))
         return read_recipe(recipe | how.training, f"transfer.methods.{method}.training")
 
     @model_validator(mode="after")

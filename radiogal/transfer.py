@@ -126,7 +126,7 @@ def join_sets(
     columns = {key: np.concatenate([getattr(target, key), getattr(renamed, key)]) for key in PER_SOURCE}
     return replace(target, **columns, simulated=source.simulated or target.simulated)
 
-# %% ../nbs/11_transfer.ipynb #f7a3fbde
+# %% ../nbs/11_transfer.ipynb #13e685b5
 def plan_stages(
     model,              # keras.Model
     how: Method,        # Frozen depth, epochs between
@@ -149,10 +149,11 @@ def retrain_stage(
     settings: Training,      # Of the stage
     seed: int,               # Of order and augmentation
     checkpoints: Path|None,  # As `fit_network`
+    apart: float,            # As `fit_network`
 )->pd.DataFrame:             # The curve, as `fit_network`
     "Freeze to a depth and train; `RuntimeError` if a frozen weight moved."
     before = {name: model.get_layer(name).get_weights() for name in freeze_layers(model, depth)}
-    history = fit_network(model, training, validation, settings, seed, checkpoints)
+    history = fit_network(model, training, validation, settings, seed, checkpoints, apart)
     for name, weights in before.items():
         if not all(np.array_equal(a, b) for a, b in zip(weights, model.get_layer(name).get_weights(), strict=True)):
             raise RuntimeError(f"frozen layer {name} moved while it was retrained")
@@ -172,6 +173,7 @@ def retrain_network(
     settings: Training,      # With all epochs
     seed: int,
     checkpoints: Path|None = None,
+    apart: float = 0,
 )->pd.DataFrame:             # The curve, over all stages
     "Retrain stage by stage, and leave the model with the weights of its lowest validation loss."
     stages, parts, best = plan_stages(model, how, settings), [], None
@@ -179,7 +181,8 @@ def retrain_network(
         freeze_layers(model, "everything")
         return score_untrained(model, validation)
     for i, (depth, recipe) in enumerate(stages):
-        part = retrain_stage(model, depth, training, validation, recipe, seed + 1000*i, checkpoints and checkpoints/f"stage{i}")
+        folder = checkpoints and checkpoints/f"stage{i}"
+        part = retrain_stage(model, depth, training, validation, recipe, seed + 1000*i, folder, apart)
         if best is None or part.val_loss.min() < best[0]: best = part.val_loss.min(), model.get_weights()
         parts.append(part)
     model.set_weights(best[1])
