@@ -137,7 +137,7 @@ class Preparation(Section):
     split_seed: int = Field(1, ge=0, description="nuisance: the draw of the folds")
     test_sets: tuple[str, ...] = Field((), description="fixed: ECSV tables (name, ra, dec) kept out, relative to the root")
 
-# %% ../nbs/00_config.ipynb #0454f25b
+# %% ../nbs/00_config.ipynb #75d3f4eb
 class Training(Section):
     "One training run."
     epochs: Positive = Field(12, description="nuisance: passes over the training set")
@@ -175,6 +175,7 @@ class Pair(Section):
         "fold of the source network; 'next' has been trained on what the target validates, where both have the same sources")
     methods: tuple[Name, ...] = Field((), description="scientific: names of methods; all if none is named")
     counts: tuple[int, ...]|None = Field(None, description="scientific: of the methods' counts only these; all if not set")
+    networks: tuple[Network, ...] = Field((), description="scientific: only these; all of the run if none is named")
 
 # %% ../nbs/00_config.ipynb #04109639
 class Method(Section):
@@ -222,7 +223,7 @@ def read_recipe(settings: dict, where: str)->Training:
     except ValidationError as e:
         raise ValueError("; ".join(f"{where}: {explain_error(error, Training)}" for error in e.errors())) from None
 
-# %% ../nbs/00_config.ipynb #068d891d
+# %% ../nbs/00_config.ipynb #eef74585
 class RunConfig(Section):
     "Everything that changes a result of one run."
     kind: Literal["demo", "real", "live"] = Field(description="scientific: simulated sky, pinned real images, or archives")
@@ -273,7 +274,7 @@ class RunConfig(Section):
                 method = self.transfer.methods[name]
                 few = tuple(n for n in method.counts if ends.counts is None or n in ends.counts)
                 counts = few if (method.start, method.images) == ("new", "target") else (None, *few)
-                networks = [n for n in self.networks if n in (method.networks or self.networks)]
+                networks = [n for n in ends.networks or self.networks if n in (method.networks or self.networks)]
                 cells += [Cell(pair, name, count, *run) for count in counts for run in product(networks, self.folds, self.seeds)]
         return cells
 
@@ -365,7 +366,7 @@ class RunConfig(Section):
             if classes[0] != classes[1] and kept:
                 raise ValueError(f"{where}: classes {classes[0]} and {classes[1]}: "
                                  f"allowed are methods with head = 'new', not {kept}")
-            for network, fold in product(self.networks, self.folds):
+            for network, fold in product(pair.networks or self.networks, self.folds):
                 for end, needed in ((pair.source, self.find_source_fold(name, fold)), (pair.target, fold)):
                     if needed not in tasks[end].networks.get(network, ()):
                         raise ValueError(f"{where} needs {network} of fold {needed} in {end!r}: there are "
