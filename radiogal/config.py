@@ -188,6 +188,7 @@ class Method(Section):
     unfreeze_every: int = Field(0, ge=0, description="nuisance: one more convolution is freed after so many epochs; 0: never")
     counts: tuple[Annotated[int, Field(ge=2)], ...] = Field((),
         description="scientific: repeated with so few training sources of the target")
+    few: tuple[Network, ...] = Field((), description="scientific: repeated with few sources for these only; all if none is named")
     networks: tuple[Network, ...] = Field((), description="scientific: only these; all of the run if none is named")
     training: dict = Field({}, description="nuisance: settings of [training] that are the method's own")
 
@@ -273,9 +274,11 @@ class RunConfig(Section):
             for name in ends.methods or self.transfer.methods:
                 method = self.transfer.methods[name]
                 few = tuple(n for n in method.counts if ends.counts is None or n in ends.counts)
-                counts = few if (method.start, method.images) == ("new", "target") else (None, *few)
                 networks = [n for n in ends.networks or self.networks if n in (method.networks or self.networks)]
-                cells += [Cell(pair, name, count, *run) for count in counts for run in product(networks, self.folds, self.seeds)]
+                asked = {None: [] if (method.start, method.images) == ("new", "target") else networks}
+                asked |= {count: [n for n in networks if n in (method.few or networks)] for count in few}
+                cells += [Cell(pair, name, count, *run) for count, those in asked.items()
+                          for run in product(those, self.folds, self.seeds)]
         return cells
 
     def find_source_fold(self, pair: str, fold: int)->int:

@@ -288,7 +288,9 @@ def scale_peak(images: np.ndarray)->tuple[np.ndarray, np.ndarray]: # As `scale_m
 def scale_asinh(images: np.ndarray)->tuple[np.ndarray, np.ndarray]: # As `scale_minmax`
     "Min–max, then the inverse hyperbolic sine, softened at `ASINH_SOFTENING`."
     scaled, empty = scale_minmax(images)
-    return np.arcsinh(scaled/ASINH_SOFTENING)/np.float32(np.arcsinh(1/ASINH_SOFTENING)), empty
+    # float64: in float32 the brightest pixel may miss 1 by its last bit
+    stretched = np.arcsinh(scaled.astype(float)/ASINH_SOFTENING)/np.arcsinh(1/ASINH_SOFTENING)
+    return stretched.astype(np.float32), empty
 
 def scale_sqrt(images: np.ndarray)->tuple[np.ndarray, np.ndarray]: # As `scale_minmax`
     "Min–max, then the square root."
