@@ -70,7 +70,7 @@ refresh: $(STAMP)  ## Run notebooks in a fresh kernel and store their outputs: N
 	$(BIN)/nbdev_clean
 
 readme: $(STAMP)  ## Render README.md from nbs/index.ipynb
-	$(BIN)/jupyter nbconvert --to markdown --TagRemovePreprocessor.enabled=True --log-level=WARN --output-dir . --output README nbs/index.ipynb
+	$(BIN)/jupyter nbconvert --to markdown --TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_input_tags=remove-input --log-level=WARN --output-dir . --output README nbs/index.ipynb
 
 check: $(STAMP)  ## What CI checks: notebooks clean and in step with the library, README current, lint
 	$(BIN)/nbdev_clean
