@@ -6,12 +6,12 @@
 __all__ = ['SHAPING', 'VERDICTS', 'LEARNING', 'STUDY', 'CLAIMS', 'TrainedRun', 'read_run', 'list_asked', 'find_place',
            'find_images', 'read_facts', 'assign_groups', 'read_all_facts', 'read_trainings', 'read_transfers',
            'tell_reason', 'find_holes', 'describe_making', 'check_same', 'group_tables', 'name_sky', 'tabulate_scores',
-           'tabulate_classes', 'plot_accuracies', 'average_histories', 'plot_curves', 'plot_grid', 'find_control',
-           'compare_with_control', 'correct_within', 'tabulate_transfers', 'judge_gain', 'tell_score', 'tell_gain',
-           'answer_question', 'plot_matrix', 'pair_seen', 'gather_fresh', 'tabulate_learning', 'plot_learning',
-           'collect_similarity', 'plot_similarity', 'match_sources', 'find_disputes', 'plot_agreement', 'plot_disputes',
-           'plot_examples', 'compare_study', 'judge_claims', 'plot_beside', 'save_figure', 'save_table',
-           'write_findings']
+           'tabulate_classes', 'plot_accuracies', 'collect_histories', 'average_histories', 'plot_curves', 'plot_grid',
+           'find_control', 'compare_with_control', 'correct_within', 'tabulate_transfers', 'judge_gain', 'tell_score',
+           'tell_gain', 'answer_question', 'plot_matrix', 'pair_seen', 'gather_fresh', 'tabulate_learning',
+           'plot_learning', 'collect_similarity', 'plot_similarity', 'match_sources', 'find_disputes', 'plot_agreement',
+           'plot_disputes', 'plot_examples', 'compare_study', 'judge_claims', 'name_beside', 'plot_beside',
+           'save_figure', 'save_table', 'write_findings']
 
 # %% ../nbs/13_final_plots.ipynb #c58ba01a
 import io
@@ -217,6 +217,15 @@ def plot_accuracies(
     return ax
 
 # %% ../nbs/13_final_plots.ipynb #3244b5b0
+def collect_histories(
+    runs: dict,                    # `TrainedRun` by key
+    kind: Callable,                # Of a key
+)->dict[str, list[pd.DataFrame]]:  # history.csv of each, by kind
+    "Learning curves of those of one kind together."
+    kinds = {}
+    for key, trained in runs.items(): kinds.setdefault(kind(key), []).append(trained.history)
+    return kinds
+
 def average_histories(
     histories: list[pd.DataFrame], # history.csv of several trainings
     column: str,                   # "val_loss" or "val_accuracy"
@@ -556,6 +565,14 @@ def judge_claims(
     return found.assign(holds=np.where(found["found"] == "not shown", "not shown", agrees))
 
 # %% ../nbs/13_final_plots.ipynb #04aa5a0f
+def name_beside(
+    beside: pd.DataFrame, # From `compare_study`
+)->pd.DataFrame:          # name, published, ours, low, high
+    "The study's transfers as rows for `plot_beside`."
+    name = beside["source"] + " → " + beside["target"] + ", " + beside["method"] + ", " + beside["network"]
+    return pd.DataFrame(dict(name=name, published=beside["study"], ours=beside["accuracy"], low=beside["accuracy_low"],
+                             high=beside["accuracy_high"]))
+
 def plot_beside(
     rows: pd.DataFrame, # name, published, ours, low, high
     title: str,         # Says simulated where it is

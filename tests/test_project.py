@@ -9,8 +9,10 @@ from conftest import ROOT
 
 
 def test_readme_is_rendered_from_the_index_notebook(tmp_path):
-    subprocess.run([sys.executable, "-m", "nbconvert", "--to", "markdown", "--TagRemovePreprocessor.enabled=True",
-                    "--TagRemovePreprocessor.remove_input_tags=remove-input", "--log-level=ERROR", "--output-dir", tmp_path, "--output", "README", ROOT/"nbs"/"index.ipynb"], check=True)
+    command = [sys.executable, "-m", "nbconvert", "--to", "markdown", "--TagRemovePreprocessor.enabled=True",
+               "--TagRemovePreprocessor.remove_input_tags=remove-input", "--log-level=ERROR", "--output-dir", tmp_path,
+               "--output", "README", ROOT/"nbs"/"index.ipynb"]
+    subprocess.run(command, check=True)
     assert (tmp_path/"README.md").read_text() == (ROOT/"README.md").read_text(), "run: make readme"
 
 
