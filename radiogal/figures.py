@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['SHAPING', 'VERDICTS', 'MEMORY', 'LEARNING', 'STUDY', 'CLAIMS', 'TrainedRun', 'read_run', 'list_asked', 'find_place',
            'find_images', 'read_facts', 'assign_groups', 'read_all_facts', 'read_trainings', 'read_transfers',
-           'tell_reason', 'find_holes', 'describe_making', 'check_same', 'group_tables', 'name_sky', 'tabulate_scores',
-           'tabulate_classes', 'plot_accuracies', 'collect_histories', 'average_histories', 'plot_curves', 'plot_grid',
-           'find_control', 'compare_with_control', 'correct_within', 'tabulate_transfers', 'judge_gain', 'tell_score',
-           'tell_gain', 'answer_question', 'plot_matrix', 'find_honest', 'compare_seen', 'tell_memory', 'gather_fresh',
-           'tabulate_learning', 'plot_learning', 'collect_similarity', 'plot_similarity', 'match_sources',
-           'find_disputes', 'plot_agreement', 'plot_disputes', 'plot_examples', 'compare_study', 'judge_claims',
-           'name_beside', 'plot_beside', 'save_figure', 'save_table', 'write_findings']
+           'tell_reason', 'find_holes', 'gather_holes', 'describe_making', 'check_same', 'group_tables', 'name_sky',
+           'tabulate_scores', 'tabulate_classes', 'plot_accuracies', 'collect_histories', 'average_histories',
+           'plot_curves', 'plot_grid', 'find_control', 'compare_with_control', 'correct_within', 'tabulate_transfers',
+           'judge_gain', 'tell_score', 'tell_gain', 'answer_question', 'plot_matrix', 'find_honest', 'compare_seen',
+           'tell_memory', 'gather_fresh', 'tabulate_learning', 'plot_learning', 'collect_similarity', 'plot_similarity',
+           'match_sources', 'find_disputes', 'plot_agreement', 'plot_disputes', 'plot_examples', 'compare_study',
+           'judge_claims', 'name_beside', 'plot_beside', 'save_figure', 'save_table', 'write_findings']
 
 # %% ../nbs/13_final_plots.ipynb #c58ba01a
 import io
@@ -139,6 +139,13 @@ def find_holes(
     lost += [("transfer", "11_transfer", cell.place) for cell in config.list_transfers() if cell not in transfers]
     tell = lambda step, place: tell_reason(Path(results)/"logs"/f"{step}-{place.replace('/', '-')}.log")
     return pd.DataFrame([(f"{kind}/{place}", tell(step, place)) for kind, step, place in lost], columns=["place", "reason"])
+
+def gather_holes(
+    holes: pd.DataFrame, # From `find_holes`
+)->pd.DataFrame:         # what, reason, runs: how many, which: folds and seeds
+    "Holes that differ by fold and seed alone in one row."
+    parts = holes["place"].str.extract(r"(?P<what>.+)/(?P<which>fold\d+/seed\d+)").assign(reason=holes["reason"])
+    return parts.groupby(["what", "reason"], sort=False)["which"].agg(runs="count", which=", ".join).reset_index()
 
 # %% ../nbs/13_final_plots.ipynb #2a45616d
 SHAPING = {"kind", "targets", "sky", "scraping", "curation", "preparation"}  # Settings that shape every network

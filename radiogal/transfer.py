@@ -192,7 +192,7 @@ def retrain_network(
     return pd.concat(parts, ignore_index=True).assign(epoch=lambda curve: range(len(curve)))
 
 # %% ../nbs/11_transfer.ipynb #6d0469eb
-N_COMPARED = 64  # Images; the features of one layer have to fit into memory
+N_COMPARED = 64  # Images; the features of all layers of two networks have to fit into memory
 
 def compare_features(
     x: np.ndarray, # (n, …) features of n images
@@ -203,12 +203,12 @@ def compare_features(
     k, m = (f @ f.T for f in centred)
     return float((k*m).sum()/np.sqrt((k*k).sum()*(m*m).sum()))
 
-def read_features(model, layer: str, images: np.ndarray)->np.ndarray: # (n, …)
-    "What a layer makes of some images."
+def read_features(model, layers: list[str], images: np.ndarray)->list[np.ndarray]: # (n, …) of each layer
+    "What layers make of some images, in one pass."
     import keras
-    part = keras.Model(model.inputs[0], model.get_layer(layer).output)
+    part = keras.Model(model.inputs[0], [model.get_layer(name).output for name in layers])
     shown = [part(images[some], training=False) for some in batch_rows(np.arange(len(images)), 16)]
-    return np.concatenate([keras.ops.convert_to_numpy(x) for x in shown])
+    return [np.concatenate([keras.ops.convert_to_numpy(x) for x in batches]) for batches in zip(*shown, strict=True)]
 
 def measure_similarity(
     before,             # keras.Model
@@ -217,7 +217,8 @@ def measure_similarity(
 )->pd.DataFrame:        # layer, cka
     "CKA between two networks, layer by layer."
     names = [layer.name for layer in before.layers if layer.weights and not layer.name.startswith("norm")]
-    rows = [(name, compare_features(*(read_features(m, name, images[:N_COMPARED]) for m in (before, after)))) for name in names]
+    features = [read_features(model, names, images[:N_COMPARED]) for model in (before, after)]
+    rows = [(name, compare_features(*both)) for name, *both in zip(names, *features, strict=True)]
     return pd.DataFrame(rows, columns=["layer", "cka"])
 
 # %% ../nbs/11_transfer.ipynb #845e5ce4
