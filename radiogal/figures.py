@@ -632,6 +632,8 @@ def save_figure(
 )->Path:                 # The PDF
     "Save a figure as PDF and PNG with the run's identity, whole or absent."
     figure = getattr(figure, "figure", figure)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once, not again for each format
     stem = f"{name}_simulated" if identity["kind"] == "simulated" else name
     words = "; ".join(f"{k}: {v}" for k, v in identity.items())
     metadata = dict(pdf=dict(Title=stem, Subject=words, CreationDate=None, ModDate=None), png=dict(Title=stem, Description=words))
