@@ -465,10 +465,11 @@ def take_claim(
     "Claim a shard; of all workers, one succeeds."
     there = sorted(folder.glob(f"{number:06}.*.claim"))
     if there and not is_stale(there[-1]): return None
-    path = folder/f"{number:06}.{len(there):03}.claim"
-    try: handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    path, part = folder/f"{number:06}.{len(there):03}.claim", folder/f".{socket.gethostname()}.{os.getpid()}.part"
+    part.write_text(json.dumps(describe_process()))
+    try: os.link(part, path)  # whole, and only where there is none: a worker killed before leaves no claim without words
     except FileExistsError: return None
-    with os.fdopen(handle, "w") as f: json.dump(describe_process(), f)
+    finally: part.unlink()
     return path
 
 def keep_touching(path: Path, ended: threading.Event)->None:
