@@ -317,10 +317,12 @@ def tabulate_transfers(
     kinds, rows = {}, []
     for cell in transfers: kinds.setdefault((cell.pair, cell.method, cell.count, cell.network), []).append(cell)
     for (pair, method, count, network), cells in kinds.items():
-        found = [find_control(cell, trainings | transfers, config) for cell in cells]
-        tables, ends = [transfers[cell].predictions for cell in cells], config.transfer.pairs[pair]
-        is_control = (how := config.transfer.methods[method]).start == "new" and how.images == "target"
-        gain = {} if is_control else compare_with_control(tables, [run.predictions for run in found if run])
+        ends, how = config.transfer.pairs[pair], config.transfer.methods[method]
+        is_control = how.start == "new" and how.images == "target"
+        controls = {cell: run for cell in cells if (run := find_control(cell, trainings | transfers, config))}
+        cells = cells if is_control or not controls else list(controls)  # the two accuracies shall be of the same sources
+        tables = [transfers[cell].predictions for cell in cells]
+        gain = {} if is_control else compare_with_control(tables, [run.predictions for run in controls.values()])
         way = "from nothing" if is_control else method
         seen = max(transfers[cell].metrics["seen"] for cell in cells)
         rows.append(dict(pair=pair, source=ends.source, target=ends.target, method=method, way=way, sources=str(count or "all"),
