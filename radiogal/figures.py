@@ -25,7 +25,7 @@ import pandas as pd
 
 from .catalogues import read_table
 from .config import Cell, RunConfig, parse_config, write_whole
-from .evaluation import (compare_kinds, correct_holm, list_classes, match_tables, pool_tables,
+from .evaluation import (check_predictions, compare_kinds, correct_holm, list_classes, match_tables, pool_tables,
                                  refuse_rows, score_predictions, summarise_classes, summarise_tables)
 from .preparation import PreparedSet
 
@@ -295,7 +295,8 @@ def compare_with_control(tables: list[pd.DataFrame], controls: list[pd.DataFrame
     mine, theirs = match_tables(tables, controls)
     if not mine: return {}
     gain = compare_kinds(mine, theirs)
-    return dict(scratch=float(np.mean([score_predictions(t)["accuracy"] for t in theirs])), gain=gain["accuracy_difference"],
+    right = [float((p.argmax(axis=1) == y).mean()) for y, p in map(check_predictions, theirs)]
+    return dict(scratch=float(np.mean(right)), gain=gain["accuracy_difference"],
                 gain_low=gain["accuracy_low"], gain_high=gain["accuracy_high"], only_transfer_right=gain["only_first"],
                 only_scratch_right=gain["only_second"], p_value=gain["p_value"])
 
@@ -333,7 +334,8 @@ def tabulate_transfers(
 
 # %% ../nbs/13_final_plots.ipynb #b98c1cbe
 def judge_gain(row)->str: # A row of `tabulate_transfers`
-    "'helps', 'hurts' or 'not shown', by the whole interval."
+    "'helps' or 'hurts' where the whole interval and the corrected test (p < 0.05) say so, else 'not shown'."
+    if row["p_holm"] >= 0.05: return "not shown"
     return "helps" if row["gain_low"] > 0 else "hurts" if row["gain_high"] < 0 else "not shown"
 
 def tell_score(row)->str: # A row of `tabulate_scores`, or of `tabulate_transfers`
@@ -591,11 +593,11 @@ def compare_study(
 
 def judge_claims(
     table: pd.DataFrame, # From `tabulate_transfers`
-)->pd.DataFrame:         # source, target, claim, who, network, method, gain and its interval, found, holds; may be empty
+)->pd.DataFrame:         # source, target, claim, who, network, method, gain, its interval and test, found, holds; may be empty
     "Published claims on transfer, and what this run found of them with all sources, real and not seen before."
     if table.empty: return CLAIMS[:0]
     asked = table[(table["sky"] == "real") & (table["seen"] == 0) & (table["sources"] == "all") & table["gain"].notna()]
-    columns = ["source", "target", "network", "method", "gain", "gain_low", "gain_high"]
+    columns = ["source", "target", "network", "method", "gain", "gain_low", "gain_high", "p_holm"]
     found = CLAIMS.merge(asked[columns], on=["source", "target"])
     found = found.assign(found=[judge_gain(row) for row in found.to_dict("records")])
     agrees = np.where(found["found"] == found["claim"], "yes", "no")
