@@ -86,7 +86,7 @@ bench: $(STAMP)  ## Time radiogal against named alternatives
 	@for script in bench/bench_*.py; do $(BIN)/python $$script; done
 
 lock:  ## Resolve requirements.lock again from settings.ini (needs uv)
-	uv pip compile setup.py --extra dev --extra engines --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet --output-file requirements.lock
+	uv pip compile setup.py --extra dev --extra engines --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-annotate --no-header --quiet --output-file requirements.lock
 
 clean:  ## Remove results, figures and built files of all runs; raw data and .venv stay
 	rm -rf results _docs build dist .snakemake figures/*/ *.egg-info

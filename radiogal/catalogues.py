@@ -37,13 +37,13 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from .config import Candidates, RunConfig, Sky, write_whole
+from .config import Candidates, RadiogalError, RunConfig, Sky, write_whole
 from .densities import FIRST_MEMBERS, FIRST_SCATTER, cap_area, draw_clustered
 from .fetch import Fetcher, FetchError, RegisteredFile, get_registered, open_session, read_registry, registry_hosts
 from .surveys import LIVE_SERVICES, Services, get_survey
 
 # %% ../nbs/04_catalogues.ipynb #fd85bf78
-class CatalogueError(ValueError):
+class CatalogueError(RadiogalError, ValueError):
     "A label catalogue or a target list that is not as it must be; the message names it and what is wrong."
 
 @dataclass(frozen=True)

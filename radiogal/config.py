@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['CutoutSurvey', 'MorphologyClass', 'PublishedSet', 'DrawnSet', 'Network', 'Name', 'Positive', 'Fraction', 'Arcmin',
-           'Names', 'ConfigError', 'find_root', 'Paths', 'Section', 'Targets', 'Candidates', 'Sky', 'Scraping',
-           'Curation', 'Preparation', 'Training', 'Task', 'Pair', 'Method', 'Transfer', 'Cell', 'read_recipe',
-           'RunConfig', 'to_tuples', 'find_section', 'explain_error', 'parse_config', 'read_config', 'settings_hash',
-           'git_commit', 'describe_run', 'write_whole', 'tidy_numbers', 'write_json']
+           'Names', 'RadiogalError', 'ConfigError', 'find_root', 'Paths', 'Section', 'Targets', 'Candidates', 'Sky',
+           'Scraping', 'Curation', 'Preparation', 'Training', 'Task', 'Pair', 'Method', 'Transfer', 'Cell',
+           'read_recipe', 'RunConfig', 'to_tuples', 'find_section', 'explain_error', 'parse_config', 'read_config',
+           'settings_hash', 'git_commit', 'describe_run', 'write_whole', 'tidy_numbers', 'write_json']
 
 # %% ../nbs/00_config.ipynb #c0b2d385
 import hashlib
@@ -24,7 +24,10 @@ from typing import Annotated, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 # %% ../nbs/00_config.ipynb #61a4c96e
-class ConfigError(ValueError):
+class RadiogalError(Exception):
+    "What radiogal raises by a name of its own is one: its message says what is wrong, and the way out where there is one."
+
+class ConfigError(RadiogalError, ValueError):
     "A setting, a file or a place that a run needs is not as it must be; the message says which and what is allowed."
 
 # %% ../nbs/00_config.ipynb #723b6fe4

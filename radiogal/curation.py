@@ -32,7 +32,7 @@ from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from .catalogues import read_table, write_table
-from .config import Paths, RunConfig, find_root, read_config, write_whole
+from .config import Paths, RadiogalError, RunConfig, find_root, read_config, write_whole
 from .fetch import STATES, FetchError
 from .scraping import draw_beam, draw_scale, estimate_noise, read_cutout
 
@@ -42,7 +42,7 @@ UNDO = "undo"  # In the file only: takes back this curator's latest decision on 
 COLUMNS = ("name", "survey", "decision", "reason", "who", "when")
 HEADER = ",".join(COLUMNS).encode()
 
-class CurationError(ValueError):
+class CurationError(RadiogalError, ValueError):
     "A decision or a decision file that is not as it must be; the message names file, line and value."
 
 def is_utc(when: str)->bool:

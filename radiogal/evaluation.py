@@ -27,6 +27,7 @@ import pandas as pd
 from scipy import optimize, special, stats
 from sklearn import metrics
 
+from .config import RadiogalError
 from .preparation import PreparedSet, split_folds, turn_images
 
 # %% ../nbs/12_evaluation.ipynb #0ef6693a
@@ -214,7 +215,7 @@ def apply_temperature(
 # %% ../nbs/12_evaluation.ipynb #6ae40ffd
 TEMPERATURES = (0.05, 20.)  # Where one is looked for; what lies outside cannot be told from 0 or infinity
 
-class CalibrationError(ValueError):
+class CalibrationError(RadiogalError, ValueError):
     "The sources do not determine a temperature."
 
 def score_nll(

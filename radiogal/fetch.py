@@ -44,7 +44,7 @@ from tqdm import tqdm
 from urllib3 import HTTPResponse
 from urllib3.exceptions import HTTPError
 
-from .config import ConfigError
+from .config import ConfigError, RadiogalError
 
 # %% ../nbs/03_fetch.ipynb #adfb179a
 STATES = ("ok", "not_covered", "retry", "reject")
@@ -55,7 +55,7 @@ def name_url(
     "Text without the port of a server on this machine, which is another one each time."
     return re.sub(r"127\.0\.0\.1:\d+", "loopback", text)
 
-class FetchError(Exception):
+class FetchError(RadiogalError):
     "A file could not be had. `state` is one of `STATES` but 'ok', `reason` is for a person and the same for every run."
     def __init__(self,
         state: str,  # 'not_covered', 'retry' or 'reject'

@@ -20,6 +20,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from .config import RadiogalError
 from .preparation import turn_images
 
 # %% ../nbs/09_models.ipynb #ab5b7ab8
@@ -324,7 +325,7 @@ def build_network(
     return network.build(image_size, n_classes, seed)
 
 # %% ../nbs/09_models.ipynb #ab7c400b
-class BadWeights(ValueError):
+class BadWeights(RadiogalError, ValueError):
     "Weights that do not fit a network, or cannot be read; the message says why."
 
 def list_arrays(path: str|Path)->Counter: # Shapes of a network's arrays, and how many of each

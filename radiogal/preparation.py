@@ -53,7 +53,7 @@ from radiogal.catalogues import (
     translate_mirabest,
     write_table,
 )
-from .config import Preparation, RunConfig, find_root, write_whole
+from .config import Preparation, RadiogalError, RunConfig, find_root, write_whole
 from .fetch import FetchError
 from .scraping import read_cutout
 from .sky import draw_population, find_covariance, make_wcs, observe
@@ -192,7 +192,7 @@ def resample_pixels(
     return (rows @ images.astype(np.float32) @ columns.T).astype(np.float32)
 
 # %% ../nbs/08_preparation.ipynb #fb3f4615
-class Unusable(ValueError):
+class Unusable(RadiogalError, ValueError):
     "A cutout that cannot become a training image; the message is the reason."
 
 KERNEL_REACH = 5      # Standard deviations; what lies outside is 4e-6 of the kernel
@@ -632,7 +632,7 @@ def check_set(s: PreparedSet)->None:
     check_groups(s.names, s.groups, s.folds)
 
 # %% ../nbs/08_preparation.ipynb #909a7def
-class PreparedError(ValueError):
+class PreparedError(RadiogalError, ValueError):
     "A file that is no prepared set, or a damaged one; the message names it."
 
 FORMAT = "radiogal prepared set 1"
@@ -872,7 +872,7 @@ def prepare_survey(
     return collect_set(targets[used], folds[used], ready, config, survey), quarantine
 
 # %% ../nbs/08_preparation.ipynb #9ef3e5bd
-class ArchiveError(ValueError):
+class ArchiveError(RadiogalError, ValueError):
     "A published archive that is not as known; the message names it."
 
 MAX_MEMBER_BYTES = 400_000_000  # The known ones have 164 MB

@@ -21,7 +21,7 @@ __all__ = ['FITS_BLOCK', 'WCS_CARD', 'SCALE_TOLERANCE', 'ORIGIN', 'MARGIN_PIXELS
            'read_positions', 'describe_cutout', 'fetch_targets', 'tabulate_outcomes', 'name_positions', 'open_live',
            'fetch_cutouts', 'estimate_noise', 'draw_beam', 'draw_scale', 'plot_cutout', 'plot_survey_views',
            'plot_coverage', 'ask_client', 'ask_skyview', 'ask_cadc', 'ask_tree', 'judge_answer', 'check_services',
-           'open_services', 'choose_targets', 'scrape_survey']
+           'check_vizier', 'run_canary', 'open_services', 'choose_targets', 'scrape_survey']
 
 # %% ../nbs/06_scraping.ipynb #4b7c2d0a
 import hashlib
@@ -29,6 +29,7 @@ import io
 import math
 import os
 import re
+import tempfile
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -47,12 +48,13 @@ from astropy.io import fits
 from astropy.io.votable import parse as parse_votable
 from astropy.io.votable.exceptions import VOTableSpecError
 from astropy.io.votable.tree import Resource
-from astropy.table import Table
+from astropy.table import Table, vstack
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 from astropy.wcs.wcs import WcsError
 
-from .catalogues import read_table, read_targets, write_table
+from .catalogues import (
+    CATALOGUES, Catalogue, CatalogueError, fetch_labels, read_table, read_targets, write_table)
 from .config import ConfigError, Paths, RunConfig, Scraping, find_root, read_config, write_whole
 from radiogal.fetch import (
     LISTING_AGE_S,
@@ -1315,6 +1317,32 @@ def check_services(
             seen = str(answer) if isinstance(answer, FetchError) else f"ok: {answer}"
             rows.append((service, coord.to_string("hmsdms", precision=0), expected, seen, judge_answer(expected, answer)))
     return Table(rows=rows, names=("service", "asked", "expected", "seen", "verdict"))
+
+# %% ../nbs/06_scraping.ipynb #fa56cfed
+def check_vizier(
+    services: Services,                              # Says where VizieR is
+    folder: Path,                                    # Keeps the answers; empty, else old answers are taken
+    catalogue: Catalogue = CATALOGUES["FRIICAT"],    # Of known length
+)->Table:                                            # Columns as `check_services`
+    "Does VizieR have a catalogue, and none under a name that does not exist?"
+    fetcher = Fetcher(Manifest(folder/"vizier.sqlite"), services.allowed_hosts, CANARY_LIMITS, services.seconds_between_requests)
+    rows = []
+    for expected, asked in (("ok", catalogue), ("an error", replace(catalogue, table="J/none/0/0"))):
+        try: seen = f"ok: {len(fetch_labels(fetcher, services, folder, asked))} rows"
+        except (FetchError, CatalogueError, KeyError) as e: seen = f"{type(e).__name__}: {e}"
+        right = seen.startswith("ok") == (expected == "ok")
+        verdict = "works" if right else "finds a catalogue that does not exist" if seen.startswith("ok") else f"fails: {seen}"
+        rows.append(("VizieR", asked.table, expected, seen, verdict))
+    return Table(rows=rows, names=("service", "asked", "expected", "seen", "verdict"))
+
+def run_canary(services: Services = LIVE_SERVICES)->int: # Exit status, 0 if every service works
+    "Ask every service two questions, and print what it made of them."
+    with tempfile.TemporaryDirectory() as folder:
+        table = vstack([check_services(services, Path(folder)), check_vizier(services, Path(folder))])
+    for service in dict.fromkeys(table["service"]):
+        verdicts = table["verdict"][table["service"] == service]
+        print(f"{service:<20} {'; '.join(dict.fromkeys(verdicts))}")
+    return int(any(table["verdict"] != "works"))
 
 # %% ../nbs/06_scraping.ipynb #9d2b2232
 REGISTRY_PAUSE = 0.1  # Seconds between requests for pinned files; they are served by a content delivery network

@@ -738,7 +738,7 @@ def show_index(
     return show(path.rstrip("/"), parent, sorted(entries))
 
 # %% ../nbs/05_sky.ipynb #6722e1d9
-class BadRequest(ValueError):
+class BadRequest(config.RadiogalError, ValueError):
     "A request that the archive does not understand; the message says why."
 
 @dataclass(frozen=True)

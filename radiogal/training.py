@@ -32,7 +32,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from . import __version__
-from .config import Training, write_json, write_whole
+from .config import RadiogalError, Training, write_json, write_whole
 from .models import NETWORKS, build_network
 from .preparation import PreparedSet, augment_batch, choose_classes, crop_or_pad
 
@@ -348,7 +348,7 @@ def write_checkpoint(folder: Path, arrays: dict[str, np.ndarray])->Path: # array
     return path
 
 # %% ../nbs/10_modelling.ipynb #feaf9ea2
-class BadCheckpoint(ValueError):
+class BadCheckpoint(RadiogalError, ValueError):
     "A checkpoint that this training cannot go on from; the message says why."
 
 def read_arrays(path: Path)->dict[str, np.ndarray]:

@@ -9,8 +9,8 @@ __all__ = ['ANSI', 'LESSON', 'PACKAGES', 'KEPT', 'REPORT_HEADING', 'PAGE', 'STAR
            'read_slurm_reasons', 'list_needed_files', 'check_places', 'clear_leftovers', 'find_retries', 'take_lock',
            'call_snakemake', 'open_graph', 'run_all', 'prepare_images', 'summarise_run', 'keep_results', 'find_results',
            'find_trained', 'name_report', 'name_others', 'redraw_figures', 'cut_report', 'write_report', 'report_run',
-           'tidy_outputs', 'refresh_notebook', 'check_vizier', 'run_canary', 'add_classify', 'read_request', 'classify',
-           'read_arguments', 'tell_end', 'main']
+           'tidy_outputs', 'refresh_notebook', 'add_classify', 'read_request', 'classify', 'read_arguments', 'tell_end',
+           'main']
 
 # %% ../nbs/15_workflow.ipynb #f97c3a85
 import argparse
@@ -27,27 +27,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-from astropy.table import Table, vstack
-
-from .catalogues import (
-    CATALOGUES, Catalogue, CatalogueError, choose_services, fetch_labels, list_registered, read_table)
-from .classify import Request, classify_positions, list_retries, write_page
-from .config import (ConfigError, Paths, RunConfig, describe_run, find_root, read_config, write_json, write_whole)
-from .fetch import Fetcher, FetchError, Manifest, check_sources, find_mirror, hash_file, select_files
-from .models import BadWeights
-from .preparation import PreparedError
-from .scraping import CANARY_LIMITS, check_services
-from .surveys import LIVE_SERVICES, Services
+from .config import (
+    ConfigError, Paths, RadiogalError, RunConfig, describe_run, find_root, read_config, write_json, write_whole)
+from .fetch import check_sources, find_mirror, hash_file, select_files
 
 # %% ../nbs/15_workflow.ipynb #8a735902
 def find_imports(source: str)->set[str]: # Names below radiogal
     "The radiogal modules that Python source imports."
-    nodes = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.ImportFrom) and n.module]
-    return {n.module.removeprefix("radiogal.") for n in nodes if n.level == 1 or n.module.startswith("radiogal.")}
+    nodes = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.ImportFrom)]
+    whole = [n for n in nodes if n.module == "radiogal" or n.level == 1 and not n.module]  # from radiogal import sky
+    named = [n.module for n in nodes if n.module and (n.level == 1 or n.module.startswith("radiogal."))]
+    found = {name.removeprefix("radiogal.") for name in named} | {alias.name for n in whole for alias in n.names}
+    return {name for name in found if not name.startswith("_")}  # __version__ is no module
 
 def read_code(notebook: Path)->str:
     "The code cells of a notebook as one text, without magics."
@@ -68,7 +62,7 @@ def list_modules(
     return sorted(library/f"{name}.py" for name in found)
 
 # %% ../nbs/15_workflow.ipynb #2c69efd2
-class NotebookFailed(RuntimeError):
+class NotebookFailed(RadiogalError, RuntimeError):
     "A notebook could not be run, or one of its cells failed; the message names notebook, cell and error."
 
 def check_parameters(
@@ -229,6 +223,7 @@ def read_slurm_reasons(
 # %% ../nbs/15_workflow.ipynb #63bf6386
 def list_needed_files(config: RunConfig)->list: # RegisteredFile
     "Registered files that a run will fetch: label tables, and images where they are pinned."
+    from radiogal.catalogues import choose_services, list_registered
     if config.simulated: return []
     needed = list_registered(config.targets.catalogues + config.targets.compared, choose_services(config))
     if config.scraping.archive == "registry":
@@ -249,6 +244,7 @@ def clear_leftovers(folders: list[Path])->int: # How many there were
 
 def find_retries(results: Path, surveys: tuple[str, ...])->list[Path]:
     "Tables of cutouts of which some ended in `retry`."
+    from radiogal.catalogues import read_table
     tables = [results/"scraping"/survey/"cutouts.ecsv" for survey in surveys]
     return [path for path in tables if path.is_file() and "retry" in read_table(path)["state"]]
 
@@ -452,32 +448,6 @@ def refresh_notebook(path: Path)->None:
     for cell in notebook.cells: tidy_outputs(cell)
     write_whole(path, nbformat.writes(notebook) + "\n")
 
-# %% ../nbs/15_workflow.ipynb #fa56cfed
-def check_vizier(
-    services: Services,                              # Says where VizieR is
-    folder: Path,                                    # Keeps the answers; empty, else old answers are taken
-    catalogue: Catalogue = CATALOGUES["FRIICAT"],    # Of known length
-)->Table:                                            # Columns as `radiogal.scraping.check_services`
-    "Does VizieR have a catalogue, and none under a name that does not exist?"
-    fetcher = Fetcher(Manifest(folder/"vizier.sqlite"), services.allowed_hosts, CANARY_LIMITS, services.seconds_between_requests)
-    rows = []
-    for expected, asked in (("ok", catalogue), ("an error", replace(catalogue, table="J/none/0/0"))):
-        try: seen = f"ok: {len(fetch_labels(fetcher, services, folder, asked))} rows"
-        except (FetchError, CatalogueError, KeyError) as e: seen = f"{type(e).__name__}: {e}"
-        right = seen.startswith("ok") == (expected == "ok")
-        verdict = "works" if right else "finds a catalogue that does not exist" if seen.startswith("ok") else f"fails: {seen}"
-        rows.append(("VizieR", asked.table, expected, seen, verdict))
-    return Table(rows=rows, names=("service", "asked", "expected", "seen", "verdict"))
-
-def run_canary(services: Services = LIVE_SERVICES)->int: # Exit status, 0 if every service works
-    "Ask every service two questions, and print what it made of them."
-    with tempfile.TemporaryDirectory() as folder:
-        table = vstack([check_services(services, Path(folder)), check_vizier(services, Path(folder))])
-    for service in dict.fromkeys(table["service"]):
-        verdicts = table["verdict"][table["service"] == service]
-        print(f"{service:<20} {'; '.join(dict.fromkeys(verdicts))}")
-    return int(any(table["verdict"] != "works"))
-
 # %% ../nbs/15_workflow.ipynb #bcd1cf20
 def add_classify(parser: argparse.ArgumentParser)->None:
     "What the command `classify` is asked with."
@@ -491,8 +461,9 @@ def add_classify(parser: argparse.ArgumentParser)->None:
     parser.add_argument("--keep", nargs="*", default=[], choices=("cutouts", "downloads"), help="what is kept after use")
     parser.add_argument("--retry", action="store_true", help="first forget shards with positions whose archive did not answer")
 
-def read_request(a: argparse.Namespace)->Request:
+def read_request(a: argparse.Namespace): # radiogal.classify.Request
     "A command line as a request; `ConfigError` for numbers that make no sense."
+    from radiogal.classify import Request
     if min(a.shard_size, a.workers) < 1: raise ConfigError("--shard-size and --workers must be at least 1")
     paths = Paths(find_root())
     results, sky = paths.results(a.run), paths.results(a.run)/"sky"/"sky.ecsv"
@@ -502,6 +473,7 @@ def read_request(a: argparse.Namespace)->Request:
 
 def classify(a: argparse.Namespace)->int: # Exit status
     "Do what is left of a catalogue, and say how far it is."
+    from radiogal.classify import classify_positions, list_retries, write_page
     request = read_request(a)
     for path in list_retries(request.folder) if a.retry else []: path.unlink(missing_ok=True)
     done, waiting = classify_positions(request, a.workers)
@@ -553,7 +525,9 @@ def main(arguments: list[str]|None = None)->int: # Exit status
     try:
         if a.command == "run": return tell_end(a.run, run_all(a.run, a.seed, a.profile, a.cores))
         if a.command == "prepare": return prepare_images(a.run, a.images)
-        if a.command == "canary": return run_canary()
+        if a.command == "canary":
+            from radiogal.scraping import run_canary
+            return run_canary()
         if a.command == "classify": return classify(a)
         if a.command == "figures": redraw_figures(a.run, a.seed, a.mixed)
         if a.command == "report": print(report_run(a.run, a.seed, a.mixed))
@@ -561,7 +535,7 @@ def main(arguments: list[str]|None = None)->int: # Exit status
         if a.command == "refresh":
             for path in a.notebooks: refresh_notebook(path)
         if a.command == "notebook": run_notebook(a.notebook, a.run, a.parameters, a.executed, a.out_dir, a.inputs)
-    except (ConfigError, CatalogueError, FetchError, NotebookFailed, BadWeights, PreparedError) as e:
+    except RadiogalError as e:
         print(f"radiogal: {e}", file=sys.stderr)
         return 1
     return 0

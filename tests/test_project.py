@@ -21,6 +21,12 @@ def test_import_is_light():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
+def test_a_step_begins_without_what_only_its_notebook_needs():
+    code = ("import sys, papermill, radiogal.workflow\n"
+            "print([m for m in ('scipy', 'sklearn', 'astropy', 'pandas', 'h5py', 'lark') if m in sys.modules])")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
 def test_modules_import_without_tensorflow():
     modules = sorted(p.stem for p in (ROOT/"radiogal").glob("[a-z]*.py"))
     code = (f"import importlib, sys\nfor m in {modules}: importlib.import_module('radiogal.' + m)\n"
