@@ -9,17 +9,18 @@ __all__ = ['SUM_TOLERANCE', 'N_BINS', 'SCORES', 'CONFIDENCE', 'RUN_KEYS', 'SMALL
            'bootstrap_score', 'score_predictions', 'score_majority', 'scale_probabilities', 'apply_temperature',
            'CalibrationError', 'score_nll', 'fit_temperature', 'draw_ece', 'score_calibration', 'calibrate_across',
            'align_predictions', 'compare_predictions', 'bootstrap_difference', 'summarise_scores', 'summarise_runs',
-           'measure_accuracy', 'measure_macro_f1', 'count_groups', 'draw_counts', 'join_groups', 'score_pooled',
-           'score_gain', 'correct_holm', 'pool_tables', 'summarise_tables', 'summarise_classes', 'match_tables',
-           'compare_seeds', 'compare_kinds', 'average_predictions', 'check_images', 'ask_network', 'average_views',
-           'find_mistakes', 'plot_mistakes', 'bin_accuracy', 'plot_accuracy_bins', 'measure_extent', 'check_catalogues',
-           'guess_by_catalogue', 'CatalogueSplit', 'leave_catalogues_out', 'space_patches', 'map_occlusion',
-           'plot_occlusion', 'plot_confusion', 'plot_reliability', 'plot_calibration', 'plot_roc', 'measure_areas',
-           'plot_precision_recall', 'plot_scores']
+           'measure_accuracy', 'measure_macro_f1', 'count_groups', 'draw_weights', 'draw_counts', 'join_groups',
+           'score_pooled', 'score_gain', 'correct_holm', 'pool_tables', 'summarise_tables', 'summarise_classes',
+           'match_tables', 'compare_seeds', 'compare_kinds', 'average_predictions', 'check_images', 'ask_network',
+           'average_views', 'find_mistakes', 'plot_mistakes', 'bin_accuracy', 'plot_accuracy_bins', 'measure_extent',
+           'check_catalogues', 'guess_by_catalogue', 'CatalogueSplit', 'leave_catalogues_out', 'space_patches',
+           'map_occlusion', 'plot_occlusion', 'plot_confusion', 'plot_reliability', 'plot_calibration', 'plot_roc',
+           'measure_areas', 'plot_precision_recall', 'plot_scores']
 
 # %% ../nbs/12_evaluation.ipynb #d381bb2f
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -366,6 +367,13 @@ def count_groups(
         counts = counts + one
     return counts
 
+@lru_cache(maxsize=8)
+def draw_weights(n_groups: int, n: int, seed: int)->np.ndarray: # (n, groups), int; the same array again, not to be changed
+    "How often each sky group is in each draw. A report asks for the same draws hundreds of times."
+    weights = np.random.default_rng(seed).multinomial(n_groups, np.full(n_groups, 1/n_groups), size=n)
+    weights.setflags(write=False)
+    return weights
+
 def draw_counts(
     counts: np.ndarray, # (groups, …)
     n: int = 1000,      # How many times to draw
@@ -373,8 +381,7 @@ def draw_counts(
 )->np.ndarray:          # (n, …)
     "Sums over as many sky groups as there are, drawn with replacement; `ValueError` for fewer than two."
     if len(counts) < 2: raise ValueError("a bootstrap needs at least two sky groups")
-    draws = np.random.default_rng(seed).multinomial(len(counts), np.full(len(counts), 1/len(counts)), size=n)
-    return np.tensordot(draws, counts, 1)
+    return np.tensordot(draw_weights(len(counts), n, seed), counts, 1)
 
 # %% ../nbs/12_evaluation.ipynb #8a3c53e7
 def join_groups(*several: list[pd.DataFrame])->np.ndarray: # Lists of tables of predictions
