@@ -53,6 +53,7 @@ def test_redrawn_report_is_the_same_bytes_and_a_page_without_code(finished):
     captions = re.findall(r"<strong>Figure (\d+)</strong>", text)
     assert captions == [str(k + 1) for k in range(len(captions))] and len(captions) >= 15
     assert len(re.findall(r'<img[^>]*src="data:image/png;base64', text)) >= len(captions)
+    assert "timestamp seems" not in text  # fontTools' words on each figure's font
     assert "No description has been provided for this image" not in text  # nbconvert's words where there are none
     assert "<table" in text and "zero-shot" in text and "simulated" in text
     assert "def publish" not in text and "import " not in text and "<script" not in text
