@@ -5,10 +5,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import requests
 from faulty import Case, serve
 from filelock import FileLock
 
@@ -65,6 +68,20 @@ def smoke_run(tmp_path_factory):
             assert status == 0, said
     return folder
 
+
+
+LAB_OPTIONS = ("--no-browser", "--port=0", "--ip=127.0.0.1", "--allow-root", "--IdentityProvider.token=lesson")
+
+
+def find_lab(server, log):
+    "The address in a starting JupyterLab's log, once it answers: the log has it a moment before the server listens."
+    deadline = time.monotonic() + 60
+    while True:
+        said = re.search(r"is running at:\s.*?(http://127\.0\.0\.1:\d+)", log.read_text())
+        with suppress(requests.ConnectionError):
+            if said and requests.get(f"{said[1]}/api", timeout=60).ok: return said[1]
+        assert server.poll() is None and time.monotonic() < deadline, log.read_text()
+        time.sleep(0.2)
 
 
 @pytest.fixture

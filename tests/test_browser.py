@@ -5,17 +5,15 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nbformat
 import psutil
 import pytest
 from astropy.table import Table
-from conftest import copy_project
+from conftest import LAB_OPTIONS, copy_project, find_lab
 from playwright.sync_api import expect, sync_playwright
 
 from radiogal.catalogues import write_table
@@ -74,22 +72,13 @@ def lab(project, tmp_path_factory):
     quiet = folder/"settings"/"@jupyterlab"/"apputils-extension"/"notification.jupyterlab-settings"
     quiet.parent.mkdir(parents=True)
     quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = ["--no-browser", f"--port={port}", "--ip=127.0.0.1", "--allow-root", "--IdentityProvider.token=lesson"]
     env = os.environ | {name: str(folder/name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")}
     env |= dict(PYTHONPATH=str(project), JUPYTERLAB_SETTINGS_DIR=str(folder/"settings"), JUPYTERLAB_WORKSPACES_DIR=str(folder))
     log = folder/"lab.log"
     with open(log, "w") as f:
-        server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], cwd=project/"nbs", env=env, stderr=f,
+        server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *LAB_OPTIONS], cwd=project/"nbs", env=env, stderr=f,
                                   start_new_session=True, preexec_fn=die_with_parent)
-    try:
-        deadline = time.monotonic() + 60
-        while "is running at" not in log.read_text():
-            assert server.poll() is None and time.monotonic() < deadline, log.read_text()
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}"
+    try: yield find_lab(server, log)
     finally: stop(server)
 
 

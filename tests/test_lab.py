@@ -1,6 +1,5 @@
 "JupyterLab, as `make lab` starts it: it serves the notebooks, and its kernel finds radiogal."
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -9,22 +8,16 @@ import uuid
 import pytest
 import requests
 import websocket
-from conftest import ROOT
+from conftest import LAB_OPTIONS, ROOT, find_lab
 
 
 @pytest.fixture
 def lab(tmp_path):
     "A JupyterLab on this machine, stopped however the test ends: its address."
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = ["--no-browser", f"--port={port}", "--ip=127.0.0.1", "--allow-root", "--IdentityProvider.token=lesson"]
-    with open(tmp_path/"lab.log", "w") as log:
-        server = subprocess.Popen([sys.executable, "-m", "jupyterlab", "nbs", *options], cwd=ROOT, stderr=log)
-    try:
-        deadline = time.monotonic() + 60
-        while "is running at" not in (tmp_path/"lab.log").read_text() and time.monotonic() < deadline: time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}"
+    log = tmp_path/"lab.log"
+    with open(log, "w") as f:
+        server = subprocess.Popen([sys.executable, "-m", "jupyterlab", "nbs", *LAB_OPTIONS], cwd=ROOT, stderr=f)
+    try: yield find_lab(server, log)
     finally:
         server.terminate()
         server.wait()
