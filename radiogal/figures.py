@@ -335,7 +335,7 @@ def tabulate_transfers(
 # %% ../nbs/13_final_plots.ipynb #b98c1cbe
 def judge_gain(row)->str: # A row of `tabulate_transfers`
     "'helps' or 'hurts' where the whole interval and the corrected test (p < 0.05) say so, else 'not shown'."
-    if row["p_holm"] >= 0.05: return "not shown"
+    if not row["p_holm"] < 0.05: return "not shown"  # nor where nothing was tested
     return "helps" if row["gain_low"] > 0 else "hurts" if row["gain_high"] < 0 else "not shown"
 
 def tell_score(row)->str: # A row of `tabulate_scores`, or of `tabulate_transfers`
