@@ -25,14 +25,13 @@ from textwrap import shorten
 import numpy as np
 import pandas as pd
 
-from .config import RunConfig, write_whole
+from .config import RunConfig, find_images, find_place, list_asked, write_whole
 from .evaluation import (CalibrationError, apply_temperature, average_predictions, bin_accuracy, calibrate_across,
                                  check_predictions, compare_kinds, correct_holm, fit_temperature, guess_by_catalogue,
                                  map_occlusion, match_tables, measure_extent, pool_tables, score_calibration, score_gain,
                                  score_pooled, score_predictions, summarise_classes, summarise_tables, wilson_interval)
 from .fetch import hash_file
-from .figures import (TrainedRun, assign_groups, find_images, find_place, list_asked, read_facts, read_trainings,
-                              save_table)
+from .figures import TrainedRun, assign_groups, read_facts, read_trainings, save_table
 from .models import build_network, load_network_weights
 from .preparation import PreparedSet, choose_classes, crop_or_pad, read_prepared
 from .training import choose_size, cut_images, predict_sources, start_keras

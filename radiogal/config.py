@@ -7,7 +7,8 @@ __all__ = ['CutoutSurvey', 'MorphologyClass', 'PublishedSet', 'DrawnSet', 'Netwo
            'Names', 'RadiogalError', 'ConfigError', 'find_root', 'Paths', 'Section', 'Targets', 'Candidates', 'Sky',
            'Scraping', 'Curation', 'Preparation', 'Training', 'Task', 'Pair', 'Method', 'Transfer', 'Cell',
            'read_recipe', 'RunConfig', 'to_tuples', 'find_section', 'explain_error', 'parse_config', 'read_config',
-           'settings_hash', 'git_commit', 'describe_run', 'write_whole', 'tidy_numbers', 'write_json']
+           'list_asked', 'find_place', 'find_images', 'deal_cells', 'settings_hash', 'git_commit', 'describe_run',
+           'write_whole', 'tidy_numbers', 'hash_file', 'write_json']
 
 # %% ../nbs/00_config.ipynb #c0b2d385
 import hashlib
@@ -16,6 +17,7 @@ import math
 import os
 import subprocess
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -302,6 +304,19 @@ class RunConfig(Section):
             recipe["epochs"] = max(1, round(self.transfer.epochs_part*recipe["epochs"]))
         return read_recipe(recipe | how.training, f"transfer.methods.{method}.training")
 
+    def describe_training(self, task: str, network: str)->dict:
+        "The settings that reach a training: its result changes when they do."
+        return dict(recipe=self.choose_recipe(network, task).model_dump(mode="json"), classes=self.list_tasks()[task].classes)
+
+    def describe_transfer(self, cell: Cell)->dict:
+        "The settings that reach a transfer: its result changes when they do."
+        pair, method, choice = self.transfer.pairs[cell.pair], self.transfer.methods[cell.method], {"methods", "counts", "networks"}
+        tasks = self.list_tasks()
+        return dict(recipe=self.choose_retraining(cell.network, pair.target, cell.method).model_dump(mode="json"),
+                    classes=[tasks[end].classes for end in (pair.source, pair.target)],
+                    method=method.model_dump(mode="json", exclude={"few"} | choice), pair=pair.model_dump(mode="json", exclude=choice),
+                    least_steps=self.transfer.least_steps, group_arcmin=self.targets.group_arcmin)
+
     @model_validator(mode="after")
     def check_archive(self):
         archive = {"demo": "loopback", "real": "registry", "live": "live"}[self.kind]
@@ -430,6 +445,37 @@ def read_config(
     if seed is not None: settings["seeds"] = [seed]
     return parse_config(settings, str(path))
 
+# %% ../nbs/00_config.ipynb #7fc58a69
+def list_asked(
+    config: RunConfig, # The run's settings
+)->list[tuple]:        # task, network, fold, seed
+    "All trainings that the settings ask for."
+    return [(name, network, fold, seed) for name, task in config.list_tasks().items()
+            for network, folds in task.networks.items() for fold in folds for seed in config.seeds]
+
+def find_place(task: str, network: str, fold: int, seed: int)->str: # Below training/
+    "Where a training is."
+    return f"{task}/{network}/fold{fold}/seed{seed}"
+
+def find_images(
+    results: str|Path, # results/<run>
+    images: str,       # A survey, or a published set
+)->Path:
+    "Folder of a set of images; one by catalogue is below the one it is made of."
+    return Path(results)/"preparation"/images.replace("-", "/")
+
+# %% ../nbs/00_config.ipynb #ec6b6e4f
+def deal_cells(
+    cells: list,   # Of the grid, in any order
+    network: Callable[[tuple], str], # Of a cell
+    per_step: int, # Most cells of a step, at least 1
+    cores: int = 1, # At least so many steps, where there are as many cells
+)->dict[str, list]: # By name of the step, such as '1of2'
+    "Share out the cells of a grid among steps."
+    n = max(-(-len(cells)//per_step), min(cores, len(cells)))
+    ordered = sorted(cells, key=network)  # stable
+    return {f"{k + 1}of{n}": ordered[k::n] for k in range(n)}
+
 # %% ../nbs/00_config.ipynb #ea14edfe
 def settings_hash(config: RunConfig)->str: # First 12 hexadecimal digits of a SHA-256
     "A short name for resolved settings, defaults included: the same settings in another file hash the same."
@@ -481,6 +527,10 @@ def tidy_numbers(value):
     if hasattr(value, "tolist"): return tidy_numbers(value.tolist())
     if isinstance(value, float) and not math.isfinite(value): return None
     return value
+
+def hash_file(path: str|Path)->str: # SHA-256, hexadecimal
+    "SHA-256 of a file, read in pieces."
+    with open(path, "rb") as f: return hashlib.file_digest(f, "sha256").hexdigest()
 
 def write_json(
     path: str|Path,  # Where

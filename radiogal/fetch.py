@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['STATES', 'USER_AGENT', 'LISTING_AGE_S', 'RETRY_STATUS', 'name_url', 'FetchError', 'RegisteredFile', 'read_registry',
-           'select_files', 'hash_file', 'check_file', 'find_mirror', 'url_to_path', 'Record', 'Manifest', 'Limits',
-           'Trouble', 'Hosts', 'try_lock', 'check_address', 'Watch', 'guard_connection', 'GuardedAdapter',
-           'open_guarded', 'read_retry_after', 'check_status', 'describe_break', 'read_body', 'copy_body', 'Wanted',
-           'Downloader', 'Fetcher', 'get_registered', 'registry_hosts', 'FetchingAdapter', 'open_session', 'fetch_all',
-           'interrupt', 'NoSource', 'find_missing', 'check_sources']
+           'select_files', 'check_file', 'find_mirror', 'url_to_path', 'Record', 'Manifest', 'Limits', 'Trouble',
+           'Hosts', 'try_lock', 'check_address', 'Watch', 'guard_connection', 'GuardedAdapter', 'open_guarded',
+           'read_retry_after', 'check_status', 'describe_break', 'read_body', 'copy_body', 'Wanted', 'Downloader',
+           'Fetcher', 'get_registered', 'registry_hosts', 'FetchingAdapter', 'open_session', 'fetch_all', 'interrupt',
+           'NoSource', 'find_missing', 'check_sources']
 
 # %% ../nbs/03_fetch.ipynb #eb7892e9
 import csv
@@ -44,7 +44,7 @@ from tqdm import tqdm
 from urllib3 import HTTPResponse
 from urllib3.exceptions import HTTPError
 
-from .config import ConfigError, RadiogalError
+from .config import ConfigError, RadiogalError, hash_file
 
 # %% ../nbs/03_fetch.ipynb #adfb179a
 STATES = ("ok", "not_covered", "retry", "reject")
@@ -100,10 +100,6 @@ def select_files(
     return found
 
 # %% ../nbs/03_fetch.ipynb #b5c452ac
-def hash_file(path: str|Path)->str: # SHA-256, hexadecimal
-    "SHA-256 of a file, read in pieces."
-    with open(path, "rb") as f: return hashlib.file_digest(f, "sha256").hexdigest()
-
 def check_file(
     path: str|Path, # A complete file
     name: str,      # What to call it in the error
