@@ -6,8 +6,8 @@
 __all__ = ['LESSON', 'DIRECTIVE', 'MAGIC', 'USED', 'ALIAS', 'IMPORT', 'IMPORT_FROM', 'COMPUTING', 'PACKAGES', 'read_code',
            'split_code', 'drop_docstrings', 'split_imports', 'name_targets', 'Part', 'describe_part', 'list_parts',
            'find_imports', 'list_modules', 'find_version', 'reach_parts', 'digest_code', 'squeeze', 'is_exported',
-           'find_unexported', 'describe_machine', 'hash_files', 'Origin', 'write_provenance', 'is_made', 'CellsFailed',
-           'check_cells', 'make_cells']
+           'find_unexported', 'describe_machine', 'hash_files', 'Origin', 'measure_use', 'write_provenance', 'is_made',
+           'CellsFailed', 'check_cells', 'make_cells', 'clear_results', 'record_cells']
 
 # %% ../nbs/00_provenance.ipynb #34d0af7d
 import ast
@@ -16,6 +16,8 @@ import json
 import os
 import platform
 import re
+import resource
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -193,6 +195,10 @@ class Origin:
     recipe: dict            # The settings that reach it, and which result it is
     inputs: dict[str, str]  # From `hash_files`
 
+def measure_use(began: float)->dict[str, float]: # began: from `time.monotonic`; seconds, MiB
+    "How long this process has worked since, and the most memory it ever had."
+    return dict(wall_s=round(time.monotonic() - began, 1), peak_memory_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss//1024)
+
 def write_provenance(
     out_dir: Path,     # The result's folder
     origin: Origin,    # Of the result
@@ -222,11 +228,16 @@ def is_made(
 class CellsFailed(RadiogalError, RuntimeError):
     "Some cells of a grid could not be made; the message names them, and the error of each."
 
-def check_cells(cells: list[str])->None: # Their places
-    "`ConfigError` where a list of cells is empty, or names one twice."
+def check_cells(
+    cells: list[list],        # As a notebook is given them
+    fields: tuple[str, ...],  # What each is made of
+)->None:
+    "`ConfigError` where a list of cells is empty, names one twice, or holds one of another form."
     if not cells: raise ConfigError("cells: the list is empty: name at least one cell of the grid")
-    if twice := sorted({cell for cell in cells if cells.count(cell) > 1}):
-        raise ConfigError(f"cells: {', '.join(twice)} is named twice: name each cell once")
+    if odd := [cell for cell in cells if len(cell) != len(fields)]:
+        raise ConfigError(f"cells: {odd[0]} has {len(odd[0])} parts: a cell is [{', '.join(fields)}]")
+    if twice := [cell for i, cell in enumerate(cells) if cell in cells[:i]]:
+        raise ConfigError(f"cells: {twice[0]} is named twice: name each cell once")
 
 def make_cells(
     cells: dict[Path, Callable[[], None]], # By its folder: makes the results of a cell
@@ -241,3 +252,17 @@ def make_cells(
             write_whole(folder/"error.txt", f"{failed[folder]}\n\n{traceback.format_exc()}")
             print(f"{folder}: {failed[folder]}")
     if failed: raise CellsFailed(f"{len(failed)} of {len(cells)} failed: " + "; ".join(f"{k}: {v}" for k, v in failed.items()))
+
+def clear_results(folder: Path)->None:
+    "Remove the files of a folder, so that no result stands beside one that is newer; folders below it stay."
+    for path in folder.glob("*"):
+        if path.is_file(): path.unlink()
+
+def record_cells(
+    folders: list[Path], # Of cells that are made
+    path: Path,          # Where
+)->Path:                 # The same
+    "Write the hashes of the cells' results to one file, the same bytes for the same results."
+    made = {folder: json.loads((folder/"provenance.json").read_text(encoding="utf-8")) for folder in folders}
+    return write_json(path, {place: sha256 for provenance in made.values() for place, sha256 in provenance["outputs"].items()
+                             if Path(place).name != "timing.json"})

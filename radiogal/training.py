@@ -4,19 +4,22 @@
 
 # %% auto #0
 __all__ = ['TURNED_EVERY', 'WARMUP', 'N_CHECKPOINTS', 'CHECKPOINTS_APART', 'CHECKPOINT_NAME', 'CURVE', 'log', 'start_keras',
-           'order_sources', 'find_turns', 'draw_turns', 'turn_and_scale', 'split_network', 'look_at', 'Views',
-           'batch_rows', 'weigh_classes', 'count_steps', 'draw_epoch', 'draw_ahead', 'slow_body', 'choose_optimiser',
-           'compile_network', 'averaged_weights', 'train_epoch', 'score_epoch', 'measure_norms', 'check_sides',
-           'check_finite', 'fingerprint_training', 'list_state', 'pack_training', 'hash_bytes', 'list_checkpoints',
-           'write_checkpoint', 'BadCheckpoint', 'read_arrays', 'read_checkpoint', 'resume_training', 'cut_images',
-           'choose_size', 'is_over', 'fit_network', 'predict_sources', 'save_weights', 'write_training', 'plot_history']
+           'order_sources', 'read_sources', 'find_turns', 'draw_turns', 'turn_and_scale', 'split_network', 'look_at',
+           'Views', 'batch_rows', 'weigh_classes', 'count_steps', 'draw_epoch', 'draw_ahead', 'slow_body',
+           'choose_optimiser', 'compile_network', 'averaged_weights', 'train_epoch', 'score_epoch', 'measure_norms',
+           'check_sides', 'check_finite', 'fingerprint_training', 'list_state', 'pack_training', 'hash_bytes',
+           'list_checkpoints', 'write_checkpoint', 'BadCheckpoint', 'read_arrays', 'read_checkpoint', 'resume_training',
+           'cut_images', 'choose_size', 'is_over', 'fit_network', 'predict_sources', 'save_weights', 'write_training',
+           'plot_history', 'keep_time', 'train_cell']
 
 # %% ../nbs/10_modelling.ipynb #cd215157
 import hashlib
 import io
 import json
 import logging
+import os
 import re
+import shutil
 import tempfile
 import time
 import zipfile
@@ -32,9 +35,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from . import __version__
-from .config import RadiogalError, Training, write_json, write_whole
+from .config import RadiogalError, RunConfig, Training, find_images, find_place, find_root, write_json, write_whole
 from .models import NETWORKS, build_network
-from .preparation import PreparedSet, augment_batch, choose_classes, crop_or_pad
+from .preparation import PreparedSet, augment_batch, choose_classes, crop_or_pad, read_prepared
+from .provenance import Origin, clear_results, hash_files, is_made, measure_use, write_provenance
 
 # %% ../nbs/10_modelling.ipynb #46b81cb6
 def start_keras(
@@ -56,6 +60,16 @@ def order_sources(
 )->np.ndarray:  # (n,) int: a permutation
     "The order in which an epoch visits its sources."
     return np.random.default_rng([seed, epoch]).permutation(n)
+
+# %% ../nbs/10_modelling.ipynb #9f217c3b
+def read_sources(
+    results: str|Path, # results/<run>
+    config: RunConfig, # Its settings
+    task: str,         # One of its tasks
+)->PreparedSet:        # With the task's classes
+    "The prepared images of a task."
+    wanted = config.list_tasks()[task]
+    return choose_classes(read_prepared(find_images(results, wanted.images)/"prepared.h5"), wanted.classes)
 
 # %% ../nbs/10_modelling.ipynb #aa716fec
 TURNED_EVERY = 8  # epochs
@@ -507,3 +521,37 @@ def plot_history(
         ax.set(xlabel="Epoch", ylabel=name.capitalize())
     axes[0].legend()
     return axes
+
+# %% ../nbs/10_modelling.ipynb #8cec8449
+def keep_time(history: pd.DataFrame, seconds: float|None)->dict: # timing.json
+    "How long the epochs took, on what; None where that is not known, as the run went on from a checkpoint."
+    import keras
+    return dict(epochs=len(history), seconds=seconds and round(seconds, 1), backend=keras.backend.backend(),
+                gpus=keras.distribution.list_devices("gpu"), threads=int(os.environ.get("TF_NUM_INTRAOP_THREADS", os.cpu_count())))
+
+def train_cell(
+    results: Path,     # results/<run>, with prepared images; takes on the cell's folder
+    config: RunConfig, # The run's settings
+    run: str,          # Its name
+    cell: tuple,       # Task, network, fold, seed
+    code: str,         # Digest of the code
+)->dict:               # metrics.json
+    "Train one network and write its folder, unless it is there; as `fit_network` raises."
+    (task, network, fold, seed), began, root = cell, time.monotonic(), find_root()
+    out_dir, images = results/"training"/find_place(*cell), find_images(results, config.list_tasks()[task].images)/"prepared.h5"
+    parameters = dict(task=task, network=network, fold=fold, seed=seed)
+    origin = Origin("10_modelling", code, config.describe_training(task, network) | parameters, hash_files([images], root))
+    if is_made(out_dir, origin, root): return json.loads((out_dir/"metrics.json").read_text())
+    clear_results(out_dir)
+    sources, checkpoints = read_sources(results, config, task), out_dir/"checkpoints"/(code[:12] or "any")
+    training, validation = sources.training(fold), sources.validation(fold)
+    start_keras(seed)
+    model = build_network(network, choose_size(network, sources.images.shape[1]), len(sources.classes), seed)
+    resumed, fitting = bool(list_checkpoints(checkpoints)), time.monotonic()
+    history = fit_network(model, training, validation, config.choose_recipe(network, task), seed, checkpoints, CHECKPOINTS_APART)
+    write_json(out_dir/"timing.json", keep_time(history, None if resumed else time.monotonic() - fitting))
+    facts = dict(task=task, survey=sources.survey, network=network, fold=fold, seed=seed, simulated=sources.simulated)
+    metrics = write_training(out_dir, model, history, predict_sources(model, validation), facts)
+    write_provenance(out_dir, origin, config, run, root, dict(parameters=parameters) | measure_use(began))
+    shutil.rmtree(out_dir/"checkpoints")
+    return metrics
