@@ -6,12 +6,15 @@
 __all__ = ['SMALLEST_BATCH', 'N_COMPARED', 'list_frozen', 'freeze_layers', 'count_free', 'read_source', 'carry_weights',
            'find_seen', 'check_unseen', 'choose_few', 'lengthen', 'join_sets', 'plan_stages', 'retrain_stage',
            'score_untrained', 'retrain_network', 'compare_features', 'read_features', 'measure_similarity',
-           'list_filters', 'plot_filters']
+           'list_filters', 'plot_filters', 'Ends', 'read_ends', 'find_source', 'describe_origin', 'write_changes',
+           'transfer_cell']
 
 # %% ../nbs/11_transfer.ipynb #d25920d5
 import json
 import math
-from dataclasses import replace
+import shutil
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +22,12 @@ import pandas as pd
 from astropy import units as u
 from astropy.coordinates import SkyCoord, search_around_sky
 
-from .config import Method, Training
+from .config import Cell, Method, RunConfig, Training, find_images, find_place, find_root, write_json, write_whole
 from .models import BadWeights, build_network, load_network_weights
 from .preparation import PER_SOURCE, PreparedSet
-from .training import batch_rows, count_steps, cut_images, fit_network, predict_sources
+from .provenance import Origin, clear_results, hash_files, is_made, measure_use, write_provenance
+from .training import (CHECKPOINTS_APART, batch_rows, choose_size, count_steps, cut_images, fit_network, keep_time,
+                               predict_sources, read_sources, start_keras, write_training)
 
 # %% ../nbs/11_transfer.ipynb #161aa042
 def list_frozen(
@@ -251,3 +256,76 @@ def plot_filters(
             ax.set(xticks=[], yticks=[], ylabel=when if k == 0 else "")
     fig.suptitle(title, fontsize=9)
     return fig
+
+# %% ../nbs/11_transfer.ipynb #d83d085c
+@dataclass(frozen=True, eq=False)
+class Ends:
+    "What a transfer is made of."
+    training: PreparedSet   # Of the target, or of both
+    validation: PreparedSet # Of the target
+    settings: Training      # Of the retraining
+    facts: dict             # Which transfer it is, for its metrics
+
+def read_ends(results: Path, config: RunConfig, cell: Cell)->Ends: # results: results/<run>
+    "Images and settings of a transfer; `ValueError` where the source was trained on what the target validates."
+    pair, how, fold = config.transfer.pairs[cell.pair], config.transfer.methods[cell.method], cell.fold
+    source, target = (read_sources(results, config, end) for end in (pair.source, pair.target))
+    source_fold, radius = config.find_source_fold(cell.pair, fold), config.targets.group_arcmin*u.arcmin
+    known, training, validation = source.training(source_fold), target.training(fold), target.validation(fold)
+    if pair.source_fold != "next": check_unseen(known, validation, radius)
+    settings = config.choose_retraining(cell.network, pair.target, cell.method)
+    if cell.count:
+        training = choose_few(training, cell.count, cell.seed)
+        settings = lengthen(settings, cell.count, config.transfer.least_steps)
+    facts = dict(pair=cell.pair, method=cell.method, n_target=len(training), task=pair.target, source=pair.source,
+                 survey=target.survey, source_survey=source.survey, network=cell.network, fold=fold, seed=cell.seed,
+                 source_fold=source_fold, seen=len(find_seen(known, validation, radius)), simulated=target.simulated,
+                 source_simulated=source.simulated)
+    return Ends(join_sets(known, training) if how.images == "both" else training, validation, settings, facts)
+
+def find_source(results: Path, config: RunConfig, cell: Cell)->Path:
+    "The folder of the network that a transfer starts from."
+    fold = config.find_source_fold(cell.pair, cell.fold)
+    return results/"training"/find_place(config.transfer.pairs[cell.pair].source, cell.network, fold, cell.seed)
+
+def describe_origin(results: Path, config: RunConfig, cell: Cell, code: str)->Origin: # As `transfer_cell`
+    "What a transfer follows from."
+    pair, tasks, source = config.transfer.pairs[cell.pair], config.list_tasks(), find_source(results, config, cell)
+    images = {find_images(results, tasks[end].images)/"prepared.h5" for end in (pair.source, pair.target)}
+    files = [*images, source/"network.weights.h5", source/"metrics.json"]
+    return Origin("11_transfer", code, config.describe_transfer(cell) | dict(cell=cell.place), hash_files(files, find_root()))
+
+def write_changes(start, model, validation: PreparedSet, out_dir: Path)->None: # start, model: keras.Model
+    "Write how alike two networks are, layer by layer, and their first filters."
+    likeness = measure_similarity(start, model, cut_images(validation, model.input_shape[1]).images)
+    write_whole(out_dir/"similarity.csv", likeness.to_csv(index=False))
+    write_whole(out_dir/"filters.csv", list_filters(start, model).to_csv(index=False, float_format="%.6g"))
+
+def transfer_cell(
+    results: Path,     # results/<run>, with prepared images and source networks; takes on the cell's folder
+    config: RunConfig, # The run's settings
+    run: str,          # Its name
+    cell: Cell,        # Which transfer
+    code: str,         # Digest of the code
+)->dict:               # metrics.json
+    "Make one transfer and write its folder, unless it is there; as `read_ends`, `carry_weights` and `fit_network` raise."
+    began, root, out_dir, how = time.monotonic(), find_root(), results/"transfer"/cell.place, config.transfer.methods[cell.method]
+    origin = describe_origin(results, config, cell, code)
+    if is_made(out_dir, origin, root): return json.loads((out_dir/"metrics.json").read_text())
+    clear_results(out_dir)
+    ends, known = read_ends(results, config, cell), None
+    start_keras(cell.seed)
+    size, classes = choose_size(cell.network, ends.validation.images.shape[1]), ends.validation.classes
+    model, start = (build_network(cell.network, size, len(classes), cell.seed) for _ in range(2))
+    if how.start == "source": carry_weights(model, find_source(results, config, cell), classes, how.head)
+    start.set_weights(model.get_weights())
+    if how.keeps_head and how.start == "source": known = score_untrained(start, ends.validation)["val_accuracy"][0]
+    checkpoints, fitting = out_dir/"checkpoints"/(code[:12] or "any"), time.monotonic()
+    history = retrain_network(model, how, ends.training, ends.validation, ends.settings, cell.seed, checkpoints, CHECKPOINTS_APART)
+    write_json(out_dir/"timing.json", keep_time(history, time.monotonic() - fitting))
+    facts = ends.facts | dict(trainable_parameters=count_free(model), accuracy_before_retraining=known)
+    metrics = write_training(out_dir, model, history, predict_sources(model, ends.validation), facts)
+    if how.start == "source" and how.frozen != "everything": write_changes(start, model, ends.validation, out_dir)
+    write_provenance(out_dir, origin, config, run, root, dict(parameters=dict(cell=cell.place)) | measure_use(began))
+    shutil.rmtree(out_dir/"checkpoints", ignore_errors=True)
+    return metrics
