@@ -11,7 +11,7 @@ NOTEBOOKS := $(wildcard nbs/*.ipynb)
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run-all test test-cluster faults lab figures report prepare keep canary export refresh readme check docs bench lock clean
+.PHONY: help run-all plan test test-cluster faults lab figures report prepare keep canary export refresh readme check docs bench lock clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 ifneq ($(RADIOGAL_MIRROR),)
 export RADIOGAL_MIRROR := $(abspath $(RADIOGAL_MIRROR))
@@ -33,6 +33,9 @@ $(STAMP): requirements.lock settings.ini setup.py
 
 run-all: $(STAMP)  ## Scrape, prepare, train, transfer, plot: RUN=demo (simulated), real, live or smoke
 	@$(BIN)/radiogal run $(RUN) $(if $(SEED),--seed $(SEED)) $(if $(CORES),--cores $(CORES)) --profile $(PROFILE)
+
+plan: $(STAMP)  ## Say which notebooks of RUN would be run now, and why
+	@$(BIN)/radiogal plan $(RUN) $(if $(SEED),--seed $(SEED)) $(if $(CORES),--cores $(CORES)) --profile $(PROFILE)
 
 figures: $(STAMP)  ## Redraw the report's figures from the existing (or kept) results of RUN
 	@$(BIN)/radiogal figures $(RUN) $(if $(SEED),--seed $(SEED))

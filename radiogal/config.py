@@ -310,12 +310,13 @@ class RunConfig(Section):
 
     def describe_transfer(self, cell: Cell)->dict:
         "The settings that reach a transfer: its result changes when they do."
-        pair, method, choice = self.transfer.pairs[cell.pair], self.transfer.methods[cell.method], {"methods", "counts", "networks"}
-        tasks = self.list_tasks()
+        transfer, tasks = self.transfer, self.list_tasks()
+        choice = {"methods", "counts", "networks", "few"}  # of cells, which says nothing of a result
+        pair, method = transfer.pairs[cell.pair], transfer.methods[cell.method]
         return dict(recipe=self.choose_retraining(cell.network, pair.target, cell.method).model_dump(mode="json"),
                     classes=[tasks[end].classes for end in (pair.source, pair.target)],
-                    method=method.model_dump(mode="json", exclude={"few"} | choice), pair=pair.model_dump(mode="json", exclude=choice),
-                    least_steps=self.transfer.least_steps, group_arcmin=self.targets.group_arcmin)
+                    method=method.model_dump(mode="json", exclude=choice), pair=pair.model_dump(mode="json", exclude=choice),
+                    least_steps=transfer.least_steps, group_arcmin=self.targets.group_arcmin)
 
     @model_validator(mode="after")
     def check_archive(self):

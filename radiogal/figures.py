@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['SHAPING', 'VERDICTS', 'MEMORY', 'LEARNING', 'STUDY', 'CLAIMS', 'TrainedRun', 'read_run', 'read_facts',
            'assign_groups', 'read_all_facts', 'read_trainings', 'read_transfers', 'tell_reason', 'find_holes',
-           'gather_holes', 'describe_making', 'check_same', 'group_tables', 'name_sky', 'tabulate_scores',
-           'tabulate_classes', 'plot_accuracies', 'collect_histories', 'average_histories', 'plot_curves', 'plot_grid',
-           'find_control', 'compare_with_control', 'correct_within', 'tabulate_transfers', 'judge_gain', 'tell_score',
-           'tell_gain', 'answer_question', 'plot_matrix', 'find_honest', 'compare_seen', 'tell_memory', 'gather_fresh',
-           'tabulate_learning', 'plot_learning', 'collect_similarity', 'plot_similarity', 'match_sources',
-           'find_disputes', 'plot_agreement', 'plot_disputes', 'plot_examples', 'compare_study', 'judge_claims',
-           'name_beside', 'plot_beside', 'save_figure', 'save_table', 'write_findings']
+           'gather_holes', 'describe_making', 'read_code_digests', 'check_same', 'group_tables', 'name_sky',
+           'tabulate_scores', 'tabulate_classes', 'plot_accuracies', 'collect_histories', 'average_histories',
+           'plot_curves', 'plot_grid', 'find_control', 'compare_with_control', 'correct_within', 'tabulate_transfers',
+           'judge_gain', 'tell_score', 'tell_gain', 'answer_question', 'plot_matrix', 'find_honest', 'compare_seen',
+           'tell_memory', 'gather_fresh', 'tabulate_learning', 'plot_learning', 'collect_similarity', 'plot_similarity',
+           'match_sources', 'find_disputes', 'plot_agreement', 'plot_disputes', 'plot_examples', 'compare_study',
+           'judge_claims', 'name_beside', 'plot_beside', 'save_figure', 'save_table', 'write_findings']
 
 # %% ../nbs/13_final_plots.ipynb #c58ba01a
 import io
@@ -103,11 +103,10 @@ def read_transfers(
     return runs
 
 # %% ../nbs/13_final_plots.ipynb #e8dae65a
-def tell_reason(log: Path)->str:
-    "Why a step did not end, from its log."
-    if not log.is_file(): return "not run"
-    said = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("radiogal: ")]
-    return said[-1].removeprefix("radiogal: ") if said else "ended without a word, or still at work"
+def tell_reason(folder: Path)->str: # Of a training or transfer
+    "Why there is no result."
+    if (folder/"error.txt").is_file(): return (folder/"error.txt").read_text().splitlines()[0]
+    return "no error logged: killed, or still running" if folder.is_dir() else "not run"
 
 def find_holes(
     results: str|Path,  # results/<run>
@@ -116,10 +115,9 @@ def find_holes(
     transfers: dict,    # From `read_transfers`
 )->pd.DataFrame:        # place, reason
     "What was asked for and is not there."
-    lost = [("training", "10_modelling", find_place(*key)) for key in list_asked(config) if key not in trainings]
-    lost += [("transfer", "11_transfer", cell.place) for cell in config.list_transfers() if cell not in transfers]
-    tell = lambda step, place: tell_reason(Path(results)/"logs"/f"{step}-{place.replace('/', '-')}.log")
-    return pd.DataFrame([(f"{kind}/{place}", tell(step, place)) for kind, step, place in lost], columns=["place", "reason"])
+    lost = [f"training/{find_place(*key)}" for key in list_asked(config) if key not in trainings]
+    lost += [f"transfer/{cell.place}" for cell in config.list_transfers() if cell not in transfers]
+    return pd.DataFrame([(place, tell_reason(Path(results)/place)) for place in lost], columns=["place", "reason"])
 
 def gather_holes(
     holes: pd.DataFrame, # From `find_holes`
@@ -141,6 +139,11 @@ def describe_making(
     made_of = config.list_tasks()[task].model_dump(exclude={"networks"})
     return config.model_dump(include=SHAPING) | dict(recipe=recipe.model_dump(), task=made_of)
 
+def read_code_digests(made: dict)->dict[str, str]: # made: provenance.json of a network; by name
+    "Digests of the code that made a network: one of all code, or as older results have it, one of each file."
+    if "code" in made: return {f"code of {made['notebook']}": made["code"]}
+    return {path: digest for path, digest in made["inputs"].items() if path.endswith((".py", ".ipynb"))}
+
 def check_same(
     runs: list[TrainedRun], # Of one report
     config: RunConfig,      # Its settings
@@ -153,9 +156,8 @@ def check_same(
         was = describe_making(parse_config(made["resolved_settings"], str(trained.folder/"provenance.json")), m)
         if odd := sorted(key for key in wanted if was[key] != wanted[key]):
             raise ValueError(f"{trained.folder} was made with other settings ({', '.join(odd)}) than the report's: {way_out}")
-        code = {path: digest for path, digest in made["inputs"].items() if path.endswith((".py", ".ipynb"))}
-        first, of_first = codes.setdefault(made["notebook"], (trained.folder, code))
-        if odd := sorted(path for path in code | of_first if code.get(path) != of_first.get(path)):
+        first, of_first = codes.setdefault(made["notebook"], (trained.folder, read_code_digests(made)))
+        if odd := sorted({path for path, _ in read_code_digests(made).items() ^ of_first.items()}):
             raise ValueError(f"{trained.folder} and {first} were made with different {', '.join(odd)}: {way_out}")
 
 # %% ../nbs/13_final_plots.ipynb #e10866a2

@@ -6,8 +6,8 @@
 __all__ = ['LESSON', 'DIRECTIVE', 'MAGIC', 'USED', 'ALIAS', 'IMPORT', 'IMPORT_FROM', 'COMPUTING', 'PACKAGES', 'read_code',
            'split_code', 'drop_docstrings', 'split_imports', 'name_targets', 'Part', 'describe_part', 'list_parts',
            'find_imports', 'list_modules', 'find_version', 'reach_parts', 'digest_code', 'squeeze', 'is_exported',
-           'find_unexported', 'describe_machine', 'hash_files', 'Origin', 'measure_use', 'write_provenance', 'is_made',
-           'CellsFailed', 'check_cells', 'make_cells', 'clear_results', 'record_cells']
+           'find_unexported', 'describe_machine', 'hash_files', 'Origin', 'measure_use', 'write_provenance',
+           'find_change', 'CellsFailed', 'check_cells', 'make_cells', 'clear_results', 'record_cells']
 
 # %% ../nbs/00_provenance.ipynb #34d0af7d
 import ast
@@ -192,12 +192,13 @@ class Origin:
     "What a result follows from: the same origin, the same bytes."
     notebook: str           # Its name
     code: str               # From `digest_code`
-    recipe: dict            # The settings that reach it, and which result it is
+    parameters: dict        # Which result it is, and the settings that reach it
     inputs: dict[str, str]  # From `hash_files`
 
 def measure_use(began: float)->dict[str, float]: # began: from `time.monotonic`; seconds, MiB
     "How long this process has worked since, and the most memory it ever had."
-    return dict(wall_s=round(time.monotonic() - began, 1), peak_memory_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss//1024)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return dict(wall_s=round(time.monotonic() - began, 1), peak_memory_mib=peak//1024)
 
 def write_provenance(
     out_dir: Path,     # The result's folder
@@ -205,24 +206,28 @@ def write_provenance(
     config: RunConfig, # Resolved settings
     run: str,          # Its name
     root: Path,        # The project's root
-    facts: dict,       # Whatever else: parameters, time …
+    facts: dict,       # Whatever else: time, memory
 )->Path:
     "Write provenance.json beside a result."
     outputs = [f for f in out_dir.iterdir() if f.is_file() and f.name != "provenance.json"] if out_dir.is_dir() else []
-    return write_json(out_dir/"provenance.json", describe_run(config, run, root) | describe_machine() | facts | asdict(origin) | dict(
-        resolved_settings=config.model_dump(), outputs=hash_files(outputs, root)))
+    made_by = describe_run(config, run, root) | describe_machine() | facts | asdict(origin)
+    return write_json(out_dir/"provenance.json", made_by | dict(resolved_settings=config.model_dump(),
+                                                               outputs=hash_files(outputs, root)))
 
-def is_made(
+def find_change(
     out_dir: Path,  # Of a result
     origin: Origin, # That it shall have
     root: Path,     # The project's root
-)->bool:
-    "Is a result there, of this origin, with the bytes that were written?"
+)->str:             # "" where nothing has changed
+    "Why a result is to be made again: it is not there, of another origin, or not the bytes that were written."
     try: made = json.loads((out_dir/"provenance.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError): return False
+    except FileNotFoundError: return "it is not there"
+    except ValueError: return "its provenance.json cannot be read"
+    if "code" not in made: return "it was made before the digest of its code was kept"
     wanted = json.loads(json.dumps(asdict(origin)))
-    if any(made.get(key) != value for key, value in wanted.items()): return False
-    return all((root/path).is_file() and hash_file(root/path) == sha256 for path, sha256 in made["outputs"].items())
+    if changed := [key for key, value in wanted.items() if made.get(key) != value]: return f"other {', '.join(changed)}"
+    damaged = [path for path, sha256 in made["outputs"].items() if not (root/path).is_file() or hash_file(root/path) != sha256]
+    return f"lost or damaged: {', '.join(damaged)}" if damaged else ""
 
 # %% ../nbs/00_provenance.ipynb #f120cb78
 class CellsFailed(RadiogalError, RuntimeError):

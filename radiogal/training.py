@@ -38,7 +38,7 @@ from . import __version__
 from .config import RadiogalError, RunConfig, Training, find_images, find_place, find_root, write_json, write_whole
 from .models import NETWORKS, build_network
 from .preparation import PreparedSet, augment_batch, choose_classes, crop_or_pad, read_prepared
-from .provenance import Origin, clear_results, hash_files, is_made, measure_use, write_provenance
+from .provenance import Origin, clear_results, find_change, hash_files, measure_use, write_provenance
 
 # %% ../nbs/10_modelling.ipynb #46b81cb6
 def start_keras(
@@ -527,7 +527,8 @@ def keep_time(history: pd.DataFrame, seconds: float|None)->dict: # timing.json
     "How long the epochs took, on what; None where that is not known, as the run went on from a checkpoint."
     import keras
     return dict(epochs=len(history), seconds=seconds and round(seconds, 1), backend=keras.backend.backend(),
-                gpus=keras.distribution.list_devices("gpu"), threads=int(os.environ.get("TF_NUM_INTRAOP_THREADS", os.cpu_count())))
+                gpus=keras.distribution.list_devices("gpu"),
+                threads=int(os.environ.get("TF_NUM_INTRAOP_THREADS", os.cpu_count())))
 
 def train_cell(
     results: Path,     # results/<run>, with prepared images; takes on the cell's folder
@@ -541,7 +542,8 @@ def train_cell(
     out_dir, images = results/"training"/find_place(*cell), find_images(results, config.list_tasks()[task].images)/"prepared.h5"
     parameters = dict(task=task, network=network, fold=fold, seed=seed)
     origin = Origin("10_modelling", code, config.describe_training(task, network) | parameters, hash_files([images], root))
-    if is_made(out_dir, origin, root): return json.loads((out_dir/"metrics.json").read_text())
+    if not (change := find_change(out_dir, origin, root)): return json.loads((out_dir/"metrics.json").read_text())
+    log.info("%s is made: %s", out_dir, change)
     clear_results(out_dir)
     sources, checkpoints = read_sources(results, config, task), out_dir/"checkpoints"/(code[:12] or "any")
     training, validation = sources.training(fold), sources.validation(fold)
@@ -552,6 +554,6 @@ def train_cell(
     write_json(out_dir/"timing.json", keep_time(history, None if resumed else time.monotonic() - fitting))
     facts = dict(task=task, survey=sources.survey, network=network, fold=fold, seed=seed, simulated=sources.simulated)
     metrics = write_training(out_dir, model, history, predict_sources(model, validation), facts)
-    write_provenance(out_dir, origin, config, run, root, dict(parameters=parameters) | measure_use(began))
+    write_provenance(out_dir, origin, config, run, root, measure_use(began))
     shutil.rmtree(out_dir/"checkpoints")
     return metrics

@@ -18,10 +18,16 @@ class LogHandler(LogHandlerBase):
     def emit(self, record):
         event, progress = getattr(record, "event", None), self.progress
         if event == LogEvent.RUN_INFO: progress.start(sum(n for rule, n in record.stats.items() if rule not in ("all", "total")))
-        elif event == LogEvent.JOB_INFO and len(record.log) == 2: progress.begin(record.jobid, *self.name_job(record.log))
+        elif event == LogEvent.JOB_INFO and len(record.log) == 2: self.begin(record)
         elif event == LogEvent.JOB_FINISHED: progress.finish(record.job_id)
         elif event == LogEvent.JOB_ERROR: progress.fail(record.jobid, self.find_reasons(record))
         elif event in (None, LogEvent.ERROR): self.tell(record)
+
+    def begin(self, record):
+        "A notebook is run, or would be."
+        label, log = self.name_job(record.log)
+        if self.common_settings.dryrun: self.progress.foretell(label, record.reason.partition(";")[0].splitlines()[0])
+        else: self.progress.begin(record.jobid, label, log)
 
     def tell(self, record):
         "Messages of Snakemake itself. A failed notebook has told its own story, in its log."
