@@ -27,7 +27,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from .config import (
@@ -125,10 +125,15 @@ def execute_notebook(
 PACKAGES = ("numpy", "scipy", "astropy", "pandas", "scikit-learn", "keras", "tensorflow", "matplotlib", "papermill",
             "snakemake", "nbdev")
 
+def _find_version(package: str)->str:
+    "Its installed version; TensorFlow's build without CUDA goes by another name."
+    try: return version(package)
+    except PackageNotFoundError: return version(f"{package}-cpu")
+
 def describe_machine()->dict: # system, python, cores
     "What the results were made on."
     return dict(system=platform.platform(), processor=platform.machine(), python=platform.python_version(),
-                cores=os.cpu_count(), packages={p: version(p) for p in PACKAGES})
+                cores=os.cpu_count(), packages={p: _find_version(p) for p in PACKAGES})
 
 def hash_files(files: list[Path], root: Path)->dict[str, str]: # path below root: SHA-256
     "Hashes of files, by their place below the root."
