@@ -5,6 +5,7 @@ PROFILE ?= local
 CORES ?=
 PYTHON ?= python3
 BIN := .venv/bin
+# An environment made for a GPU stays so until GPU=0
 GPU ?= $(if $(wildcard .venv/.made-gpu),1)
 LOCK := requirements$(if $(filter 1,$(GPU)),-gpu).lock
 STAMP := .venv/.made$(if $(filter 1,$(GPU)),-gpu)
@@ -16,6 +17,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help run-all test test-cluster faults lab figures report prepare keep canary export refresh readme check docs bench lock clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport PYTHONDONTWRITEBYTECODE  # Every kernel would compile TensorFlow again: ten seconds each
 ifneq ($(RADIOGAL_MIRROR),)
 export RADIOGAL_MIRROR := $(abspath $(RADIOGAL_MIRROR))
 endif
