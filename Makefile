@@ -5,7 +5,11 @@ PROFILE ?= local
 CORES ?=
 PYTHON ?= python3
 BIN := .venv/bin
-STAMP := .venv/.made
+# An environment made for a GPU stays so until GPU=0
+GPU ?= $(if $(wildcard .venv/.made-gpu),1)
+LOCK := requirements$(if $(filter 1,$(GPU)),-gpu).lock
+STAMP := .venv/.made$(if $(filter 1,$(GPU)),-gpu)
+WHEELS := --quiet --require-hashes --only-binary :all:
 NOTEBOOKS := $(wildcard nbs/*.ipynb)
 
 SHELL := /bin/bash
@@ -13,22 +17,30 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help run-all plan test test-cluster faults lab figures report prepare keep canary export refresh readme check docs bench lock clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport PYTHONDONTWRITEBYTECODE  # Every kernel would compile TensorFlow again: ten seconds each
 ifneq ($(RADIOGAL_MIRROR),)
 export RADIOGAL_MIRROR := $(abspath $(RADIOGAL_MIRROR))
 endif
 
 help:  ## Print what there is
-	@echo "radiogal: make TARGET [RUN=demo] [SEED=1] [PROFILE=local] [CORES=2]"
+	@echo "radiogal: make TARGET [RUN=demo] [SEED=1] [PROFILE=local] [CORES=2] [GPU=1]"
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "runs: $(basename $(notdir $(wildcard config/*.toml)))"
 
-$(STAMP): requirements.lock settings.ini setup.py
+# A half-made environment, which has no stamp, is made afresh: a package that was cut off while being written looks installed.
+$(STAMP): $(LOCK) settings.ini setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	  || { echo "radiogal needs Python 3.11 to 3.13: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	@echo "Making the environment in .venv from requirements.lock (once, some minutes)"
-	@$(PYTHON) -m venv .venv || { echo "python3 -m venv failed: on Debian, apt-get install python3-venv"; exit 1; }
-	@$(BIN)/python -m pip install --quiet --quiet --require-hashes --requirement requirements.lock
-	@$(BIN)/python -m pip install --quiet --quiet --no-build-isolation --no-deps --editable .
+	@echo "Making the environment in .venv from $(LOCK) (once, half a minute where downloads are fast)"
+	@$(PYTHON) -m venv $(if $(wildcard .venv/.made*),,--clear) .venv \
+	  || { echo "python3 -m venv failed: on Debian, apt-get install python3-venv"; exit 1; }
+	@rm -f .venv/.made*
+	@{ awk '/^[^ ]/ {uv = /^uv==/} uv' $(LOCK) | $(BIN)/python -m pip install $(WHEELS) --requirement /dev/stdin \
+	    && $(BIN)/uv pip sync --python $(BIN)/python $(WHEELS) $(LOCK) \
+	    && $(BIN)/uv pip install --python $(BIN)/python --quiet --no-build-isolation --no-deps --editable .; } \
+	  || { echo "uv did not install it (see above); pip does, in some minutes"; \
+	    $(BIN)/python -m pip install $(WHEELS) --no-deps --requirement $(LOCK) \
+	    && $(BIN)/python -m pip install --quiet --quiet --no-build-isolation --no-deps --editable .; }
 	@touch $@
 
 run-all: $(STAMP)  ## Scrape, prepare, train, transfer, plot: RUN=demo (simulated), real, live or smoke
@@ -88,8 +100,16 @@ docs: $(STAMP)  ## Build the site in _docs/html from the notebooks' stored outpu
 bench: $(STAMP)  ## Time radiogal against named alternatives
 	@for script in bench/bench_*.py; do $(BIN)/python $$script; done
 
-lock:  ## Resolve requirements.lock again from settings.ini (needs uv)
-	uv pip compile setup.py --extra dev --extra engines --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-annotate --no-header --quiet --output-file requirements.lock
+MACHINES := x86_64-manylinux_2_28 aarch64-manylinux_2_28 aarch64-apple-darwin
+RESOLVE := $(BIN)/uv pip compile setup.py --extra dev --extra engines --universal --python-version 3.11 --generate-hashes \
+  --no-strip-extras --no-annotate --no-header --quiet
+lock: $(STAMP)  ## Resolve both locks again from settings.ini, and ask whether every machine finds a wheel of each package
+	$(RESOLVE) --extra train --output-file requirements.lock
+	cp requirements.lock requirements-gpu.lock  # So that what both need has one version
+	$(RESOLVE) --extra gpu --output-file requirements-gpu.lock
+	for machine in $(MACHINES); do for version in 3.11 3.12 3.13; do for lock in requirements.lock requirements-gpu.lock; do \
+	  MACOSX_DEPLOYMENT_TARGET=14.0 $(BIN)/uv pip install $(WHEELS) --dry-run --no-deps --target .venv/none \
+	    --python-platform $$machine --python-version $$version --requirement $$lock; done; done; done
 
 clean:  ## Remove results, figures and built files of all runs; raw data and .venv stay
 	rm -rf results _docs build dist .snakemake figures/*/ *.egg-info

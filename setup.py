@@ -18,7 +18,7 @@ setup(
     license="BSD-3-Clause", license_files=["LICENSE"],
     packages=[cfg["lib_name"]], package_data={cfg["lib_name"]: ["*.mplstyle", "*.csv.gz"]},
     python_requires=f'>={cfg["min_python"]},<3.14', install_requires=lines("requirements"),
-    extras_require={"dev": lines("dev_requirements"), "engines": lines("engines_requirements")},
+    extras_require={extra: lines(f"{extra}_requirements") for extra in ("train", "gpu", "dev", "engines")},
     entry_points={"console_scripts": ["radiogal=radiogal.workflow:main"],
                   "nbdev": [f'{cfg["lib_name"]}={cfg["lib_name"]}._modidx:d']},
 )

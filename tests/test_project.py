@@ -1,10 +1,12 @@
 "The package as a whole: README, wheel, import, and that notebooks declare what the workflow gives them."
 import ast
+import re
 import subprocess
 import sys
 import zipfile
 
 import nbformat
+import pytest
 from conftest import ROOT
 
 
@@ -39,6 +41,19 @@ def test_wheel_holds_style_sheet_and_registry(tmp_path):
                    capture_output=True)
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     assert {"radiogal/radiogal.mplstyle", "radiogal/registry.csv.gz", "radiogal/config.py"} <= set(names)
+
+
+@pytest.mark.parametrize(("setting", "lock", "tensorflow"), [("GPU=0", "requirements.lock", "tensorflow-cpu=="),
+                                                             ("GPU=1", "requirements-gpu.lock", "tensorflow[and-cuda]==")])
+def test_environment_is_installed_from_hashed_wheels(setting, lock, tensorflow):
+    stamp = ".venv/.made-gpu" if setting == "GPU=1" else ".venv/.made"
+    recipe = subprocess.run(["make", "--dry-run", f"--what-if={lock}", stamp, setting], cwd=ROOT, capture_output=True, text=True,
+                            check=True).stdout.splitlines()
+    installs = [line for line in recipe if re.search("pip (install|sync)", line) and "--editable" not in line]
+    assert len(installs) == 3 and all("--require-hashes --only-binary :all:" in line for line in installs)
+    locked = re.split(r"\n(?=\S)", (ROOT/lock).read_text())
+    assert all("--hash=sha256:" in package for package in locked)
+    assert any(package.startswith(tensorflow) for package in locked) and any(package.startswith("uv==") for package in locked)
 
 
 def test_reference_has_every_module():
