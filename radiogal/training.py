@@ -236,6 +236,7 @@ def choose_optimiser(
         named["learning_rate"] = keras.optimizers.schedules.CosineDecay(0.0, max(1, n_steps - rise), warmup_steps=rise,
                                                                         warmup_target=named["learning_rate"])
     if settings.averaging: named |= dict(use_ema=True, ema_momentum=settings.averaging)
+    named["name"] = "optimiser"  # it is stored with the weights, and Keras would number those of one process
     kind = getattr(keras.optimizers, settings.optimiser or published["class_name"])
     return (kind if settings.body_rate == 1 else slow_body(kind, settings.body_rate))(**named)
 

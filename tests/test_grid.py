@@ -1,0 +1,80 @@
+"The grid of trainings and transfers: the same bytes however many cells a step takes, and however often it is killed. Simulated."
+import os
+import random
+import shutil
+import signal
+import time
+
+import pytest
+from conftest import finish, radiogal
+
+N_KILLS = 10
+LATER = ("training", "transfer", "steps", "classify", "report")
+
+
+def read_results(folder):
+    "Every byte of every number that the later half of a smoke run leaves."
+    results = folder/"results"/"smoke"
+    return {str(path.relative_to(results)): path.read_bytes() for kind in LATER for pattern in ("metrics.json", "*.parquet", "*.csv")
+            for path in sorted((results/kind).rglob(pattern))}
+
+
+def forget_later(folder):
+    "A project whose networks are still to be trained."
+    for kind in LATER: shutil.rmtree(folder/"results"/"smoke"/kind, ignore_errors=True)
+    return folder
+
+
+@pytest.fixture
+def several(smoke_run, tmp_path):
+    "A project with eight trainings and four transfers to do, of two networks in two folds."
+    folder = forget_later(shutil.copytree(smoke_run, tmp_path/"several", symlinks=True))
+    toml = folder/"config"/"smoke.toml"
+    toml.write_text(toml.read_text().replace("folds = [0]", 'folds = [0, 1]\nnetworks = ["alhassan", "fields"]'))
+    return folder
+
+
+def test_one_cell_a_step_and_many_give_the_same_bytes(several, tmp_path):
+    alone = shutil.copytree(several, tmp_path/"alone", symlinks=True)
+    profile = alone/"workflow"/"profiles"/"local"/"config.yaml"
+    profile.write_text(profile.read_text().replace("cells=8", "cells=1"))
+    said = []
+    for folder, cores in ((several, "1"), (alone, "2")):
+        status, words = finish(radiogal(folder, "run", "smoke", "--cores", cores))
+        assert status == 0, words
+        said.append(sum(line.startswith(("  10_modelling", "  11_transfer")) for line in words.splitlines()))
+    assert said == [2, 12]
+    together = read_results(several)
+    assert len([path for path in together if path.endswith("metrics.json")]) >= 12
+    assert read_results(alone) == together
+
+
+def test_a_cell_that_fails_leaves_its_neighbours_and_is_named(several):
+    broken = several/"results"/"smoke"/"preparation"/"VLASS"/"prepared.h5"
+    broken.write_bytes(b"not HDF5")
+    os.utime(broken, (1, 1))  # older than all that follows, so that the graph does not mend it first
+    status, said = finish(radiogal(several, "run", "smoke", "--cores", "1"))
+    assert status != 0 and "VLASS/alhassan/fold0/seed1" in said
+    trained = sorted((several/"results"/"smoke"/"training").glob("*/*/fold*/seed1/metrics.json"))
+    assert {path.parents[3].name for path in trained} == {"FIRST"} and len(trained) == 4
+    assert len(list((several/"results"/"smoke"/"training"/"VLASS").rglob("error.txt"))) == 4
+
+
+def test_ten_kills_of_the_later_graph_leave_what_an_uninterrupted_run_leaves(smoke_run, tmp_path):
+    folder, rng, kills = forget_later(shutil.copytree(smoke_run, tmp_path/"project", symlinks=True)), random.Random(1), 0
+    began = time.monotonic()
+    whole = forget_later(shutil.copytree(smoke_run, tmp_path/"whole", symlinks=True))
+    status, said = finish(radiogal(whole, "run", "smoke", "--cores", "2"))
+    assert status == 0, said
+    usual = time.monotonic() - began
+    while kills < N_KILLS:
+        process = radiogal(folder, "run", "smoke", "--cores", "2")
+        time.sleep(rng.uniform(0.1, 0.6)*usual)  # any moment will do
+        if process.poll() is None: kills += 1
+        else: forget_later(folder)
+        os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
+        process.communicate()
+    status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
+    assert status == 0, said
+    assert read_results(folder) == read_results(whole) == read_results(smoke_run)
+    assert not list(folder.glob("**/.*.part*"))
