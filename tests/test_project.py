@@ -1,11 +1,15 @@
 "The package as a whole: README, wheel, import, and that notebooks declare what the workflow gives them."
 import ast
+import re
 import subprocess
 import sys
 import zipfile
 
 import nbformat
+import pytest
 from conftest import ROOT
+
+from radiogal.workflow import LESSON
 
 
 def test_readme_is_rendered_from_the_index_notebook(tmp_path):
@@ -63,3 +67,29 @@ def test_notebooks_store_no_failed_cell_and_no_place_of_the_machine():
         assert str(ROOT) not in text, path.name
         outputs = [o for c in nbformat.read(path, 4).cells if c.cell_type == "code" for o in c.outputs]
         assert not [o for o in outputs if o.output_type == "error"], path.name
+
+
+def tags(cell):
+    return set(cell.metadata.get("tags", []))
+
+
+def holds_only_imports(source):
+    "Imports or a magic, and nothing else."
+    code = "\n".join(line for line in source.splitlines() if not line.startswith("%"))
+    return all(isinstance(statement, ast.Import | ast.ImportFrom) for statement in ast.parse(code).body)
+
+
+def is_for_the_run(cell):
+    return "parameters" in tags(cell) or re.match(r"#\| *(export|default_exp)", cell.source) or holds_only_imports(cell.source)
+
+
+EXECUTED = [path for path in sorted((ROOT/"nbs").glob("[0-9]*.ipynb"))
+            if any("parameters" in tags(cell) for cell in nbformat.read(path, 4).cells)]
+
+
+@pytest.mark.parametrize("path", EXECUTED, ids=lambda path: path.stem)
+def test_above_the_run_is_what_it_needs_and_all_else_is_a_lesson(path):
+    cells = nbformat.read(path, 4).cells
+    (run,) = [i for i, c in enumerate(cells) if c.cell_type == "markdown" and re.match(r"## The (run|report)\b", c.source)]
+    code = [cell for cell in cells[:run] if cell.cell_type == "code" and LESSON not in tags(cell)]
+    assert [cell.source for cell in code if not is_for_the_run(cell)] == []
