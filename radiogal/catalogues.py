@@ -33,9 +33,6 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import Table, vstack
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from .config import Candidates, RadiogalError, RunConfig, Sky, write_whole
 from .densities import FIRST_MEMBERS, FIRST_SCATTER, cap_area, draw_clustered
@@ -347,6 +344,7 @@ def find_pairs(
     radius: u.Quantity,  # Of pairs that are wanted
 )->Pairs:
     "All pairs of positions closer than a radius, on the sphere."
+    from scipy.spatial import cKDTree
     xyz = coords.icrs.cartesian.xyz.value.T
     first, second = cKDTree(xyz).query_pairs(float(2*np.sin(radius/2)), output_type="ndarray").T
     chord = np.linalg.norm(xyz[first] - xyz[second], axis=1)
@@ -364,6 +362,8 @@ def find_nearest(pairs: Pairs)->tuple[np.ndarray, np.ndarray]: # (n,) row, -1 wh
 # %% ../nbs/04_catalogues.ipynb #312b52d3
 def group_pairs(pairs: Pairs)->np.ndarray: # (n,), int64: group number, from 0
     "Friends-of-friends groups of rows, linked by pairs."
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
     graph = coo_array((np.ones(len(pairs.first), dtype=bool), (pairs.first, pairs.second)), shape=(pairs.n, pairs.n))
     raw = connected_components(graph, directed=False)[1]
     _, first, inverse = np.unique(raw, return_index=True, return_inverse=True)

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['STUDY_DENSITIES', 'EXPECTED_ONLY', 'FIRST_MEMBERS', 'FIRST_SCATTER', 'tile_area', 'collect_densities', 'expect_count',
-           'count_distribution', 'p_more_than_one', 'p_company', 'score_company', 'tabulate_company', 'plot_counts',
-           'plot_company_by_tile', 'fit_depth', 'predict_density', 'plot_company_by_depth', 'count_in_tiles',
-           'draw_uniform', 'cap_area', 'draw_clustered', 'simulate_company', 'expect_variance', 'plot_clustering',
-           'summarise_densities']
+           'p_count', 'count_distribution', 'p_more_than_one', 'p_company', 'score_company', 'tabulate_company',
+           'plot_counts', 'plot_company_by_tile', 'fit_depth', 'predict_density', 'plot_company_by_depth',
+           'count_in_tiles', 'draw_uniform', 'cap_area', 'draw_clustered', 'simulate_company', 'expect_variance',
+           'plot_clustering', 'summarise_densities']
 
 # %% ../nbs/02_source_densities.ipynb #5284454f
 from itertools import cycle
@@ -16,8 +16,6 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord, search_around_sky
 from astropy.table import QTable
-from scipy.special import erf
-from scipy.stats import poisson
 
 from .surveys import SURVEYS, Survey, get_survey, limit_at_1400
 
@@ -54,24 +52,34 @@ def expect_count(
     return (density*tile_area(side)).to_value(u.dimensionless_unscaled)
 
 # %% ../nbs/02_source_densities.ipynb #952433fb
+def p_count(
+    count,    # Number of sources, scalar or array
+    expected, # Mean number of sources in a tile, scalar or array
+):            # Probability
+    "Poisson's chance that a tile placed at random holds so many sources."
+    from scipy.special import gammaln, xlogy
+    return np.exp(xlogy(count, expected) - gammaln(count + 1) - expected)
+
 def count_distribution(
     expected: float,  # Mean number of sources in a tile
     max_count: int,   # Largest count wanted
 )->np.ndarray:        # (max_count + 1,), float64: probability of 0, 1, … sources
     "Poisson probabilities of the number of sources in a tile."
-    return poisson.pmf(np.arange(max_count + 1), expected)
+    return p_count(np.arange(max_count + 1), expected)
 
 def p_more_than_one(
     expected, # Mean number of sources in a tile, scalar or array
 ):            # Probability, same shape
     "Chance that a tile placed at random holds two sources or more."
-    return poisson.sf(1, expected)
+    from scipy.special import pdtrc
+    return pdtrc(1, expected)
 
 def p_company(
     expected, # Mean number of sources in a tile, scalar or array
 ):            # Probability, same shape
     "Chance that a tile centred on a source holds another one."
-    return poisson.sf(0, expected)
+    from scipy.special import pdtrc
+    return pdtrc(0, expected)
 
 # %% ../nbs/02_source_densities.ipynb #981e9654
 @u.quantity_input
@@ -82,8 +90,8 @@ def score_company(
     "What a tile holds at a density: expected count, P(more than one), one tile in N, P(company); errors as `tile_area`."
     expected = expect_count(density, side)
     more = p_more_than_one(expected)
-    return dict(density_per_deg2=density.to_value(u.deg**-2), expected=expected, p_none=poisson.pmf(0, expected),
-                p_one=poisson.pmf(1, expected), p_more_than_one=more, one_in_n=1/more, p_company=p_company(expected))
+    return dict(density_per_deg2=density.to_value(u.deg**-2), expected=expected, p_none=p_count(0, expected),
+                p_one=p_count(1, expected), p_more_than_one=more, one_in_n=1/more, p_company=p_company(expected))
 
 def tabulate_company(
     densities: dict[str, u.Quantity], # Rows per deg², by survey
@@ -254,6 +262,7 @@ def expect_variance(
     side: u.arcmin,     # Side of the tile
 ):                      # Variance of the counts, dimensionless
     "Variance of counts in square tiles of a Thomas process, from its pair correlation averaged over the tile."
+    from scipy.special import erf
     t = (side/(2*scatter)).to_value(u.dimensionless_unscaled)
     together = erf(t) - (1 - np.exp(-t**2))/(t*np.sqrt(np.pi))
     return expected*(1 + members*together**2)

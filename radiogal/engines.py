@@ -26,7 +26,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
 from .config import ConfigError, write_whole
 from .evaluation import CalibrationError, fit_temperature
@@ -348,10 +347,11 @@ def ask_ensemble(
     images: np.ndarray, # (n, side, side, 1), float32, 0–1
 )->Answers:
     "Calibrated probabilities, the members' spread, and the out-of-distribution score."
+    from scipy.special import softmax
     each, scores = [], []
     for member in ensemble.members:
         features, logits = ask_member(member, images)
-        each.append(special.softmax(logits.astype(float)/(member.temperature or 1), axis=1))
+        each.append(softmax(logits.astype(float)/(member.temperature or 1), axis=1))
         scores.append(score_strangeness(features, member.known))
     mean = np.mean(each, axis=0)
     chosen = np.stack(each)[:, np.arange(len(mean)), mean.argmax(axis=1)]

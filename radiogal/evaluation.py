@@ -5,17 +5,17 @@
 # %% auto #0
 __all__ = ['SUM_TOLERANCE', 'N_BINS', 'SCORES', 'CONFIDENCE', 'RUN_KEYS', 'SMALLEST', 'TEMPERATURES', 'COUNTED', 'EXTENT_LEVEL',
            'list_classes', 'refuse_rows', 'check_predictions', 'place_in_bins', 'bin_confidence', 'score_ece',
-           'score_average', 'score_classes', 'Interval', 'wilson_interval', 'find_score', 'draw_rows', 'take_interval',
-           'bootstrap_score', 'score_predictions', 'score_majority', 'scale_probabilities', 'apply_temperature',
-           'CalibrationError', 'score_nll', 'fit_temperature', 'draw_ece', 'score_calibration', 'calibrate_across',
-           'align_predictions', 'compare_predictions', 'bootstrap_difference', 'summarise_scores', 'summarise_runs',
-           'measure_accuracy', 'measure_macro_f1', 'count_groups', 'draw_weights', 'draw_counts', 'join_groups',
-           'score_pooled', 'score_gain', 'correct_holm', 'pool_tables', 'summarise_tables', 'summarise_classes',
-           'match_tables', 'compare_seeds', 'compare_kinds', 'average_predictions', 'check_images', 'ask_network',
-           'average_views', 'find_mistakes', 'plot_mistakes', 'bin_accuracy', 'plot_accuracy_bins', 'measure_extent',
-           'check_catalogues', 'guess_by_catalogue', 'CatalogueSplit', 'leave_catalogues_out', 'space_patches',
-           'map_occlusion', 'plot_occlusion', 'plot_confusion', 'plot_reliability', 'plot_calibration', 'plot_roc',
-           'measure_areas', 'plot_precision_recall', 'plot_scores']
+           'score_average', 'score_brier', 'score_classes', 'Interval', 'wilson_interval', 'find_score', 'draw_rows',
+           'take_interval', 'bootstrap_score', 'score_predictions', 'score_majority', 'scale_probabilities',
+           'apply_temperature', 'CalibrationError', 'score_nll', 'fit_temperature', 'draw_ece', 'score_calibration',
+           'calibrate_across', 'align_predictions', 'compare_predictions', 'bootstrap_difference', 'summarise_scores',
+           'summarise_runs', 'measure_accuracy', 'measure_macro_f1', 'count_groups', 'draw_weights', 'draw_counts',
+           'join_groups', 'score_pooled', 'score_gain', 'correct_holm', 'pool_tables', 'summarise_tables',
+           'summarise_classes', 'match_tables', 'compare_seeds', 'compare_kinds', 'average_predictions', 'check_images',
+           'ask_network', 'average_views', 'find_mistakes', 'plot_mistakes', 'bin_accuracy', 'plot_accuracy_bins',
+           'measure_extent', 'check_catalogues', 'guess_by_catalogue', 'CatalogueSplit', 'leave_catalogues_out',
+           'space_patches', 'map_occlusion', 'plot_occlusion', 'plot_confusion', 'plot_reliability', 'plot_calibration',
+           'plot_roc', 'measure_areas', 'plot_precision_recall', 'plot_scores']
 
 # %% ../nbs/12_evaluation.ipynb #d381bb2f
 import math
@@ -25,8 +25,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, special, stats
-from sklearn import metrics
 
 from .config import RadiogalError
 from .preparation import PreparedSet, split_folds, turn_images
@@ -99,15 +97,21 @@ def score_ece(
     return float(np.abs(kept_less_promised).sum()/len(y))
 
 # %% ../nbs/12_evaluation.ipynb #fd3ee942
-def score_average(measure, y, p)->float:
+def score_average(measure: str, y, p)->float:
     "Mean over the classes that occur of one of scikit-learn's per-class measures."
-    return float(measure(y, p.argmax(axis=1), labels=range(p.shape[1]), average="macro", zero_division=np.nan))
+    from sklearn import metrics
+    return float(getattr(metrics, measure)(y, p.argmax(axis=1), labels=range(p.shape[1]), average="macro", zero_division=np.nan))
+
+def score_brier(y, p)->float:
+    "Brier's score of all classes, 0 to 2."
+    from sklearn.metrics import brier_score_loss
+    return float(brier_score_loss(y, p, labels=range(p.shape[1]), scale_by_half=False))
 
 SCORES = dict(  # Each of true classes (n,) int and probabilities (n, classes)
-    accuracy=lambda y, p: float(metrics.accuracy_score(y, p.argmax(axis=1))),
-    balanced_accuracy=lambda y, p: score_average(metrics.recall_score, y, p),
-    macro_f1=lambda y, p: score_average(metrics.f1_score, y, p),
-    brier=lambda y, p: float(metrics.brier_score_loss(y, p, labels=range(p.shape[1]), scale_by_half=False)),
+    accuracy=lambda y, p: float((p.argmax(axis=1) == y).mean()),
+    balanced_accuracy=lambda y, p: score_average("recall_score", y, p),
+    macro_f1=lambda y, p: score_average("f1_score", y, p),
+    brier=score_brier,
     ece=score_ece)
 
 # %% ../nbs/12_evaluation.ipynb #914a278b
@@ -117,7 +121,8 @@ def score_classes(
     classes: list[str], # Their names
 )->dict[str, dict]:     # Per class: precision, recall, f1, support; NaN where undefined
     "Per-class scores as scikit-learn defines them."
-    rows = metrics.precision_recall_fscore_support(y, p.argmax(axis=1), labels=range(len(classes)), zero_division=np.nan)
+    from sklearn.metrics import precision_recall_fscore_support
+    rows = precision_recall_fscore_support(y, p.argmax(axis=1), labels=range(len(classes)), zero_division=np.nan)
     keys = ("precision", "recall", "f1", "support")
     return {c: dict(zip(keys, (column[k].item() for column in rows), strict=True)) for k, c in enumerate(classes)}
 
@@ -134,8 +139,9 @@ def wilson_interval(
     n: int,         # Of how many
 )->Interval:        # Of the true fraction
     "Wilson's 95 % interval of a fraction (Wilson 1927); `ValueError` unless 0 <= successes <= n and n > 0."
+    from scipy.stats import binomtest
     if not 0 <= successes <= n or n < 1: raise ValueError(f"{successes} of {n}: a fraction needs 0 <= successes <= n, n > 0")
-    ci = stats.binomtest(int(successes), int(n)).proportion_ci(CONFIDENCE, method="wilson")
+    ci = binomtest(int(successes), int(n)).proportion_ci(CONFIDENCE, method="wilson")
     return Interval(float(ci.low), float(ci.high))
 
 # %% ../nbs/12_evaluation.ipynb #3f95ccb8
@@ -176,10 +182,11 @@ def score_predictions(
     predictions: pd.DataFrame, # A table of predictions
 )->dict:                       # The run's keys, n, classes, `SCORES`, accuracy_interval, confusion, per_class
     "Every score of one run; `ValueError` names rows that cannot be scored."
+    from sklearn.metrics import confusion_matrix
     y, p = check_predictions(predictions)
     classes = list_classes(predictions)
     run = {key: predictions[key].iloc[0] for key in RUN_KEYS if key in predictions and predictions[key].nunique() == 1}
-    confusion = metrics.confusion_matrix(y, p.argmax(axis=1), labels=range(len(classes)))
+    confusion = confusion_matrix(y, p.argmax(axis=1), labels=range(len(classes)))
     return {key: value.item() if hasattr(value, "item") else value for key, value in run.items()} | dict(
         n=len(y), classes=classes, **{key: score(y, p) for key, score in SCORES.items()},
         accuracy_interval=wilson_interval(np.trace(confusion), len(y)),
@@ -202,8 +209,9 @@ def scale_probabilities(
     temperature: float, # Above 1 less confident, below 1 more
 )->np.ndarray:          # Probabilities (n, classes), float64
     "Softmax of the logits over a temperature (Guo et al. 2017); `ValueError` unless that is positive and finite."
+    from scipy.special import softmax
     if not 0 < temperature < np.inf: raise ValueError(f"temperature {temperature}: not a positive number")
-    return special.softmax(np.log(np.maximum(p, SMALLEST))/temperature, axis=1)
+    return softmax(np.log(np.maximum(p, SMALLEST))/temperature, axis=1)
 
 def apply_temperature(
     predictions: pd.DataFrame, # A table of predictions
@@ -230,10 +238,11 @@ def fit_temperature(
     validation: pd.DataFrame, # A table of predictions: validation sources, never test
 )->float:                     # To divide logits by
     "The temperature of least negative log-likelihood; `CalibrationError` where none within 0.05 to 20 is."
+    from scipy.optimize import minimize_scalar
     y, p = check_predictions(validation)
     limits = np.log(TEMPERATURES)
     cost = lambda log_t: score_nll(y, scale_probabilities(p, math.exp(log_t)))
-    best = optimize.minimize_scalar(cost, bounds=limits, method="bounded", options=dict(xatol=1e-6)).x
+    best = minimize_scalar(cost, bounds=limits, method="bounded", options=dict(xatol=1e-6)).x
     wrong = int((p.argmax(axis=1) != y).sum())
     if not wrong or abs(best - limits).min() < 1e-3:
         raise CalibrationError(f"no temperature within {TEMPERATURES}: {wrong} mistakes in {len(y)} sources do not determine one")
@@ -295,10 +304,11 @@ def compare_predictions(
     b: pd.DataFrame, # Another, of the same sources, in any order
 )->dict:             # n, both, only_a, only_b, neither, difference (accuracy of a minus b), p_value
     "McNemar's exact two-sided test; `ValueError` as of `align_predictions`."
+    from scipy.stats import binomtest
     judged = [check_predictions(table) for table in align_predictions([a, b])]
     right_a, right_b = (p.argmax(axis=1) == y for y, p in judged)
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
-    p_value = stats.binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.
+    p_value = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.
     return dict(n=len(right_a), both=int((right_a & right_b).sum()), only_a=only_a, only_b=only_b,
                 neither=int((~right_a & ~right_b).sum()), difference=(only_a - only_b)/len(right_a), p_value=float(p_value))
 
@@ -322,6 +332,7 @@ def summarise_scores(
     runs: pd.DataFrame, # One row per run, with seed, fold and `SCORES`
 )->pd.DataFrame:        # One row per score: score, runs, seeds, folds, mean, std, low, high
     "Mean, standard deviation and Student's 95 % interval of each score; `ValueError` where a seed and fold come twice."
+    from scipy import stats
     n, twice = len(runs), runs.duplicated(["seed", "fold"])
     if twice.any(): raise ValueError(f"seed and fold more than once: {runs.loc[twice, ['seed', 'fold']].values.tolist()}")
     mean, std = runs[list(SCORES)].mean(), runs[list(SCORES)].std(ddof=1)
@@ -763,6 +774,7 @@ def plot_roc(
 ):
     "Receiver operating characteristic of each class against the rest; a class that has none is named in the legend."
     import matplotlib.pyplot as plt
+    from sklearn import metrics
     ax, (y, p) = ax or plt.subplots()[1], check_predictions(predictions)
     ax.plot([0, 1], [0, 1], color="0.6", ls="--")
     for k, name in enumerate(list_classes(predictions)):
@@ -779,10 +791,11 @@ def measure_areas(
     predictions: pd.DataFrame, # A table of predictions
 )->pd.DataFrame:               # One row per class: class, support, share, roc_auc, average_precision; NaN where undefined
     "Areas under ROC and precision–recall curves of each class against the rest, as scikit-learn defines them."
+    from sklearn.metrics import average_precision_score, roc_auc_score
     (y, p), rows = check_predictions(predictions), []
     for k, name in enumerate(list_classes(predictions)):
         of_class = y == k
-        areas = [f(of_class, p[:, k]) for f in (metrics.roc_auc_score, metrics.average_precision_score)] \
+        areas = [f(of_class, p[:, k]) for f in (roc_auc_score, average_precision_score)] \
             if 0 < of_class.sum() < len(y) else [math.nan]*2
         rows.append((name, int(of_class.sum()), float(of_class.mean()), *map(float, areas)))
     return pd.DataFrame(rows, columns=["class", "support", "share", "roc_auc", "average_precision"])
@@ -793,12 +806,13 @@ def plot_precision_recall(
 ):
     "Precision against recall of each class; a tick at the right is the precision of chance. A class that has none is named."
     import matplotlib.pyplot as plt
+    from sklearn.metrics import precision_recall_curve
     ax, (y, p) = ax or plt.subplots()[1], check_predictions(predictions)
     for k, row in enumerate(measure_areas(predictions).itertuples()):
         if math.isnan(row.average_precision):
             ax.plot([], [], label=f"{row[1]}: undefined, {row.support} of {len(y)} sources")
             continue
-        precision, recall, _ = metrics.precision_recall_curve(y == k, p[:, k])
+        precision, recall, _ = precision_recall_curve(y == k, p[:, k])
         line, = ax.step(recall, precision, where="post", label=f"{row[1]}: average precision {row.average_precision:.3f}")
         ax.plot(1, row.share, "_", ms=14, color=line.get_color(), clip_on=False)
     ax.set(xlabel="Recall", ylabel="Precision", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))

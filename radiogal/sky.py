@@ -48,7 +48,6 @@ from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 from xml.sax.saxutils import escape
 
 import numpy as np
-import scipy.fft
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
@@ -402,14 +401,15 @@ def draw_noise(
     rms: float,        # Jy/beam
 )->np.ndarray:         # (n_pixels, n_pixels), float32, Jy/beam
     "Gaussian noise whose autocorrelation is the beam."
+    from scipy import fft
     cxx, cyy, cxy = covariance
-    n = scipy.fft.next_fast_len(n_pixels + math.ceil(REACH*math.sqrt(max(cxx, cyy))), real=True)
-    ky, kx = 2*np.pi*scipy.fft.fftfreq(n)[:, None], 2*np.pi*scipy.fft.rfftfreq(n)
+    n = fft.next_fast_len(n_pixels + math.ceil(REACH*math.sqrt(max(cxx, cyy))), real=True)
+    ky, kx = 2*np.pi*fft.fftfreq(n)[:, None], 2*np.pi*fft.rfftfreq(n)
     power = np.exp(-(cxx*kx**2 + cyy*ky**2 + 2*cxy*kx*ky)/2, dtype=np.float32)
     twice = np.where((kx == 0) | (kx > 3.14159), 1, 2)  # the half of the plane that a real transform leaves out
-    waves = scipy.fft.rfft2(rng.standard_normal((n, n), dtype=np.float32))
+    waves = fft.rfft2(rng.standard_normal((n, n), dtype=np.float32))
     waves *= np.sqrt(power*(rms**2*n**2/(power*twice).sum(dtype=float)), dtype=np.float32)
-    return scipy.fft.irfft2(waves, s=(n, n), overwrite_x=True)[:n_pixels, :n_pixels]
+    return fft.irfft2(waves, s=(n, n), overwrite_x=True)[:n_pixels, :n_pixels]
 
 # %% ../nbs/05_sky.ipynb #b3712af6
 def make_axis(n: int, ctype: str, crval: float, cdelt: float, **more)->dict:

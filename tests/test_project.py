@@ -9,6 +9,8 @@ import nbformat
 import pytest
 from conftest import ROOT
 
+from radiogal.workflow import LESSON
+
 
 def test_readme_is_rendered_from_the_index_notebook(tmp_path):
     command = [sys.executable, "-m", "nbconvert", "--to", "markdown", "--TagRemovePreprocessor.enabled=True",
@@ -29,11 +31,12 @@ def test_a_step_begins_without_what_only_its_notebook_needs():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
-def test_modules_import_without_tensorflow():
+def test_modules_import_without_what_only_some_of_their_functions_need():
     modules = sorted(p.stem for p in (ROOT/"radiogal").glob("[a-z]*.py"))
+    late = ("tensorflow", "keras", "sklearn", "scipy.stats", "scipy.special", "scipy.fft", "matplotlib.pyplot")
     code = (f"import importlib, sys\nfor m in {modules}: importlib.import_module('radiogal.' + m)\n"
-            "print('tensorflow' in sys.modules or 'keras' in sys.modules)")
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+            f"print([m for m in {late} if m in sys.modules])")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
 def test_wheel_holds_style_sheet_and_registry(tmp_path):
@@ -78,3 +81,29 @@ def test_notebooks_store_no_failed_cell_and_no_place_of_the_machine():
         assert str(ROOT) not in text, path.name
         outputs = [o for c in nbformat.read(path, 4).cells if c.cell_type == "code" for o in c.outputs]
         assert not [o for o in outputs if o.output_type == "error"], path.name
+
+
+def tags(cell):
+    return set(cell.metadata.get("tags", []))
+
+
+def holds_only_imports(source):
+    "Imports or a magic, and nothing else."
+    code = "\n".join(line for line in source.splitlines() if not line.startswith("%"))
+    return all(isinstance(statement, ast.Import | ast.ImportFrom) for statement in ast.parse(code).body)
+
+
+def is_for_the_run(cell):
+    return "parameters" in tags(cell) or re.match(r"#\| *(export|default_exp)", cell.source) or holds_only_imports(cell.source)
+
+
+EXECUTED = [path for path in sorted((ROOT/"nbs").glob("[0-9]*.ipynb"))
+            if any("parameters" in tags(cell) for cell in nbformat.read(path, 4).cells)]
+
+
+@pytest.mark.parametrize("path", EXECUTED, ids=lambda path: path.stem)
+def test_above_the_run_is_what_it_needs_and_all_else_is_a_lesson(path):
+    cells = nbformat.read(path, 4).cells
+    (run,) = [i for i, c in enumerate(cells) if c.cell_type == "markdown" and re.match(r"## The (run|report)\b", c.source)]
+    code = [cell for cell in cells[:run] if cell.cell_type == "code" and LESSON not in tags(cell)]
+    assert [cell.source for cell in code if not is_for_the_run(cell)] == []

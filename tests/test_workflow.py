@@ -9,6 +9,8 @@ import nbformat
 import pytest
 from conftest import copy_project, finish, radiogal
 
+from radiogal.workflow import LESSON
+
 
 def read_metrics(folder):
     "Every byte of every metrics file of the smoke run."
@@ -25,6 +27,12 @@ def test_run_leaves_notebooks_figures_and_provenance(smoke_run):
     provenance = json.loads((results/"provenance.json").read_text())
     assert provenance["kind"] == "simulated" and all(s["peak_memory_mib"] > 0 for s in provenance["steps"])
     assert not list(folder.glob("**/*.part*"))
+
+
+def test_no_lesson_is_executed(smoke_run):
+    for path in (smoke_run/"results"/"smoke"/"notebooks").glob("*.ipynb"):
+        lessons = [c for c in nbformat.read(path, 4).cells if LESSON in c.metadata.get("tags", [])]
+        assert lessons and {c.execution_count for c in lessons} == {None}, path.name
 
 
 def test_second_run_executes_nothing_and_says_so(smoke_run):
