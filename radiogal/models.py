@@ -233,7 +233,7 @@ def define_field_convolution()->type: # A keras.layers.Layer
             seen = ops.cast(seen, "float32")
             mean, variance = self.measure(seen) if training and self.trainable else (self.mean, self.variance)
             slope = self.scale*ops.rsqrt(variance + 1e-3)
-            spread = lambda each: ops.repeat(each, self.views)
+            spread = lambda each: ops.reshape(ops.broadcast_to(each[:, None], (self.fields, self.views)), (-1,))
             return ops.cast(ops.relu(seen*spread(slope) + spread(self.offset - mean*slope)), self.compute_dtype)
 
     return FieldConvolution

@@ -29,21 +29,26 @@ def write_and_die(place, arrays):
 
 training.write_checkpoint = write_and_die
 settings = Training(epochs=10, batch_size=8, schedule="cosine", averaging=0.9, augmentation="turns", max_shift=1,
-                    label_smoothing=0.1, class_weights=0.5)
+                    label_smoothing=0.1, class_weights=0.5, norm_sources=12)
 sources = sample_set(read_config("config/smoke.toml"), "FIRST")
-start_keras(seed)
-model = build_network("fields", 32, 2, seed)
-history = fit_network(model, sources.training(0), sources.validation(0), settings, seed, folder/"checkpoints")
-write_training(folder, model, history, predict_sources(model, sources.validation(0)), dict(seed=seed))
+
+def train(folder, seed):
+    model = build_network("fields", 32, 2, seed)
+    history = fit_network(model, sources.training(0), sources.validation(0), settings, seed, folder/"checkpoints")
+    write_training(folder, model, history, predict_sources(model, sources.validation(0)), dict(seed=seed))
+
+start_keras(int((sys.argv[4:] or [seed])[0]))
+for other in sys.argv[4:]: train(folder/other, int(other))
+train(folder, seed)
 """
 
 
-def train(folder, seed, last=0):
-    "Exit status of a training in a process of its own, which kills itself after `last` epochs."
+def train(folder, seed, last=0, others=()):
+    "Exit status of a training in a process of its own after those of other seeds; it kills itself after `last` epochs."
     environment = os.environ | dict(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1", TF_CPP_MIN_LOG_LEVEL="3",
                                     CUDA_VISIBLE_DEVICES="-1")
-    done = subprocess.run([sys.executable, "-c", CHILD, folder, str(seed), str(last)], cwd=ROOT, env=environment,
-                          capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", CHILD, folder, str(seed), str(last), *map(str, others)], cwd=ROOT,
+                          env=environment, capture_output=True, text=True)
     assert done.returncode in (0, -9), done.stderr[-3000:]
     return done.returncode
 
@@ -68,14 +73,24 @@ def whole(tmp_path_factory):
     return folder
 
 
+def assert_same(folder, whole):
+    "Two trainings left the same, weights included."
+    assert read_results(folder) == read_results(whole)
+    for (name, a), (other, b) in zip(read_weights(whole).items(), read_weights(folder).items(), strict=True):
+        assert name == other
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize("last", [0, 3, 9])
 def test_the_same_seed_gives_the_same_bytes(whole, tmp_path, last):
     if last: assert train(tmp_path, 1, last) == -9
     assert train(tmp_path, 1) == 0
-    assert read_results(tmp_path) == read_results(whole)
-    for (name, a), (other, b) in zip(read_weights(whole).items(), read_weights(tmp_path).items(), strict=True):
-        assert name == other
-        np.testing.assert_array_equal(a, b)
+    assert_same(tmp_path, whole)
+
+
+def test_earlier_trainings_of_a_process_leave_no_trace(whole, tmp_path):
+    assert train(tmp_path, 1, others=[2, 3]) == 0
+    assert_same(tmp_path, whole)
 
 
 def test_another_seed_gives_other_weights(whole, tmp_path):
