@@ -1,4 +1,4 @@
-"Shared by the tests that span modules: a clone of the project, the mirror of real data, and the table of faults."
+"Shared by the tests that span modules: a clone of the project, moments to kill it at, real data, the table of faults, a bar."
 import os
 import re
 import shutil
@@ -14,7 +14,9 @@ import pytest
 import requests
 from faulty import Case, serve
 from filelock import FileLock
+from tqdm import tqdm
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors, and not what TensorFlow says of itself when it starts
 ROOT = Path(__file__).parent.parent
 TRACKED = ("config", "nbs", "radiogal", "workflow", "settings.ini")
 
@@ -50,6 +52,30 @@ def finish(process):
     return process.returncode, said
 
 
+def wait_for(condition):
+    "Wait until something is so; a test that waits for ten minutes hangs."
+    deadline = time.monotonic() + 600
+    while not (seen := condition()):
+        assert time.monotonic() < deadline, "not within ten minutes"
+        time.sleep(0.01)
+    return seen
+
+
+def list_moments(folder, run="smoke"):
+    "Moments at which a run can be killed: the files that a finished one wrote, in that order, as paths below its folder."
+    written = [path for top in ("results", "figures") for path in (folder/top/run).rglob("*") if path.is_file()]
+    return [path.relative_to(folder) for path in sorted(written, key=lambda path: path.stat().st_mtime_ns)]
+
+
+def stop_when(seen, process, pause=0., stop=signal.SIGKILL):
+    "Send a process and its children a signal once something is so, or a pause (s) later; False if it had ended by then."
+    wait_for(lambda: process.poll() is not None or seen())
+    time.sleep(pause)
+    if process.poll() is not None: return False
+    os.killpg(process.pid, stop)
+    return True
+
+
 def copy_state(run, folder):
     "What the clone knows of a run, so that it is not made again; Snakemake judges what of it is still good."
     for name in (f"results/{run}", f"figures/{run}", f"data/raw/{run}", ".snakemake/metadata"):
@@ -69,7 +95,6 @@ def smoke_run(tmp_path_factory):
     return folder
 
 
-
 LAB_OPTIONS = ("--no-browser", "--port=0", "--ip=127.0.0.1", "--allow-root", "--IdentityProvider.token=lesson")
 
 
@@ -84,7 +109,7 @@ def find_lab(server, log):
         time.sleep(0.2)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def mirror():
     "The mirror of real data, as RADIOGAL_MIRROR names it."
     name = os.environ.get("RADIOGAL_MIRROR")
@@ -113,6 +138,37 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     if path := config.getoption("--fault-table"): config.pluginmanager.register(FaultTable(path))
+    if sys.stdout.isatty() and not hasattr(config, "workerinput"): config.pluginmanager.register(Bar())
+
+
+LONG = ["test_notebooks", "test_cluster", "test_workflow"]
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist and -m read the marks
+def pytest_collection_modifyitems(items):
+    "Tests of a file share fixtures, so also a process; what takes long begins first; what needs much is left out of `make test`."
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+    for item in items:
+        if item.path.stem != "test_notebooks": item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        if {"mirror", "smoke_run"} & set(item.fixturenames): item.add_marker(pytest.mark.full)
+
+
+class Bar:
+    "Shows on a terminal how many tests are done, in place of a letter for each."
+    def __init__(self): self.bar = tqdm(unit="test", leave=False, file=sys.__stderr__)
+
+    def pytest_report_teststatus(self, report):
+        if report.passed: return ("passed" if report.when == "call" else ""), "", ""
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node, ids): self.bar.reset(len(ids))
+
+    def pytest_collection_finish(self, session):
+        if session.items: self.bar.reset(len(session.items))
+
+    def pytest_runtest_logfinish(self, nodeid): self.bar.update()
+
+    def pytest_sessionfinish(self): self.bar.close()
 
 
 class FaultTable:

@@ -5,6 +5,7 @@ import sys
 import zipfile
 
 import nbformat
+import pytest
 from conftest import ROOT
 
 
@@ -34,6 +35,7 @@ def test_modules_import_without_tensorflow():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
 
 
+@pytest.mark.full
 def test_wheel_holds_style_sheet_and_registry(tmp_path):
     subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, ROOT], check=True,
                    capture_output=True)
