@@ -136,9 +136,11 @@ def pytest_addoption(parser):
     parser.addoption("--fault-table", type=Path, metavar="PATH", help="write what came of the faults to a Markdown file")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_configure(config):
     if path := config.getoption("--fault-table"): config.pluginmanager.register(FaultTable(path))
-    if sys.stdout.isatty() and not hasattr(config, "workerinput"): config.pluginmanager.register(Bar())
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    if reporter and reporter.isatty: config.pluginmanager.register(Bar(reporter))
 
 
 LONG = ["test_notebooks", "test_cluster", "test_workflow"]
@@ -155,20 +157,20 @@ def pytest_collection_modifyitems(items):
 
 class Bar:
     "Shows on a terminal how many tests are done, in place of a letter for each."
-    def __init__(self): self.bar = tqdm(unit="test", leave=False, file=sys.__stderr__)
+    def __init__(self, reporter): self.reporter, self.begun, self.done, self.total = reporter, time.monotonic(), 0, 0
 
-    def pytest_report_teststatus(self, report):
-        if report.passed: return ("passed" if report.when == "call" else ""), "", ""
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_teststatus(self):
+        category, *_ = yield
+        return category, "", ""
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_node_collection_finished(self, node, ids): self.bar.reset(len(ids))
+    def pytest_xdist_node_collection_finished(self, ids): self.total = len(ids)
 
-    def pytest_collection_finish(self, session):
-        if session.items: self.bar.reset(len(session.items))
-
-    def pytest_runtest_logfinish(self, nodeid): self.bar.update()
-
-    def pytest_sessionfinish(self): self.bar.close()
+    def pytest_runtest_logfinish(self):
+        self.done += 1
+        bar = tqdm.format_meter(self.done, self.total, time.monotonic() - self.begun, ncols=100, unit="test")
+        self.reporter.rewrite(bar, erase=True)
 
 
 class FaultTable:
