@@ -57,7 +57,7 @@ def wait_for(condition):
     deadline = time.monotonic() + 600
     while not (seen := condition()):
         assert time.monotonic() < deadline, "not within ten minutes"
-        time.sleep(0.01)
+        time.sleep(0.02)
     return seen
 
 
@@ -100,13 +100,12 @@ LAB_OPTIONS = ("--no-browser", "--port=0", "--ip=127.0.0.1", "--allow-root", "--
 
 def find_lab(server, log):
     "The address in a starting JupyterLab's log, once it answers: the log has it a moment before the server listens."
-    deadline = time.monotonic() + 60
-    while True:
+    def find():
+        assert server.poll() is None, log.read_text()
         said = re.search(r"is running at:\s.*?(http://127\.0\.0\.1:\d+)", log.read_text())
         with suppress(requests.ConnectionError):
             if said and requests.get(f"{said[1]}/api", timeout=60).ok: return said[1]
-        assert server.poll() is None and time.monotonic() < deadline, log.read_text()
-        time.sleep(0.2)
+    return wait_for(find)
 
 
 @pytest.fixture(scope="session")

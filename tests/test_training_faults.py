@@ -23,7 +23,8 @@ from radiogal.workflow import clear_leftovers
 SMOKE = read_config(Path(__file__).parent.parent/"config"/"smoke.toml")
 N_EPOCHS, N_BATCHES = 20, 2  # of the training, of an epoch
 SETTINGS = SMOKE.training.model_copy(update=dict(epochs=N_EPOCHS))
-ONE_THREAD = dict(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1", OMP_NUM_THREADS="1", TF_CPP_MIN_LOG_LEVEL="3")
+ONE_THREAD = dict(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1", OMP_NUM_THREADS="1", TF_CPP_MIN_LOG_LEVEL="3",
+                  CUDA_VISIBLE_DEVICES="-1")
 
 
 REPLACE = os.replace
