@@ -142,7 +142,7 @@ def pytest_configure(config):
     if reporter and reporter.isatty: config.pluginmanager.register(Bar(reporter))
 
 
-LONG = ["test_notebooks", "test_cluster", "test_workflow"]
+LONG = [f"test_{name}" for name in ("cluster", "notebooks", "workflow", "report", "benchmark", "training_faults", "transfer")]
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist and -m read the marks
