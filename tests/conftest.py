@@ -76,6 +76,16 @@ def stop_when(seen, process, pause=0., stop=signal.SIGKILL):
     return True
 
 
+def find_processes(folder):
+    "Processes that work in a folder."
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try: cwd = os.readlink(f"/proc/{pid}/cwd")
+        except OSError: continue  # ended meanwhile, or another user's
+        if cwd.startswith(str(folder)): found.append(int(pid))
+    return found
+
+
 def copy_state(run, folder):
     "What the clone knows of a run, so that it is not made again; Snakemake judges what of it is still good."
     for name in (f"results/{run}", f"figures/{run}", f"data/raw/{run}", ".snakemake/metadata"):

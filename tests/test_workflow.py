@@ -7,7 +7,7 @@ import signal
 
 import nbformat
 import pytest
-from conftest import copy_project, finish, list_moments, radiogal, stop_when, wait_for
+from conftest import copy_project, find_processes, finish, list_moments, radiogal, stop_when, wait_for
 
 
 def read_metrics(folder):
@@ -95,16 +95,6 @@ def test_ctrl_c_stops_the_children_and_leaves_a_run_that_goes_on(tmp_path):
     status, _ = finish(process)
     assert status != 0
     wait_for(lambda: not find_processes(folder))
-
-
-def find_processes(folder):
-    "Processes that work in a folder."
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try: cwd = os.readlink(f"/proc/{pid}/cwd")
-        except OSError: continue  # ended meanwhile, or another user's
-        if cwd.startswith(str(folder)): found.append(int(pid))
-    return found
 
 
 def test_real_run_without_mirror_and_network_stops_before_any_work(tmp_path):

@@ -3,9 +3,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import nbformat
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # this folder is collected by `make test-cluster` alone
-from conftest import copy_project, copy_state, finish, radiogal, wait_for
+from conftest import copy_project, copy_state, find_processes, finish, radiogal, wait_for
 from local_slurm import PROGRAMS, ask
 
 pytestmark = pytest.mark.full
@@ -102,7 +104,9 @@ def unfinished(finished, tmp_path):
     toml = folder/"config"/"smoke.toml"
     text = toml.read_text().replace("epochs = 2\n", f"epochs = {EPOCHS}\n")
     toml.write_text(text[:text.index("[transfer.pairs]")] + ONE_TRAINING)
-    return folder, hold_training(folder)
+    yield folder, hold_training(folder)
+    for pid in find_processes(folder):  # without control groups Slurm loses sight of some that a job had started
+        with suppress(ProcessLookupError): os.kill(pid, signal.SIGKILL)
 
 
 def read_metrics(folder):
