@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors, and not what TensorFlow says of itself when it starts
 ROOT = Path(__file__).parent.parent
+STARTED = []  # Commands of this test
 TRACKED = ("config", "nbs", "radiogal", "workflow", "settings.ini")
 
 
@@ -34,8 +35,19 @@ def radiogal(folder, *arguments, **environment):
     "The command's process, in a folder, in a process group of its own; its library is the folder's."
     env = {k: v for k, v in os.environ.items() if k != "RADIOGAL_MIRROR"} | {"PYTHONPATH": str(folder)} | environment
     code = "import sys; from radiogal.workflow import main; sys.exit(main())"
-    return subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=folder, env=env, text=True, start_new_session=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=hear_ctrl_c)
+    STARTED.append(subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], cwd=folder, env=env, text=True, start_new_session=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, preexec_fn=hear_ctrl_c))
+    return STARTED[-1]
+
+
+@pytest.fixture(autouse=True)
+def end_commands():
+    "No command outlives its test."
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None: os.killpg(process.pid, signal.SIGKILL)
 
 
 def hear_ctrl_c():
@@ -53,10 +65,10 @@ def finish(process):
 
 
 def wait_for(condition):
-    "Wait until something is so; a test that waits for ten minutes hangs."
-    deadline = time.monotonic() + 600
+    "Wait until something is so; a test that waits for half an hour hangs."
+    deadline = time.monotonic() + 1800
     while not (seen := condition()):
-        assert time.monotonic() < deadline, "not within ten minutes"
+        assert time.monotonic() < deadline, "not within half an hour"
         time.sleep(0.02)
     return seen
 

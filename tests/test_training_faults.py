@@ -75,7 +75,7 @@ class Training:
 
     def finish(self):
         "Wait for the process; None if it was killed, else its exit status."
-        assert self.connection.poll(600), "not within ten minutes"
+        assert self.connection.poll(1800), "not within half an hour"
         status = self.connection.recv()
         return None if os.WIFSIGNALED(status) else os.waitstatus_to_exitcode(status)
 
