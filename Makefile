@@ -15,7 +15,7 @@ NOTEBOOKS := $(wildcard nbs/*.ipynb)
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run-all plan test test-cluster faults lab figures report prepare keep canary export refresh readme check docs bench lock clean
+.PHONY: help run-all plan test test-all test-cluster faults lab figures report prepare keep canary export refresh readme check docs bench lock clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE  # Every kernel would compile TensorFlow again: ten seconds each
 ifneq ($(RADIOGAL_MIRROR),)
@@ -55,12 +55,17 @@ figures: $(STAMP)  ## Redraw the report's figures from the existing (or kept) re
 report: $(STAMP)  ## Write the report of RUN as one HTML page: text, figures and tables, without code
 	@$(BIN)/radiogal report $(RUN) $(if $(SEED),--seed $(SEED))
 
-test: $(STAMP)  ## Run every notebook's lessons, then the tests that span modules
-	$(BIN)/nbdev_test --n_workers 2 --do_print
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --fault-table=docs/faults.md
+PYTEST = $(BIN)/python -m pytest $(if $(RADIOGAL_ARTEFACTS),--junit-xml=$(RADIOGAL_ARTEFACTS)/$@.xml)
+SHARED = --dist=loadgroup --no-loadscope-reorder
+
+test: $(STAMP)  ## Run every notebook's lessons and the quick tests, and compare the notebooks' pictures
+	$(PYTEST) --numprocesses=2 $(SHARED) -m "not full"
+
+test-all: test  ## The same, then kills, browser, Slurm, real data and whole runs; write docs/faults.md
+	$(PYTEST) --numprocesses=3 $(SHARED) -m "full or fault" --fault-table=docs/faults.md
 
 test-cluster: $(STAMP)  ## Try the graph on a Slurm of this machine (root, Debian's slurmctld slurmd munge slurm-client)
-	$(BIN)/python -m pytest tests/cluster
+	$(PYTEST) tests/cluster
 
 faults: $(STAMP)  ## Run the fault suite and write docs/faults.md
 	$(BIN)/python -m pytest -m fault --fault-table=docs/faults.md

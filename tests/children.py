@@ -11,13 +11,13 @@ from radiogal.config import ConfigError
 from radiogal.fetch import Fetcher, FetchError, Limits, Manifest, Wanted
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["radiogal.fetch"])
+CONTEXT.set_forkserver_preload(["radiogal.training", "radiogal.scraping", "keras", "nbdev.test", "pandas", "matplotlib.pyplot"])
 
 
 @contextmanager
-def run(n, function, *arguments):
-    "Processes that each call a function with its number and some arguments."
-    children = [CONTEXT.Process(target=function, args=(i, *arguments), daemon=True) for i in range(n)]
+def run(n, function, *arguments, daemon=True):
+    "Processes that each call a function with its number and some arguments; only those that are no daemons may have their own."
+    children = [CONTEXT.Process(target=function, args=(i, *arguments), daemon=daemon) for i in range(n)]
     for child in children: child.start()
     try: yield children
     finally:

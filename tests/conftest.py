@@ -1,4 +1,4 @@
-"Shared by the tests that span modules: a clone of the project, the mirror of real data, and the table of faults."
+"Shared by the tests that span modules: a clone of the project, moments to kill it at, real data, the table of faults, a bar."
 import os
 import re
 import shutil
@@ -14,8 +14,11 @@ import pytest
 import requests
 from faulty import Case, serve
 from filelock import FileLock
+from tqdm import tqdm
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors, and not what TensorFlow says of itself when it starts
 ROOT = Path(__file__).parent.parent
+STARTED = []  # Commands of this test
 TRACKED = ("config", "nbs", "radiogal", "workflow", "settings.ini")
 
 
@@ -32,8 +35,19 @@ def radiogal(folder, *arguments, **environment):
     "The command's process, in a folder, in a process group of its own; its library is the folder's."
     env = {k: v for k, v in os.environ.items() if k != "RADIOGAL_MIRROR"} | {"PYTHONPATH": str(folder)} | environment
     code = "import sys; from radiogal.workflow import main; sys.exit(main())"
-    return subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=folder, env=env, text=True, start_new_session=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=hear_ctrl_c)
+    STARTED.append(subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], cwd=folder, env=env, text=True, start_new_session=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, preexec_fn=hear_ctrl_c))
+    return STARTED[-1]
+
+
+@pytest.fixture(autouse=True)
+def end_commands():
+    "No command outlives its test."
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None: os.killpg(process.pid, signal.SIGKILL)
 
 
 def hear_ctrl_c():
@@ -48,6 +62,40 @@ def finish(process):
         os.killpg(process.pid, signal.SIGKILL)
         raise
     return process.returncode, said
+
+
+def wait_for(condition):
+    "Wait until something is so; a test that waits for half an hour hangs."
+    deadline = time.monotonic() + 1800
+    while not (seen := condition()):
+        assert time.monotonic() < deadline, "not within half an hour"
+        time.sleep(0.02)
+    return seen
+
+
+def list_moments(folder, run="smoke"):
+    "Moments at which a run can be killed: the files that a finished one wrote, in that order, as paths below its folder."
+    written = [path for top in ("results", "figures") for path in (folder/top/run).rglob("*") if path.is_file()]
+    return [path.relative_to(folder) for path in sorted(written, key=lambda path: path.stat().st_mtime_ns)]
+
+
+def stop_when(seen, process, pause=0., stop=signal.SIGKILL):
+    "Send a process and its children a signal once something is so, or a pause (s) later; False if it had ended by then."
+    wait_for(lambda: process.poll() is not None or seen())
+    time.sleep(pause)
+    if process.poll() is not None: return False
+    os.killpg(process.pid, stop)
+    return True
+
+
+def find_processes(folder):
+    "Processes that work in a folder."
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try: cwd = os.readlink(f"/proc/{pid}/cwd")
+        except OSError: continue  # ended meanwhile, or another user's
+        if cwd.startswith(str(folder)): found.append(int(pid))
+    return found
 
 
 def copy_state(run, folder):
@@ -69,22 +117,20 @@ def smoke_run(tmp_path_factory):
     return folder
 
 
-
 LAB_OPTIONS = ("--no-browser", "--port=0", "--ip=127.0.0.1", "--allow-root", "--IdentityProvider.token=lesson")
 
 
 def find_lab(server, log):
     "The address in a starting JupyterLab's log, once it answers: the log has it a moment before the server listens."
-    deadline = time.monotonic() + 60
-    while True:
+    def find():
+        assert server.poll() is None, log.read_text()
         said = re.search(r"is running at:\s.*?(http://127\.0\.0\.1:\d+)", log.read_text())
         with suppress(requests.ConnectionError):
             if said and requests.get(f"{said[1]}/api", timeout=60).ok: return said[1]
-        assert server.poll() is None and time.monotonic() < deadline, log.read_text()
-        time.sleep(0.2)
+    return wait_for(find)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def mirror():
     "The mirror of real data, as RADIOGAL_MIRROR names it."
     name = os.environ.get("RADIOGAL_MIRROR")
@@ -111,8 +157,41 @@ def pytest_addoption(parser):
     parser.addoption("--fault-table", type=Path, metavar="PATH", help="write what came of the faults to a Markdown file")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_configure(config):
     if path := config.getoption("--fault-table"): config.pluginmanager.register(FaultTable(path))
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    if reporter and reporter.isatty: config.pluginmanager.register(Bar(reporter))
+
+
+LONG = [f"test_{name}" for name in ("cluster", "notebooks", "workflow", "report", "benchmark", "training_faults", "transfer")]
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist and -m read the marks
+def pytest_collection_modifyitems(items):
+    "Tests of a file share fixtures, so also a process; what takes long begins first; what needs much is left out of `make test`."
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+    for item in items:
+        if item.path.stem != "test_notebooks": item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        if {"mirror", "smoke_run"} & set(item.fixturenames): item.add_marker(pytest.mark.full)
+
+
+class Bar:
+    "Shows on a terminal how many tests are done, in place of a letter for each."
+    def __init__(self, reporter): self.reporter, self.begun, self.done, self.total = reporter, time.monotonic(), 0, 0
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_teststatus(self):
+        category, *_ = yield
+        return category, "", ""
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids): self.total = len(ids)
+
+    def pytest_runtest_logfinish(self):
+        self.done += 1
+        bar = tqdm.format_meter(self.done, self.total, time.monotonic() - self.begun, ncols=100, unit="test")
+        self.reporter.rewrite(bar, erase=True)
 
 
 class FaultTable:

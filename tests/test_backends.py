@@ -10,6 +10,7 @@ import pytest
 
 from radiogal.models import NETWORKS
 
+pytestmark = pytest.mark.full
 ROOT = Path(__file__).parent.parent
 N_CLASSES, N_IMAGES = 3, 4
 

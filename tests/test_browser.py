@@ -23,7 +23,8 @@ from radiogal.sky import draw_population, observe_classes, write_image
 
 CHROMIUM = shutil.which("chromium")
 DECISIONS = "data/decisions/smoke.csv"
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed: on Debian, apt-get install chromium")
+pytestmark = [pytest.mark.full,
+              pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed: on Debian, apt-get install chromium")]
 PATIENCE_MS = 60_000
 PR_SET_PDEATHSIG = 1  # Linux: the signal that a process gets when the one that started it is gone, however it went
 

@@ -2,9 +2,6 @@
 import json
 import os
 import re
-import signal
-import time
-from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
@@ -13,10 +10,19 @@ import pytest
 from astropy.io import fits
 from astropy.io.votable.ucd import check_ucd
 from astropy.table import Table
-from conftest import copy_project, finish, radiogal
+from conftest import copy_project, finish, radiogal, stop_when
 
 from radiogal.catalogues import CATALOGUES, find_registered, read_catalogue
-from radiogal.classify import BadPositions, ShardError, describe_columns, merge_shards, name_shard, read_sources, write_parquet
+from radiogal.classify import (
+    BadPositions,
+    ShardError,
+    claim_shard,
+    describe_columns,
+    merge_shards,
+    name_shard,
+    read_sources,
+    write_parquet,
+)
 from radiogal.config import read_config
 from radiogal.engines import list_engines, write_untrained
 from radiogal.fetch import Fetcher, Manifest, get_registered, select_files, url_to_path
@@ -37,10 +43,9 @@ def make_prepared(files, mirror, config, n=24):
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
+def project(mirror, tmp_path_factory):
     "A project with untrained networks of the real run, the 460 training positions of frdeep, and most of their images."
-    if not os.environ.get("RADIOGAL_MIRROR"): pytest.skip("RADIOGAL_MIRROR is not set: no real data to test with")
-    mirror, folder = Path(os.environ["RADIOGAL_MIRROR"]).resolve(), copy_project(tmp_path_factory.mktemp("project"))
+    folder = copy_project(tmp_path_factory.mktemp("project"))
     config, results = read_config(folder/"config"/"real.toml"), folder/"results"/"real"
     files = select_files("frdeep", "FIRST", "train")
     prepared = make_prepared(files, mirror, config)
@@ -116,11 +121,11 @@ def test_fits_and_parquet_say_the_same_and_what_it_means(whole):
 
 def test_killed_and_called_again_gives_the_same_bytes(project, whole):
     folder, out = project[0], project[0]/"killed"
-    for n in (1, 3):
-        process = ask(folder, "killed")
-        while len(list(out.glob("shards/*.parquet"))) < n and process.poll() is None: time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+    with claim_shard(out, SHARDS - 1):  # so that nobody can end before the kill
+        for n in (1, 3):
+            process = ask(folder, "killed")
+            stop_when(lambda n=n: len(list(out.glob("shards/*.parquet"))) >= n, process)
+            process.communicate()
     assert not (out/"catalogue.fits").exists()
     before = {path: path.stat().st_mtime_ns for path in out.glob("shards/*.parquet")}
     status, said = finish(ask(folder, "killed"))

@@ -239,6 +239,7 @@ def check_memory(code):
     return n_bytes
 
 
+@pytest.mark.full
 def test_9_an_epoch_of_80000_views_stays_within_a_gigabyte(record_property):
     record_property("bytes", check_memory(STREAM))
     refuse(check_memory, STORE)

@@ -12,7 +12,7 @@ import nbformat
 import numpy as np
 import pytest
 from astropy.io import fits
-from conftest import copy_project, finish, radiogal
+from conftest import copy_project, finish, radiogal, wait_for
 from faulty import drip, hang, say
 
 from radiogal.catalogues import CATALOGUES, CatalogueError, fetch_labels, read_catalogue
@@ -26,14 +26,6 @@ from radiogal.training import BadCheckpoint, hash_bytes, read_arrays
 fault = pytest.mark.fault
 BODY = bytes(range(256))*2000  # 512,000 bytes: more than a buffer holds
 SMOKE = read_config(Path(__file__).parent.parent/"config"/"smoke.toml")
-
-
-def wait_for(condition):
-    "Wait until something is so; it is an error if that takes a minute."
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "not within a minute"
-        time.sleep(0.01)
 
 
 @fault(35, "disk full, read-only cache", "clear error, old file whole")

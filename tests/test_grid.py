@@ -9,14 +9,15 @@ import pytest
 from conftest import finish, radiogal
 
 N_KILLS = 10
+pytestmark = pytest.mark.full
 LATER = ("training", "transfer", "steps", "classify", "report")
 
 
 def read_results(folder):
     "Every byte of every number that the later half of a smoke run leaves."
     results = folder/"results"/"smoke"
-    return {str(path.relative_to(results)): path.read_bytes() for kind in LATER for pattern in ("metrics.json", "*.parquet", "*.csv")
-            for path in sorted((results/kind).rglob(pattern))}
+    paths = [path for kind in LATER for name in ("metrics.json", "*.parquet", "*.csv") for path in (results/kind).rglob(name)]
+    return {str(path.relative_to(results)): path.read_bytes() for path in sorted(paths)}
 
 
 def forget_later(folder):
@@ -61,7 +62,7 @@ def test_a_cell_that_fails_leaves_its_neighbours_and_is_named(several):
 
 
 def test_ten_kills_of_the_later_graph_leave_what_an_uninterrupted_run_leaves(smoke_run, tmp_path):
-    folder, rng, kills = forget_later(shutil.copytree(smoke_run, tmp_path/"project", symlinks=True)), random.Random(1), 0
+    folder, rng, kills = forget_later(shutil.copytree(smoke_run, tmp_path/"project", symlinks=True)), random.Random(1), 0  # noqa: S311
     began = time.monotonic()
     whole = forget_later(shutil.copytree(smoke_run, tmp_path/"whole", symlinks=True))
     status, said = finish(radiogal(whole, "run", "smoke", "--cores", "2"))

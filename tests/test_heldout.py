@@ -1,9 +1,7 @@
 "Held-out files as they will come: here training files play their part, under the names that the registry gives the others."
 import csv
 import hashlib
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,10 +23,9 @@ def stand_in(held, sources, names):
 
 
 @pytest.fixture
-def mirror(tmp_path, monkeypatch):
+def mirror(mirror, tmp_path, monkeypatch):
     "A mirror with held-out files, made of a table's first rows, their images and a fold's zip; and the registry of it."
-    if not os.environ.get("RADIOGAL_MIRROR"): pytest.skip("RADIOGAL_MIRROR is not set: no real data to test with")
-    real, known = Path(os.environ["RADIOGAL_MIRROR"]).resolve(), read_registry()
+    real, known = mirror, read_registry()
     head, *rows = csv.reader((real/url_to_path(select_files("frdeep", "", "train")[0].url)).read_text().splitlines())
     names = [row[head.index("Object_ID")] for row in rows[:N]]
     sources = {(f.survey, f.split, f.object): f for f in known}

@@ -39,6 +39,7 @@ def test_modules_import_without_what_only_some_of_their_functions_need():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
+@pytest.mark.full
 def test_wheel_holds_style_sheet_and_registry(tmp_path):
     subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, ROOT], check=True,
                    capture_output=True)

@@ -9,7 +9,7 @@ from astropy.stats import sigma_clipped_stats
 from astropy.table import Table, vstack
 
 from radiogal.catalogues import find_registered, get_catalogue, group_sky, read_catalogue
-from radiogal.fetch import find_mirror, select_files, url_to_path
+from radiogal.fetch import select_files, url_to_path
 from radiogal.preparation import (
     GRIESE_CLASSES,
     build_griese_set,
@@ -30,9 +30,8 @@ FIRST_WIDTH, GRIESE_WIDTH = 150*1.8*u.arcsec, 300*1.8*u.arcsec  # FRDEEP's and G
 
 
 @pytest.fixture(scope="module")
-def griese():
+def griese(mirror):
     "Images and table of the five folds, read once."
-    if not (mirror := find_mirror()): pytest.skip("RADIOGAL_MIRROR is not set: no real data to test with")
     return read_griese_folds([mirror/url_to_path(select_files("griese", "FIRST", f"fold{k}")[0].url) for k in range(5)])
 
 

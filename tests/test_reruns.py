@@ -7,6 +7,7 @@ import sys
 import pytest
 from conftest import finish, radiogal
 
+pytestmark = pytest.mark.full
 TRAININGS, TRANSFERS = {"10_modelling-1of2", "10_modelling-2of2"}, {"11_transfer-1of1"}
 CLASSIFY, REPORT = {"14_classify-FIRST-alhassan"}, {"13_final_plots"}
 NETWORKS = TRAININGS | TRANSFERS | CLASSIFY | REPORT

@@ -1,56 +1,50 @@
 "Our recipe (Muon, cosine, averaged weights, turned images): a seed gives the same bytes, killed or not; another, other weights."
 import os
-import subprocess
-import sys
+import signal
 from pathlib import Path
 
+import children
 import h5py
 import numpy as np
 import pytest
+from test_training_faults import ONE_THREAD
 
-ROOT = Path(__file__).parent.parent
-
-CHILD = """
-import os, signal, sys
-from pathlib import Path
 from radiogal import training
 from radiogal.config import Training, read_config
 from radiogal.models import build_network
 from radiogal.preparation import sample_set
 from radiogal.training import fit_network, predict_sources, start_keras, write_training
 
-folder, seed, last = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-write = training.write_checkpoint
-
-def write_and_die(place, arrays):
-    path = write(place, arrays)
-    if len(arrays["history"]) == last: os.kill(os.getpid(), signal.SIGKILL)
-    return path
-
-training.write_checkpoint = write_and_die
-settings = Training(epochs=10, batch_size=8, schedule="cosine", averaging=0.9, augmentation="turns", max_shift=1,
+pytestmark = pytest.mark.full
+ROOT = Path(__file__).parent.parent
+SETTINGS = Training(epochs=10, batch_size=8, schedule="cosine", averaging=0.9, augmentation="turns", max_shift=1,
                     label_smoothing=0.1, class_weights=0.5, norm_sources=12)
-sources = sample_set(read_config("config/smoke.toml"), "FIRST")
 
-def train(folder, seed):
-    model = build_network("fields", 32, 2, seed)
-    history = fit_network(model, sources.training(0), sources.validation(0), settings, seed, folder/"checkpoints")
-    write_training(folder, model, history, predict_sources(model, sources.validation(0)), dict(seed=seed))
 
-start_keras(int((sys.argv[4:] or [seed])[0]))
-for other in sys.argv[4:]: train(folder/other, int(other))
-train(folder, seed)
-"""
+def fit(number, folder, seed, last, others):
+    "What the notebook's run does, after trainings of other seeds; it kills its process after `last` epochs."
+    write = training.write_checkpoint
+
+    def write_and_die(place, arrays):
+        path = write(place, arrays)
+        if len(arrays["history"]) == last: os.kill(os.getpid(), signal.SIGKILL)
+        return path
+
+    training.write_checkpoint = write_and_die
+    os.environ.update(ONE_THREAD)
+    sources = sample_set(read_config(ROOT/"config"/"smoke.toml"), "FIRST")
+    for each, place in [*((other, folder/str(other)) for other in others), (seed, folder)]:
+        start_keras(each)
+        model = build_network("fields", 32, 2, each)
+        history = fit_network(model, sources.training(0), sources.validation(0), SETTINGS, each, place/"checkpoints")
+        write_training(place, model, history, predict_sources(model, sources.validation(0)), dict(seed=each))
 
 
 def train(folder, seed, last=0, others=()):
-    "Exit status of a training in a process of its own after those of other seeds; it kills itself after `last` epochs."
-    environment = os.environ | dict(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1", TF_CPP_MIN_LOG_LEVEL="3",
-                                    CUDA_VISIBLE_DEVICES="-1")
-    done = subprocess.run([sys.executable, "-c", CHILD, folder, str(seed), str(last), *map(str, others)], cwd=ROOT,
-                          env=environment, capture_output=True, text=True)
-    assert done.returncode in (0, -9), done.stderr[-3000:]
-    return done.returncode
+    "Exit status of a training in a process of its own, after those of other seeds."
+    with children.run(1, fit, folder, seed, last, others) as (child,):
+        child.join()
+        return child.exitcode
 
 
 def read_results(folder):
@@ -81,9 +75,9 @@ def assert_same(folder, whole):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("last", [0, 3, 9])
-def test_the_same_seed_gives_the_same_bytes(whole, tmp_path, last):
-    if last: assert train(tmp_path, 1, last) == -9
+@pytest.mark.parametrize("kills", [(), (3, 9)])
+def test_the_same_seed_gives_the_same_bytes(whole, tmp_path, kills):
+    for last in kills: assert train(tmp_path, 1, last) == -signal.SIGKILL
     assert train(tmp_path, 1) == 0
     assert_same(tmp_path, whole)
 

@@ -35,6 +35,7 @@ def begin(folder, vlass):
 def equal(a, b): return all(np.array_equal(x, y) for x, y in zip(a.get_weights(), b.get_weights(), strict=True))
 
 
+@pytest.mark.full
 def test_gradual_unfreezing_goes_on_to_the_same_weights(ends, tmp_path):
     _, vlass, folder = ends
     how, sides = Method(frozen="conv2", unfreeze_every=1), (vlass.training(0), vlass.validation(0))

@@ -1,13 +1,13 @@
 "The whole graph, as a user meets it: from nothing to figures, killed, broken, and run again. Simulated, about a minute each."
 import json
 import os
+import random
 import shutil
 import signal
-import time
 
 import nbformat
 import pytest
-from conftest import copy_project, finish, radiogal
+from conftest import copy_project, find_processes, finish, list_moments, radiogal, stop_when, wait_for
 
 from radiogal.workflow import LESSON
 
@@ -76,12 +76,18 @@ def test_broken_cell_is_named_and_what_does_not_depend_on_it_is_finished(smoke_r
     assert any(o.output_type == "error" for c in kept.cells if c.cell_type == "code" for o in c.outputs)
 
 
-def test_killed_three_times_ends_as_if_uninterrupted(smoke_run, tmp_path):
+def draw_kills(folder, seed):
+    "A moment in each part of the run, the later ones after the earlier, and a pause (s) after it: between two files, perhaps."
+    rng, moments = random.Random(seed), list_moments(folder)  # noqa: S311
+    parts = "scraping", "training", "transfer", "report", "classify"
+    return [(rng.choice([path for path in moments if path.parts[2] == part]), rng.uniform(0, 1)) for part in parts]
+
+
+def test_killed_in_each_part_it_ends_as_if_uninterrupted(smoke_run, tmp_path):
     folder = copy_project(tmp_path)
-    for seconds in (12, 18, 26):
+    for moment, pause in draw_kills(smoke_run, seed=1):
         process = radiogal(folder, "run", "smoke", "--cores", "2")
-        time.sleep(seconds)
-        os.killpg(process.pid, signal.SIGKILL)
+        stop_when((folder/moment).exists, process, pause)
         process.communicate()
     status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
     assert status == 0, said
@@ -89,26 +95,14 @@ def test_killed_three_times_ends_as_if_uninterrupted(smoke_run, tmp_path):
     assert not list(folder.glob("**/.*.part*"))
 
 
+@pytest.mark.full
 def test_ctrl_c_stops_the_children_and_leaves_a_run_that_goes_on(tmp_path):
     folder = copy_project(tmp_path)
     process = radiogal(folder, "run", "smoke", "--cores", "2")
-    time.sleep(12)
-    os.killpg(process.pid, signal.SIGINT)
+    assert stop_when((folder/"results"/"smoke"/"sky"/"sky.ecsv").exists, process, stop=signal.SIGINT)
     status, _ = finish(process)
     assert status != 0
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and find_processes(folder): time.sleep(0.5)
-    assert find_processes(folder) == []
-
-
-def find_processes(folder):
-    "Processes that work in a folder."
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try: cwd = os.readlink(f"/proc/{pid}/cwd")
-        except OSError: continue  # ended meanwhile, or another user's
-        if cwd.startswith(str(folder)): found.append(int(pid))
-    return found
+    wait_for(lambda: not find_processes(folder))
 
 
 def test_real_run_without_mirror_and_network_stops_before_any_work(tmp_path):

@@ -3,21 +3,25 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
-import time
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
+import nbformat
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # this folder is collected by `make test-cluster` alone
-from conftest import copy_project, copy_state, finish, radiogal
+from conftest import copy_project, copy_state, find_processes, finish, radiogal, wait_for
 from local_slurm import PROGRAMS, ask
 
+pytestmark = pytest.mark.full
 SCRIPT = Path(__file__).with_name("local_slurm.py")
 TRAINING = "training/FIRST/alhassan/fold0/seed1"
-LONG = 150  # Epochs of the smoke network: seconds, in which a job can be cancelled
+EPOCHS = 3
 ONE_TRAINING = """
 [tasks.FIRST]
 images = "FIRST"
@@ -39,12 +43,56 @@ def cluster(tmp_path_factory):
     finally: subprocess.run([sys.executable, SCRIPT, "stop", folder], check=True)
 
 
+@pytest.fixture(autouse=True)
+def end_jobs(cluster, tmp_path):
+    "No job outlives its test, nor what it had started: without control groups Slurm loses sight of some of that."
+    yield
+    ask("scancel", "--user=root")
+    for pid in find_processes(tmp_path):
+        with suppress(ProcessLookupError): os.kill(pid, signal.SIGKILL)
+
+
 def be_quick(folder):
-    "Ask Slurm more often than one would ask a cluster that others use too."
-    profile = folder/"workflow"/"profiles"/"slurm"/"config.yaml"
-    text = profile.read_text().replace("status-checks: 10", "status-checks: 3")
-    profile.write_text(text.replace("latency-wait: 60", "latency-wait: 10"))
+    "Ask Slurm every second: its plugin asks politely, that is ten seconds later each time that no job has ended."
+    profile, plugin = folder/"workflow"/"profiles"/"slurm"/"config.yaml", folder/"workflow"/"snakemake_executor_plugin_slurm"
+    shutil.copytree(Path(find_spec(plugin.name).origin).parent, plugin)  # Python finds it before the installed one
+    for path, polite, quick in ((profile, "status-checks: 10", "status-checks: 1"), (profile, "wait: 60", "wait: 10"),
+                                (plugin/"__init__.py", "status_checks + 10", "status_checks")):
+        text = path.read_text()
+        assert polite in text
+        path.write_text(text.replace(polite, quick))
     return folder
+
+
+HOLD = """
+import time
+from pathlib import Path
+CHECKPOINTS_APART, write = 0, write_checkpoint
+def write_checkpoint(*given):
+    write(*given)
+    while Path({file!r}).exists(): time.sleep(0.1)
+"""
+
+
+def hold(folder, notebook, after, code):
+    "Steps of a notebook wait, once the cell that holds a text has run, while the file that is returned is there."
+    path, file = folder/"nbs"/f"{notebook}.ipynb", folder/f"{notebook}.hold"
+    cells = (content := nbformat.read(path, 4)).cells
+    place = next(i for i, cell in enumerate(cells) if cell.cell_type == "code" and after in cell.source)
+    cells.insert(place + 1, nbformat.v4.new_code_cell(code.format(file=str(file))))
+    nbformat.write(content, path)
+    file.touch()
+    return file
+
+
+def hold_training(folder):
+    "A training waits after its first epoch, whose checkpoint is written."
+    return hold(folder, "10_modelling", "def fit_network(", HOLD)
+
+
+def hold_preparation(folder):
+    return hold(folder, "08_preparation", "toml_path = ",
+                "import time\nfrom pathlib import Path\nwhile Path({file!r}).exists(): time.sleep(0.1)")
 
 
 @pytest.fixture(scope="module")
@@ -59,13 +107,13 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def unfinished(finished, tmp_path):
-    "The same with one training, which takes longer, and what compares its results, still to do."
+    "The same with one training, and what compares its results, still to do; and the file that holds the training."
     folder = shutil.copytree(finished, tmp_path/"project", symlinks=True)
     shutil.rmtree(folder/"results"/"smoke"/TRAINING)
     toml = folder/"config"/"smoke.toml"
-    text = toml.read_text().replace("epochs = 2\n", f"epochs = {LONG}\n")
+    text = toml.read_text().replace("epochs = 2\n", f"epochs = {EPOCHS}\n")
     toml.write_text(text[:text.index("[transfer.pairs]")] + ONE_TRAINING)
-    return folder
+    return folder, hold_training(folder)
 
 
 def read_metrics(folder):
@@ -74,20 +122,22 @@ def read_metrics(folder):
 
 def wait_for_job(process, rule):
     "The number of a running job of a rule, as soon as there is one."
-    until = time.monotonic() + 600
-    while process.poll() is None and time.monotonic() < until:
+    def find():
+        assert process.poll() is None, f"no job of {rule} began: {finish(process)[1]}"
         jobs = ask("squeue", "--noheader", "--states=running", "--format=%i %k").splitlines()
-        if ours := [job.split()[0] for job in jobs if f"rule_{rule}" in job]: return ours[0]
-        time.sleep(0.5)
-    process.kill()
-    pytest.fail(f"no job of {rule} began: {finish(process)[1]}")
+        return next((job.split()[0] for job in jobs if f"rule_{rule}" in job), None)
+    return wait_for(find)
+
+
+def wait_for_checkpoint(process, folder):
+    wait_for(lambda: process.poll() is not None or any((folder/"results"/"smoke"/TRAINING/"checkpoints").glob("*.npz")))
 
 
 def begin_training(folder):
     "The run's process, when its training is running and has written a checkpoint; and the job's number."
     process = radiogal(folder, "run", "smoke", "--profile", "slurm")
-    job, checkpoints = wait_for_job(process, "training"), folder/"results"/"smoke"/TRAINING/"checkpoints"
-    while process.poll() is None and not any(checkpoints.glob("*.npz")): time.sleep(0.5)
+    job = wait_for_job(process, "training")
+    wait_for_checkpoint(process, folder)
     return process, job
 
 
@@ -95,14 +145,14 @@ def restart_node():
     "The only node dies, with what runs on it, and comes back."
     node = f"nodename={socket.gethostname().split('.')[0]}"
     ask("scontrol", "update", node, "state=down", "reason=test")
-    time.sleep(5)
+    wait_for(lambda: not ask("squeue", "--noheader", "--states=running,completing"))
     ask("scontrol", "update", node, "state=resume")
 
 
 def was_resumed(folder):
     "A training that went on from a checkpoint cannot tell its seconds."
     timing = json.loads((folder/"results"/"smoke"/TRAINING/"timing.json").read_text())
-    return timing["epochs"] == LONG and timing["seconds"] is None
+    return timing["epochs"] == EPOCHS and timing["seconds"] is None
 
 
 def limit_training(folder, **limits):
@@ -115,24 +165,29 @@ def limit_training(folder, **limits):
 
 
 def test_a_job_beyond_its_time_says_so_and_leaves_its_checkpoint(unfinished):
-    limit_training(unfinished, runtime=2)
-    toml = unfinished/"config"/"smoke.toml"
-    toml.write_text(toml.read_text().replace(f"epochs = {LONG}\n", "epochs = 100000\n"))
-    process, _ = begin_training(unfinished)
+    folder, _ = unfinished
+    limit_training(folder)
+    process, job = begin_training(folder)
+    ask("scontrol", "update", f"jobid={job}", "timelimit=1")
     status, said = finish(process)
     assert status != 0 and "10_modelling-FIRST" in said and "TIMEOUT" in said, said
-    assert any((unfinished/"results"/"smoke"/TRAINING/"checkpoints").glob("*.npz"))
+    assert any((folder/"results"/"smoke"/TRAINING/"checkpoints").glob("*.npz"))
 
 
 def test_slurm_gives_the_same_bytes_though_a_job_is_cancelled_and_the_node_dies(finished, tmp_path):
-    folder = be_quick(copy_project(tmp_path))
+    folder = shutil.copytree(finished, tmp_path/"project", symlinks=True)
+    for part in ("preparation", "training", "transfer", "classify", "report"): shutil.rmtree(folder/"results"/"smoke"/part)
+    preparation, training = hold_preparation(folder), hold_training(folder)
     process = radiogal(folder, "run", "smoke", "--profile", "slurm")
     ask("scancel", wait_for_job(process, "preparation"))
-    training = wait_for_job(process, "training")
+    preparation.unlink()
+    job = wait_for_job(process, "training")
+    wait_for_checkpoint(process, folder)
     restart_node()
+    training.unlink()
     status, said = finish(process)
     assert status == 0, said
-    assert "CANCELLED" in said and "Restarts=1" in ask("scontrol", "show", "job", training), said
+    assert "CANCELLED" in said and "Restarts=1" in ask("scontrol", "show", "job", job), said
     assert read_metrics(folder) == read_metrics(finished)
     assert "10_modelling-FIRST-alhassan-fold0-seed1" in said
     status, said = finish(radiogal(folder, "run", "smoke", "--profile", "slurm"))
@@ -140,18 +195,21 @@ def test_slurm_gives_the_same_bytes_though_a_job_is_cancelled_and_the_node_dies(
 
 
 def test_a_run_that_lost_a_job_recovers_when_called_again(unfinished):
-    limit_training(unfinished)
-    process, job = begin_training(unfinished)
+    folder, held = unfinished
+    limit_training(folder)
+    process, job = begin_training(folder)
     ask("scancel", job)
     status, said = finish(process)
     assert status != 0 and "CANCELLED" in said, said
-    status, said = finish(radiogal(unfinished, "run", "smoke", "--profile", "slurm"))
+    held.unlink()
+    status, said = finish(radiogal(folder, "run", "smoke", "--profile", "slurm"))
     assert status == 0, said
-    assert was_resumed(unfinished)
+    assert was_resumed(folder)
 
 
 def test_a_job_beyond_its_memory_says_so(unfinished):
-    limit_training(unfinished, mem_mb=300)
-    status, said = finish(radiogal(unfinished, "run", "smoke", "--profile", "slurm"))
+    folder, _ = unfinished
+    limit_training(folder, mem_mb=300)
+    status, said = finish(radiogal(folder, "run", "smoke", "--profile", "slurm"))
     assert status != 0 and "10_modelling-FIRST" in said, said
     assert re.search(r"OUT_OF_MEMORY|exceeded memory limit \(\d+ > \d+\)", said), said
