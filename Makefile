@@ -49,8 +49,8 @@ run-all: $(STAMP)  ## Scrape, prepare, train, transfer, plot: RUN=demo (simulate
 plan: $(STAMP)  ## Say which notebooks of RUN would be run now, and why
 	@$(BIN)/radiogal plan $(RUN) $(if $(SEED),--seed $(SEED)) $(if $(CORES),--cores $(CORES)) --profile $(PROFILE)
 
-figures: $(STAMP)  ## Redraw the report's figures from the existing (or kept) results of RUN
-	@$(BIN)/radiogal figures $(RUN) $(if $(SEED),--seed $(SEED))
+figures: $(STAMP)  ## Redraw the report's figures from the existing (or kept) results of RUN, with PDF=1 for print too
+	@$(BIN)/radiogal figures $(RUN) $(if $(SEED),--seed $(SEED)) $(if $(PDF),--pdf)
 
 report: $(STAMP)  ## Write the report of RUN as one HTML page: text, figures and tables, without code
 	@$(BIN)/radiogal report $(RUN) $(if $(SEED),--seed $(SEED))

@@ -616,19 +616,20 @@ def save_figure(
     folder: str|Path,    # figures/<run>
     name: str,           # Of the function that drew it, and what tells it from its sisters
     identity: dict,      # From `describe_run`
-)->Path:                 # The PDF
-    "Save a figure as PDF and PNG with the run's identity, whole or absent."
+    kinds: tuple[str, ...] = ("png",), # And "pdf" for print
+)->Path:                 # The PNG
+    "Save a figure with the run's identity, whole or absent."
     figure = getattr(figure, "figure", figure)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once, not again for each format
     stem = f"{name}_simulated" if identity["kind"] == "simulated" else name
     words = "; ".join(f"{k}: {v}" for k, v in identity.items())
     metadata = dict(pdf=dict(Title=stem, Subject=words, CreationDate=None, ModDate=None), png=dict(Title=stem, Description=words))
-    for kind, extra in metadata.items():
+    for kind in kinds:
         out = io.BytesIO()
-        figure.savefig(out, format=kind, metadata=extra)
+        figure.savefig(out, format=kind, metadata=metadata[kind])
         write_whole(Path(folder)/f"{stem}.{kind}", out.getvalue())
-    return Path(folder)/f"{stem}.pdf"
+    return Path(folder)/f"{stem}.png"
 
 # %% ../nbs/13_final_plots.ipynb #a4f96cea
 def save_table(

@@ -374,13 +374,14 @@ def redraw_figures(
     run: str,              # A file of config/
     seed: int|None = None, # As it was given to `run_all`
     mixed: bool = False,   # Results of different code or settings may stand side by side
+    pdf: bool = False,     # Figures are saved for print too
 )->Path:                   # The executed notebook
     "Redraw a run's report from its results; `ConfigError` if there are none."
     paths = Paths(find_root())
     config, found, results = read_config(paths.config/f"{run}.toml", seed), find_results(paths, run), paths.results(run)
     notebook, place = name_report(config)
     parameters = dict(results_dir=str(found.relative_to(paths.root)), figures_dir=f"figures/{run}",
-                      seed=-1 if seed is None else seed)
+                      seed=-1 if seed is None else seed, pdf=pdf)
     if config.has_report: parameters |= name_others(paths) | dict(mixed=mixed)
     executed = results/"notebooks"/f"{notebook}.ipynb"
     run_notebook(notebook, run, parameters, executed, results/place, sorted(found.glob("t*/**/predictions.parquet")),
@@ -432,9 +433,9 @@ def write_report(
     body, _ = exporter.from_notebook_node(cut_report(nbformat.read(executed, 4)))
     return write_whole(page, PAGE.format(title=executed.stem, body=body))
 
-def report_run(run: str, seed: int|None = None, mixed: bool = False)->Path: # As of `redraw_figures`
+def report_run(run: str, seed: int|None = None, mixed: bool = False, pdf: bool = False)->Path: # As of `redraw_figures`
     "Redraw a run's report and write it as a page."
-    executed = redraw_figures(run, seed, mixed)
+    executed = redraw_figures(run, seed, mixed, pdf)
     return write_report(executed, executed.parents[1]/"report.html")
 
 # %% ../nbs/15_workflow.ipynb #d013d12a
@@ -505,6 +506,7 @@ def read_arguments(arguments: list[str]|None = None)->argparse.Namespace:
     for redrawn in (again, page):
         redrawn.add_argument("run"); redrawn.add_argument("--seed", type=int)
         redrawn.add_argument("--mixed", action="store_true", help="allow results of different code or settings")
+        redrawn.add_argument("--pdf", action="store_true", help="save the figures for print too")
     images = commands.add_parser("prepare", help="get and prepare a run's labelled images, and train nothing")
     images.add_argument("run"); images.add_argument("images", nargs="*", help="griese, FIRST and so on; all if none is named")
     kept = commands.add_parser("keep", help="copy a run's small results into docs/results")
@@ -534,8 +536,8 @@ def main(arguments: list[str]|None = None)->int: # Exit status
             from radiogal.scraping import run_canary
             return run_canary()
         if a.command == "classify": return classify(a)
-        if a.command == "figures": redraw_figures(a.run, a.seed, a.mixed)
-        if a.command == "report": print(report_run(a.run, a.seed, a.mixed))
+        if a.command == "figures": redraw_figures(a.run, a.seed, a.mixed, a.pdf)
+        if a.command == "report": print(report_run(a.run, a.seed, a.mixed, a.pdf))
         if a.command == "keep": print(f"{keep_results(a.run)} files in docs/results/{a.run}")
         if a.command == "refresh":
             for path in a.notebooks: refresh_notebook(path)

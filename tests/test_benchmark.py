@@ -41,7 +41,7 @@ def test_every_network_is_compared(finished):
     trained = table.set_index("network")
     assert list(trained.loc[["fields", "alhassan", "mcrgnet"], "runs"]) == [2, 2, 1]
     assert trained["accuracy"].between(0, 1).all()
-    figures = [path.name for path in (finished/"figures"/"smoke").glob("*.pdf")]
+    figures = [path.name for path in (finished/"figures"/"smoke").glob("*.png")]
     assert figures and all("simulated" in name for name in figures)
 
 

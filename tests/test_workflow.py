@@ -22,7 +22,7 @@ def test_run_leaves_notebooks_figures_and_provenance(smoke_run):
     results = folder/"results"/"smoke"
     executed = {p.stem.split("-")[0] for p in (results/"notebooks").glob("*.ipynb")}
     assert {"02_source_densities", "05_sky", "06_scraping", "10_modelling", "11_transfer", "13_final_plots"} <= executed
-    figures = list((folder/"figures"/"smoke").glob("*.pdf"))
+    figures = list((folder/"figures"/"smoke").glob("*.png"))
     assert len(figures) >= 8 and all("simulated" in f.name for f in figures)
     provenance = json.loads((results/"provenance.json").read_text())
     assert provenance["kind"] == "simulated" and all(s["peak_memory_mib"] > 0 for s in provenance["steps"])
