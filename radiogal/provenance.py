@@ -207,9 +207,11 @@ def write_provenance(
     run: str,          # Its name
     root: Path,        # The project's root
     facts: dict,       # Whatever else: time, memory
+    others: list[Path] = (), # Outputs that are not in the folder itself
 )->Path:
     "Write provenance.json beside a result."
-    outputs = [f for f in out_dir.iterdir() if f.is_file() and f.name != "provenance.json"] if out_dir.is_dir() else []
+    here = [f for f in out_dir.iterdir() if f.is_file()] if out_dir.is_dir() else []
+    outputs = {f.resolve() for f in (*here, *others) if f.name != "provenance.json"}
     made_by = describe_run(config, run, root) | describe_machine() | facts | asdict(origin)
     return write_json(out_dir/"provenance.json", made_by | dict(resolved_settings=config.model_dump(),
                                                                outputs=hash_files(outputs, root)))

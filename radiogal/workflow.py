@@ -112,6 +112,7 @@ def run_notebook(
     executed: Path,     # Where the executed copy shall be
     out_dir: Path,      # Where its results shall be
     inputs: list[Path], # Files it depends on, for the provenance
+    outputs: list[Path] = (), # Files it shall make, beside those in `out_dir` itself
     seed: int|None = None, # Replaces the settings' seeds
 )->Path:                # provenance.json
     "One step of a run: execute a notebook, then write where its results came from."
@@ -124,7 +125,8 @@ def run_notebook(
     facts = dict(wall_s=round(time.monotonic() - start, 1),
                  peak_memory_mib=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss//1024)
     origin = Origin(notebook, code, parameters, hash_files(inputs, paths.root))
-    return write_provenance(out_dir, origin, read_config(paths.config/f"{run}.toml", seed), run, paths.root, facts)
+    return write_provenance(out_dir, origin, read_config(paths.config/f"{run}.toml", seed), run, paths.root, facts,
+                            outputs)
 
 # %% ../nbs/15_workflow.ipynb #7c037091
 class Progress:
@@ -385,7 +387,7 @@ def redraw_figures(
     if config.has_report: parameters |= name_others(paths) | dict(mixed=mixed)
     executed = results/"notebooks"/f"{notebook}.ipynb"
     run_notebook(notebook, run, parameters, executed, results/place, sorted(found.glob("t*/**/predictions.parquet")),
-                 seed)
+                 seed=seed)
     return executed
 
 # %% ../nbs/15_workflow.ipynb #4f424a00
@@ -500,7 +502,8 @@ def read_arguments(arguments: list[str]|None = None)->argparse.Namespace:
     one.add_argument("notebook"); one.add_argument("run")
     one.add_argument("--parameters", type=json.loads, default={})
     one.add_argument("--executed", type=Path, required=True); one.add_argument("--out-dir", type=Path, required=True)
-    one.add_argument("--inputs", type=Path, nargs="*", default=[]); one.add_argument("--seed", type=int)
+    for files in ("inputs", "outputs"): one.add_argument(f"--{files}", type=Path, nargs="*", default=[])
+    one.add_argument("--seed", type=int)
     again = commands.add_parser("figures", help="redraw a run's report from its results")
     page = commands.add_parser("report", help="redraw a run's report, and write it as one HTML page")
     for redrawn in (again, page):
@@ -541,7 +544,8 @@ def main(arguments: list[str]|None = None)->int: # Exit status
         if a.command == "keep": print(f"{keep_results(a.run)} files in docs/results/{a.run}")
         if a.command == "refresh":
             for path in a.notebooks: refresh_notebook(path)
-        if a.command == "notebook": run_notebook(a.notebook, a.run, a.parameters, a.executed, a.out_dir, a.inputs, a.seed)
+        if a.command == "notebook":
+            run_notebook(a.notebook, a.run, a.parameters, a.executed, a.out_dir, a.inputs, a.outputs, a.seed)
     except RadiogalError as e:
         print(f"radiogal: {e}", file=sys.stderr)
         return 1

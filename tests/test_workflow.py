@@ -51,8 +51,8 @@ def test_cutouts_made_again_ask_the_archives_nothing(smoke_run, tmp_path):
         before, log = table.read_bytes(), table.with_name("requests.txt")
         assert len(log.read_text().splitlines()) > 0
         shutil.rmtree(table.parent)
-        given = dict(survey=table.parent.name, targets="results/smoke/catalogues/targets.ecsv", sky="results/smoke/sky/sky.ecsv",
-                     raw_dir="data/raw/smoke")
+        given = dict(surveys=[table.parent.name], out_dir="results/smoke/scraping", raw_dir="data/raw/smoke",
+                     targets="results/smoke/catalogues/targets.ecsv", sky="results/smoke/sky/sky.ecsv")
         status, said = finish(radiogal(folder, "notebook", "06_scraping", "smoke", "--executed", folder/"again.ipynb",
                                        "--out-dir", table.parent.relative_to(folder), "--parameters", json.dumps(given)))
         assert status == 0, said
