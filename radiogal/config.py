@@ -106,6 +106,9 @@ class Sky(Section):
     sources_per_class: Positive = Field(60, description="scientific: labelled sources drawn per class")
     ra_deg: float = Field(180.0, ge=0, lt=360, description="nuisance: field centre")
     dec_deg: float = Field(30.0, gt=-40, lt=85, description="nuisance: field centre")
+    extended_mjy: tuple[float, float] = Field((40.0, 1000.0),
+        description="scientific: flux densities of extended labelled sources at 1.4 GHz; the fainter, the harder to tell apart")
+    extended_arcsec: tuple[float, float] = Field((28.0, 110.0), description="scientific: their sizes, not yet foreshortened")
     spacing_arcmin: Arcmin = Field(3.6, description="fixed: mean distance of labelled sources")
     vlass_image_pixels: int = Field(3722, ge=300, le=3722, description="fixed: side of a VLASS image")
 
@@ -467,14 +470,14 @@ def find_images(
 
 # %% ../nbs/00_config.ipynb #ec6b6e4f
 def deal_cells(
-    cells: list,   # Of the grid, in any order
-    network: Callable[[tuple], str], # Of a cell
-    per_step: int, # Most cells of a step, at least 1
-    cores: int = 1, # At least so many steps, where there are as many cells
+    cells: list,     # Of the grid, in any order
+    kind: Callable,  # Of a cell: those of one kind take equally long
+    per_step: int,   # Most cells of a step, at least 1
+    cores: int = 1,  # At least so many steps, where there are as many cells
 )->dict[str, list]: # By name of the step, such as '1of2'
     "Share out the cells of a grid among steps."
     n = max(-(-len(cells)//per_step), min(cores, len(cells)))
-    ordered = sorted(cells, key=network)  # stable
+    ordered = sorted(cells, key=kind)  # stable
     return {f"{k + 1}of{n}": ordered[k::n] for k in range(n)}
 
 # %% ../nbs/00_config.ipynb #ea14edfe

@@ -4,28 +4,28 @@
 
 # %% auto #0
 __all__ = ['CORE', 'HOT_SPOT', 'JET', 'LOBE', 'OLD_PLASMA', 'PART', 'SIDES', 'BUILDERS', 'FIRST_LIMIT', 'NVSS_LIMIT',
-           'COUNTS_SLOPE', 'EXTENDED_JY', 'COMPACT_JY', 'EXTENDED_ARCSEC', 'COMPACT_ARCSEC', 'JITTER', 'FIELD_MARGIN',
-           'COMPONENT', 'FWHM_SIGMA', 'REACH', 'PROJECTIONS', 'ARCHIVE_CARDS', 'AXES', 'VLASS_OVERLAP', 'TILE_DECS',
-           'TILE_COUNTS', 'EPOCHS', 'SCHEDULED_EPOCH', 'ROOT', 'IMAGE_FILE', 'RMS_FILE', 'BANNER', 'SORTS', 'NOT_FOUND',
-           'NOT_COVERED', 'VOTABLE', 'TEXT', 'SIAP_FIELDS', 'PRODUCT', 'FORM_PATH', 'RUN_PATH', 'TEMPORARY_PATH',
-           'KEPT_RESULTS', 'SKYVIEW_FORM', 'SKYVIEW_RESULT', 'SKYVIEW_CARDS', 'TAP_PATH', 'LINKS_PATH', 'CUTOUT_PATH',
-           'FILES_PATH', 'FAILED_VERSION', 'TAP_FIELDS', 'TAP_ERROR', 'LINK_FIELDS', 'DESCRIPTOR', 'KEPT_IMAGES',
-           'FIRST_PATH', 'TILES_PATH', 'SIAP_PATH', 'VIZIER_PATH', 'MAX_FORM', 'logger', 'deproject', 'project',
-           'name_position', 'make_part', 'split_jet', 'build_fri', 'build_frii', 'bend_jet', 'build_bent', 'recentre',
-           'build_compact', 'count_brighter', 'draw_power_law', 'expect_larger', 'draw_sizes', 'draw_shapes',
-           'draw_company', 'place_targets', 'find_faintest', 'draw_population', 'list_components', 'place_parts',
-           'find_covariance', 'add_gaussian', 'make_wcs', 'select_near', 'render_sources', 'draw_noise', 'make_axis',
-           'list_axes', 'make_header', 'observe', 'encode_fits', 'write_image', 'place_images', 'spread',
-           'format_table', 'hash_parts', 'read_code', 'ArtificialSky', 'FitsFolder', 'read_header', 'read_footprint',
-           'find_margin', 'cut_file', 'find_tile', 'tabulate_tiles', 'name_image', 'build_tree', 'show_table',
-           'show_text', 'show_index', 'BadRequest', 'Answer', 'read_values', 'read_fields', 'read_number',
-           'read_sexagesimal', 'answer_first', 'format_votable', 'read_place', 'answer_siap', 'answer_product',
-           'read_square', 'read_skyview', 'answer_skyview', 'sample_nearest', 'write_cards', 'lay_out',
-           'answer_temporary', 'QuickLook', 'list_quick_looks', 'find_overlap', 'cut_pixels', 'read_circle',
-           'select_flags', 'query_images', 'answer_tap', 'describe_cutter', 'list_links', 'answer_links', 'find_look',
-           'answer_cutout', 'answer_file', 'flatten_rms', 'Archive', 'ArchiveHandler', 'ArchiveServer',
-           'serve_archives', 'plot_population', 'observe_classes', 'show_image', 'plot_classes', 'select_labelled',
-           'write_table', 'read_population', 'merge_parts', 'join_parts', 'draw_side_lobes', 'tabulate_components']
+           'COUNTS_SLOPE', 'COMPACT_JY', 'COMPACT_ARCSEC', 'JITTER', 'FIELD_MARGIN', 'COMPONENT', 'FWHM_SIGMA', 'REACH',
+           'PROJECTIONS', 'ARCHIVE_CARDS', 'AXES', 'VLASS_OVERLAP', 'TILE_DECS', 'TILE_COUNTS', 'EPOCHS',
+           'SCHEDULED_EPOCH', 'ROOT', 'IMAGE_FILE', 'RMS_FILE', 'BANNER', 'SORTS', 'NOT_FOUND', 'NOT_COVERED',
+           'VOTABLE', 'TEXT', 'SIAP_FIELDS', 'PRODUCT', 'FORM_PATH', 'RUN_PATH', 'TEMPORARY_PATH', 'KEPT_RESULTS',
+           'SKYVIEW_FORM', 'SKYVIEW_RESULT', 'SKYVIEW_CARDS', 'TAP_PATH', 'LINKS_PATH', 'CUTOUT_PATH', 'FILES_PATH',
+           'FAILED_VERSION', 'TAP_FIELDS', 'TAP_ERROR', 'LINK_FIELDS', 'DESCRIPTOR', 'KEPT_IMAGES', 'FIRST_PATH',
+           'TILES_PATH', 'SIAP_PATH', 'VIZIER_PATH', 'MAX_FORM', 'logger', 'deproject', 'project', 'name_position',
+           'make_part', 'split_jet', 'build_fri', 'build_frii', 'bend_jet', 'build_bent', 'recentre', 'build_compact',
+           'count_brighter', 'draw_power_law', 'expect_larger', 'draw_sizes', 'draw_shapes', 'draw_company',
+           'place_targets', 'find_faintest', 'draw_population', 'list_components', 'place_parts', 'find_covariance',
+           'add_gaussian', 'make_wcs', 'select_near', 'render_sources', 'draw_noise', 'make_axis', 'list_axes',
+           'make_header', 'observe', 'encode_fits', 'write_image', 'place_images', 'spread', 'format_table',
+           'hash_parts', 'read_code', 'ArtificialSky', 'FitsFolder', 'read_header', 'read_footprint', 'find_margin',
+           'cut_file', 'find_tile', 'tabulate_tiles', 'name_image', 'build_tree', 'show_table', 'show_text',
+           'show_index', 'BadRequest', 'Answer', 'read_values', 'read_fields', 'read_number', 'read_sexagesimal',
+           'answer_first', 'format_votable', 'read_place', 'answer_siap', 'answer_product', 'read_square',
+           'read_skyview', 'answer_skyview', 'sample_nearest', 'write_cards', 'lay_out', 'answer_temporary',
+           'QuickLook', 'list_quick_looks', 'find_overlap', 'cut_pixels', 'read_circle', 'select_flags', 'query_images',
+           'answer_tap', 'describe_cutter', 'list_links', 'answer_links', 'find_look', 'answer_cutout', 'answer_file',
+           'flatten_rms', 'Archive', 'ArchiveHandler', 'ArchiveServer', 'serve_archives', 'plot_population',
+           'observe_classes', 'show_image', 'plot_classes', 'select_labelled', 'write_table', 'read_population',
+           'merge_parts', 'join_parts', 'draw_side_lobes', 'tabulate_components']
 
 # %% ../nbs/05_sky.ipynb #472e5386
 import hashlib
@@ -232,18 +232,19 @@ def draw_sizes(
     return np.minimum(20, median*(-np.log2(1 - rng.random(flux_density.size)))**(1/0.62))
 
 # %% ../nbs/05_sky.ipynb #6c57b193
-EXTENDED_JY, COMPACT_JY = (0.04, 1.0), (0.01, 1.0)    # Flux densities of labelled sources at 1.4 GHz
-EXTENDED_ARCSEC, COMPACT_ARCSEC = (28., 110.), (0.2, 4.) # Sizes, not yet foreshortened
+COMPACT_JY, COMPACT_ARCSEC = (0.01, 1.0), (0.2, 4.)  # Flux densities at 1.4 GHz and sizes of labelled compact sources
 
 def draw_shapes(
     rng: np.random.Generator,
     labels: np.ndarray, # Classes
+    sky: config.Sky,    # Flux densities and sizes of extended sources
 )->dict[str, np.ndarray]: # Columns: flux_density (Jy), angular_size (arcsec), position_angle, inclination (deg), shape_seed
     "What labelled sources look like."
     n, compact = len(labels), labels == "Compact"
     inclination = np.degrees(np.arccos(rng.uniform(0, np.cos(np.radians(45)), n)))
-    size = np.exp(rng.uniform(*np.log(EXTENDED_ARCSEC), n))*np.sin(np.radians(inclination))
-    return dict(flux_density=np.where(compact, draw_power_law(rng, n, *COMPACT_JY), draw_power_law(rng, n, *EXTENDED_JY)),
+    size = np.exp(rng.uniform(*np.log(sky.extended_arcsec), n))*np.sin(np.radians(inclination))
+    jansky = np.divide(sky.extended_mjy, 1000)
+    return dict(flux_density=np.where(compact, draw_power_law(rng, n, *COMPACT_JY), draw_power_law(rng, n, *jansky)),
                 angular_size=np.where(compact, rng.uniform(*COMPACT_ARCSEC, n), size),
                 position_angle=rng.uniform(0, 360, n), inclination=inclination, shape_seed=rng.integers(2**31, size=n))
 
@@ -289,7 +290,7 @@ def draw_population(
     rng = np.random.default_rng(sky.seed)
     labels = np.repeat(np.array(classes), sky.sources_per_class)
     east, north, side = place_targets(rng, len(labels), sky.spacing_arcmin)
-    targets, company = draw_shapes(rng, labels), draw_company(rng, (side*u.arcmin)**2, find_faintest(names))
+    targets, company = draw_shapes(rng, labels, sky), draw_company(rng, (side*u.arcmin)**2, find_faintest(names))
     offsets = rng.uniform(-side/120, side/120, (2, len(company["flux_density"])))
     ra, dec = deproject(np.append(east, offsets[0]), np.append(north, offsets[1]), sky.ra_deg, sky.dec_deg)
     columns = dict(name=[name_position(*p) for p in zip(ra, dec, strict=True)], ra=ra, dec=dec,
