@@ -79,7 +79,7 @@ def test_broken_cell_is_named_and_what_does_not_depend_on_it_is_finished(smoke_r
 def draw_kills(folder, seed):
     "A moment in each part of the run, the later ones after the earlier, and a pause (s) after it: between two files, perhaps."
     rng, moments = random.Random(seed), list_moments(folder)  # noqa: S311
-    parts = "scraping", "training", "transfer", "report", "classify"
+    parts = "scraping", "training", "transfer", "classify", "report"
     return [(rng.choice([path for path in moments if path.parts[2] == part]), rng.uniform(0, 1)) for part in parts]
 
 
