@@ -62,10 +62,12 @@ def test_kept_results_draw_the_same_tables_without_training(finished, tmp_path):
 def test_another_recipe_trains_only_its_own_network_again(finished, tmp_path):
     folder = shutil.copytree(finished, tmp_path/"project")
     config, results = folder/"config"/"smoke.toml", folder/"results"/"smoke"/"training"
-    before = set(results.rglob("timing.json"))
+    before = {path: path.stat().st_mtime_ns for path in results.rglob("timing.json")}
     config.write_text(config.read_text().replace("averaging = 0.9", "averaging = 0.8"))
     status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
     assert status == 0, said
     ran = {line.split()[0] for line in said.splitlines() if line.endswith(" s")}
-    assert ran == {"10_modelling-fr-fields-fold0-seed1", "10_modelling-fr-fields-fold1-seed1", "17_benchmark"}
-    assert set(results.rglob("timing.json")) == before
+    assert ran == {"10_modelling-1of2", "10_modelling-2of2", "17_benchmark"}
+    after = {path: path.stat().st_mtime_ns for path in results.rglob("timing.json")}
+    assert after.keys() == before.keys()
+    assert {path.parents[2].name for path in before if after[path] != before[path]} == {"fields"}

@@ -78,7 +78,8 @@ def change_provenance(folder, change):
 
 @pytest.mark.parametrize("change, said", [
     (lambda p: None, ""),
-    (lambda p: p["inputs"].update({"radiogal/models.py": "0"*64}), "different radiogal/models.py"),
+    (lambda p: p.update(code="0"*64), "different code of 10_modelling"),
+    (lambda p: p["inputs"].update({"radiogal/models.py": p.pop("code")}), "different code of 10_modelling, radiogal/models.py"),
     (lambda p: p["resolved_settings"]["training"].update(epochs=99), "other settings (recipe)"),
     (lambda p: p["resolved_settings"]["preparation"].update(clip_sigma=5.0), "other settings (preparation)")])
 def test_results_of_different_code_or_settings_are_named(finished, tmp_path, change, said):
@@ -93,17 +94,18 @@ def test_results_of_different_code_or_settings_are_named(finished, tmp_path, cha
 def test_mixed_results_are_drawn_when_asked_and_a_failed_cell_is_a_hole(finished, tmp_path):
     folder = shutil.copytree(finished, tmp_path/"project")
     results = folder/"results"/"smoke"
-    change_provenance(folder, lambda p: p["inputs"].update({"radiogal/models.py": "0"*64}))
-    shutil.rmtree(results/"transfer"/"FIRST-VLASS"/"freeze-1"/"all"/"alhassan"/"fold1")
-    log = results/"logs"/"11_transfer-FIRST-VLASS-freeze-1-all-alhassan-fold1-seed1.log"
-    log.write_text("Traceback\nradiogal: 11_transfer: cell 9 failed with BadWeights: of another shape\n")
+    change_provenance(folder, lambda p: p.update(code="0"*64))
+    cell = results/"transfer"/"FIRST-VLASS"/"freeze-1"/"all"/"alhassan"/"fold1"/"seed1"
+    shutil.rmtree(cell)
+    cell.mkdir()
+    (cell/"error.txt").write_text("BadWeights: of another shape\n\nTraceback\n")
     status, said = finish(radiogal(folder, "figures", "smoke"))
-    assert status == 1 and "different radiogal/models.py" in said and "mixed = True" in said, said
+    assert status == 1 and "different code of 10_modelling" in said and "mixed = True" in said, said
     status, said = finish(radiogal(folder, "figures", "smoke", "--mixed"))
     assert status == 0, said
     holes = pd.read_csv(results/"report"/"holes_simulated.csv")
     assert holes["place"].tolist() == ["transfer/FIRST-VLASS/freeze-1/all/alhassan/fold1/seed1"]
-    assert holes["reason"][0] == "11_transfer: cell 9 failed with BadWeights: of another shape"
+    assert holes["reason"][0] == "BadWeights: of another shape"
     table = pd.read_csv(results/"report"/"transfers_simulated.csv").set_index("method")
     assert table["runs"].to_dict() == {"zero-shot": 2, "freeze-1": 1}
 
