@@ -11,7 +11,7 @@ pytestmark = pytest.mark.full
 TRAININGS, TRANSFERS = {"10_modelling-1of2", "10_modelling-2of2"}, {"11_transfer-1of1"}
 CLASSIFY, REPORT = {"14_classify-FIRST-alhassan"}, {"13_final_plots"}
 NETWORKS = TRAININGS | TRANSFERS | CLASSIFY | REPORT
-PREPARATION = {"08_preparation"}
+PREPARATION = {"08_preparation-1of2", "08_preparation-2of2"}
 
 
 def edit_text(path, old, new):

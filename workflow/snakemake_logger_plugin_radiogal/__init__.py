@@ -26,8 +26,14 @@ class LogHandler(LogHandlerBase):
     def begin(self, record):
         "A notebook is run, or would be."
         label, log = self.name_job(record.log)
-        if self.common_settings.dryrun: self.progress.foretell(label, record.reason.partition(";")[0].splitlines()[0])
+        if self.common_settings.dryrun: self.progress.foretell(label, self.shorten(record.reason.splitlines()[0]))
         else: self.progress.begin(record.jobid, label, log)
+
+    def shorten(self, reason):
+        "Snakemake's first reason with the first of the files that it names."
+        kind, _, files = reason.partition(";")[0].partition(": ")
+        first, *more = files.split(", ")
+        return f"{kind}: {first}{f' and {len(more)} more' if more else ''}" if files else kind
 
     def tell(self, record):
         "Messages of Snakemake itself. A failed notebook has told its own story, in its log."
