@@ -176,7 +176,8 @@ def test_a_job_beyond_its_time_says_so_and_leaves_its_checkpoint(unfinished):
 
 def test_slurm_gives_the_same_bytes_though_a_job_is_cancelled_and_the_node_dies(finished, tmp_path):
     folder = shutil.copytree(finished, tmp_path/"project", symlinks=True)
-    for part in ("preparation", "training", "transfer", "steps", "classify", "report"): shutil.rmtree(folder/"results"/"smoke"/part)
+    for part in ("preparation", "training", "transfer", "steps", "classify", "report"):
+        shutil.rmtree(folder/"results"/"smoke"/part)
     preparation, training = hold_preparation(folder), hold_training(folder)
     process = radiogal(folder, "run", "smoke", "--profile", "slurm")
     ask("scancel", wait_for_job(process, "preparation"))
