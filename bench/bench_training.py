@@ -1,4 +1,4 @@
-"Networks side by side: images per second in training and inference, and peak memory; and what the input pipeline costs."
+"Networks side by side: operations, images per second, share of what the processor can do, memory; and what the pipeline costs."
 import json
 import os
 import re
@@ -28,30 +28,57 @@ def make_set(size):
                        np.transpose([np.linspace(0, 300, n), np.zeros(n)]), np.ones(n), np.ones(n), np.ones((n, 3)), 1.8, ())
 
 
+def count_products(model):
+    "Multiply-adds of an image's way through a network: those of its convolutions and dense layers, nearly all there are."
+    total = 0
+    for layer in model.layers:
+        kernel = getattr(layer, "kernel", None)
+        if kernel is None: continue
+        n_in, places = layer.input.shape[-1], int(np.prod(layer.output.shape[1:-1]))
+        size = layer.kernel_size if hasattr(layer, "kernel_size") else (3, 3) if hasattr(layer, "turn_kernel") else ()
+        total += int(np.prod(size))*n_in*layer.output.shape[-1]*places
+    return total
+
+
+def time_best(work, n=STEPS):
+    "Least seconds of this process's processor time that some work takes: others on the machine do not count."
+    def time_once():
+        began = time.process_time()
+        work()
+        return time.process_time() - began
+    work()
+    return min(time_once() for _ in range(n))
+
+
+def measure_products(side=2048):
+    "Multiply-adds a second of a product of two large float32 matrices."
+    import tensorflow as tf
+    a = tf.random.stateless_normal((side, side), seed=(1, 2))
+    return side**3/time_best(lambda: tf.matmul(a, a).numpy())
+
+
 def fill_rates(model, size):
-    "Images per second of training and of inference, on a batch that stays in memory."
+    "Images per second of training and of prediction, on a batch that stays in memory."
     images = np.random.default_rng(2).random((BATCH, size, size, 1), dtype=np.float32)
-    truth, many = np.eye(CLASSES, dtype=np.float32)[np.arange(BATCH) % CLASSES], np.repeat(images, 8, axis=0)
-    model.train_on_batch(images, truth), model.predict(many, batch_size=BATCH, verbose=0)
-    began = time.perf_counter()
-    for _ in range(STEPS): model.train_on_batch(images, truth)
-    trained = time.perf_counter()
-    for _ in range(2): model.predict(many, batch_size=BATCH, verbose=0)
-    return STEPS*BATCH/(trained - began), 2*len(many)/(time.perf_counter() - trained)
+    truth, weights = np.eye(CLASSES, dtype=np.float32)[np.arange(BATCH) % CLASSES], np.ones(BATCH, np.float32)
+    return (BATCH/time_best(lambda: model.train_on_batch(images, truth, weights)),
+            BATCH/time_best(lambda: model.predict_on_batch(images)))
 
 
 def measure(name):
-    "In a process of its own: rates and memory of one network."
+    "In a process of its own, on one thread: rates and memory of one network."
     from radiogal.config import Training
     from radiogal.models import NETWORKS, build_network
     from radiogal.training import compile_network, start_keras
     start_keras(1)
-    size = NETWORKS[name].image_size
+    peak, size = measure_products(), NETWORKS[name].image_size
     model = build_network(name, size, CLASSES, 1)
     compile_network(model, Training(batch_size=BATCH), IMAGES)
-    training, inference = fill_rates(model, size)
-    return dict(network=name, pixels=size, parameters=model.count_params(), training=training, inference=inference,
-                MB=read_peak())
+    training, prediction = fill_rates(model, size)
+    products = count_products(model)
+    return dict(network=name, pixels=size, parameters=model.count_params(), products=products/1e6, training=training,
+                prediction=prediction, training_share=300*products*training/peak, prediction_share=100*products*prediction/peak,
+                peak=peak/1e9, MB=read_peak())
 
 
 def measure_pipeline(name):
@@ -81,18 +108,23 @@ def measure_pipeline(name):
     return dict(network=name, drawn=drawn, constant=constant, cost=cost[0], low=cost[1], high=cost[2])
 
 
+ONE_THREAD = dict(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1", OMP_NUM_THREADS="1", TF_ENABLE_ONEDNN_OPTS="1")
+
+
 def call(function, name):
-    "One measurement in a fresh process."
+    "One measurement in a fresh process, on one thread, as a step of a run has it."
     done = subprocess.run([sys.executable, __file__, function, name], capture_output=True, text=True, check=True,
-                          env=os.environ | dict(TF_CPP_MIN_LOG_LEVEL="3"))
+                          env=os.environ | ONE_THREAD | dict(TF_CPP_MIN_LOG_LEVEL="3"))
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def main():
     from radiogal.models import NETWORKS
     rates = Table(rows=[call("measure", name) for name in NETWORKS])
-    for column in ("training", "inference", "MB"): rates[column].format = ".0f"
-    print(f"Batches of {BATCH}, {os.cpu_count()} cores; images per second, and memory at the peak")
+    for column in rates.colnames[3:]: rates[column].format = ".0f"
+    print(f"Batches of {BATCH}, one thread, best of {STEPS}: millions of multiply-adds an image, images per second of processor\n"
+          "time, their share of the rate of a large product of matrices in per cent (a training step is three passes), that rate\n"
+          "in thousand millions of multiply-adds a second, and memory at the peak")
     print("\n".join(rates.pformat()))
     costs = Table(rows=[call("measure_pipeline", name) for name in PIPELINES])
     for column in ("cost", "low", "high"): costs[column] = 100*costs[column]
