@@ -123,7 +123,7 @@ def main():
     rates = Table(rows=[call("measure", name) for name in NETWORKS])
     for column in rates.colnames[3:]: rates[column].format = ".0f"
     print(f"Batches of {BATCH}, one thread, best of {STEPS}: millions of multiply-adds an image, images per second of\n"
-          "processor time, their share of the rate of a large product of matrices in per cent (a training step is three passes),\n"
+          "processor time, their share of the rate of a product of matrices in per cent (a training step is three passes),\n"
           "that rate in thousand millions of multiply-adds a second, and memory at the peak")
     print("\n".join(rates.pformat()))
     costs = Table(rows=[call("measure_pipeline", name) for name in PIPELINES])
