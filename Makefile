@@ -62,7 +62,8 @@ test: $(STAMP)  ## Run every notebook's lessons and the quick tests, and compare
 	$(PYTEST) --numprocesses=2 $(SHARED) -m "not full"
 
 test-all: test  ## The same, then kills, browser, Slurm, real data and whole runs; write docs/faults.md
-	$(PYTEST) --numprocesses=3 $(SHARED) -m "full or fault" --fault-table=docs/faults.md
+	$(PYTEST) --numprocesses=3 $(SHARED) --ignore=tests/cluster -m "full or fault" --fault-table=docs/faults.md
+	$(MAKE) --silent test-cluster
 
 test-cluster: $(STAMP)  ## Try the graph on a Slurm of this machine (root, Debian's slurmctld slurmd munge slurm-client)
 	$(PYTEST) tests/cluster
