@@ -54,6 +54,7 @@ def drop_docstrings(tree: ast.Module)->ast.Module:
         waiting += [child for child in node.body if isinstance(child, (ast.ClassDef, ast.FunctionDef))]
     return tree
 
+# %% ../nbs/00_provenance.ipynb #9467df6a
 def split_imports(tree: ast.Module)->Iterator[ast.stmt]:
     "A module's statements; an import of several names is one for each."
     for node in tree.body:

@@ -298,6 +298,7 @@ def describe_origin(results: Path, config: RunConfig, cell: Cell, code: str)->Or
     files = [*images, source/"network.weights.h5", source/"metrics.json"]
     return Origin("11_transfer", code, config.describe_transfer(cell) | dict(cell=cell.place), hash_files(files, find_root()))
 
+# %% ../nbs/11_transfer.ipynb #74fe05fc
 def write_changes(start, model, validation: PreparedSet, out_dir: Path)->None: # start, model: keras.Model
     "Write how alike two networks are, layer by layer, and their first filters."
     likeness = measure_similarity(start, model, cut_images(validation, model.input_shape[1]).images)
