@@ -56,13 +56,12 @@ report: $(STAMP)  ## Write the report of RUN as one HTML page: text, figures and
 	@$(BIN)/radiogal report $(RUN) $(if $(SEED),--seed $(SEED))
 
 PYTEST = $(BIN)/python -m pytest $(if $(RADIOGAL_ARTEFACTS),--junit-xml=$(RADIOGAL_ARTEFACTS)/$@.xml)
-SHARED = --dist=loadgroup --no-loadscope-reorder
 
 test: $(STAMP)  ## Run every notebook's lessons and the quick tests, and compare the notebooks' pictures
-	$(PYTEST) --numprocesses=2 $(SHARED) -m "not full"
+	$(PYTEST) --numprocesses=2 --no-loadscope-reorder -m "not full"
 
 test-all: test  ## The same, then kills, browser, Slurm, real data and whole runs; write docs/faults.md
-	$(PYTEST) --numprocesses=3 $(SHARED) --ignore=tests/cluster -m "full or fault" --fault-table=docs/faults.md
+	$(PYTEST) --numprocesses=3 --no-loadscope-reorder --ignore=tests/cluster -m "full or fault" --fault-table=docs/faults.md
 	$(MAKE) --silent test-cluster
 
 test-cluster: $(STAMP)  ## Try the graph on a Slurm of this machine (root, Debian's slurmctld slurmd munge slurm-client)

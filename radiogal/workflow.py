@@ -86,9 +86,10 @@ def execute_notebook(
     told.cells = [cell for cell in told.cells if LESSON not in cell.metadata.get("tags", [])]
     try:
         papermill.execute_notebook(told, str(part), parameters, cwd=str(notebook.parent), kernel_name="python3",
-                                   progress_bar=False, autosave_cell_every=0)
+                                   progress_bar=False, request_save_on_cell_execute=False)
     except (papermill.PapermillExecutionError, DeadKernelError) as e:
-        raise NotebookFailed(describe_failure(notebook, nbformat.read(part, 4).cells)) from e
+        cells = nbformat.read(part, 4).cells if part.is_file() else []  # a dead kernel leaves no copy
+        raise NotebookFailed(describe_failure(notebook, cells)) from e
     finally:
         if part.is_file(): os.replace(part, executed)
     code = [c for c in nbformat.read(executed, 4).cells if c.cell_type == "code" and c.source.strip()]

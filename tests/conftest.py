@@ -15,6 +15,7 @@ import requests
 from faulty import Case, serve
 from filelock import FileLock
 from tqdm import tqdm
+from xdist.scheduler import LoadScopeScheduling
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors, and not what TensorFlow says of itself when it starts
 ROOT = Path(__file__).parent.parent
@@ -164,16 +165,25 @@ def pytest_configure(config):
     if reporter and reporter.isatty: config.pluginmanager.register(Bar(reporter))
 
 
-LONG = [f"test_{name}" for name in ("cluster", "notebooks", "workflow", "report", "benchmark", "training_faults", "transfer")]
+LONG = [f"test_{name}" for name in ("cluster", "notebooks", "grid", "workflow", "report", "benchmark", "training_faults", "transfer")]
+APART = "test_notebooks", "test_grid"  # Their tests share no fixture but the smoke run, which all processes share
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist and -m read the marks
+@pytest.hookimpl(tryfirst=True)  # -m reads the marks
 def pytest_collection_modifyitems(items):
-    "Tests of a file share fixtures, so also a process; what takes long begins first; what needs much is left out of `make test`."
+    "What takes long begins first; what needs much is left out of `make test`."
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
     for item in items:
-        if item.path.stem != "test_notebooks": item.add_marker(pytest.mark.xdist_group(item.path.stem))
         if {"mirror", "smoke_run"} & set(item.fixturenames): item.add_marker(pytest.mark.full)
+
+
+class ByFile(LoadScopeScheduling):
+    "Deals files of tests out to processes, so that fixtures are made once; groups by marks are lost on pytest 9.2 (xdist 3.8)."
+    def _split_scope(self, nodeid): return nodeid if Path(nodeid.split("::")[0]).stem in APART else nodeid.split("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log): return ByFile(config, log)
 
 
 class Bar:
