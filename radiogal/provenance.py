@@ -6,8 +6,9 @@
 __all__ = ['LESSON', 'DIRECTIVE', 'MAGIC', 'USED', 'ALIAS', 'IMPORT', 'IMPORT_FROM', 'COMPUTING', 'PACKAGES', 'read_code',
            'split_code', 'drop_docstrings', 'split_imports', 'name_targets', 'Part', 'describe_part', 'list_parts',
            'find_imports', 'list_modules', 'find_version', 'reach_parts', 'digest_code', 'squeeze', 'is_exported',
-           'find_unexported', 'describe_machine', 'hash_files', 'Origin', 'measure_use', 'write_provenance',
-           'find_change', 'CellsFailed', 'check_cells', 'make_cells', 'clear_results', 'record_cells']
+           'find_unexported', 'describe_machine', 'hash_files', 'Origin', 'measure_use', 'sign', 'read_signed',
+           'write_provenance', 'is_as_written', 'find_change', 'list_written', 'find_damaged', 'is_sound',
+           'check_inputs', 'check_network', 'CellsFailed', 'check_cells', 'make_cells', 'clear_results', 'record_cells']
 
 # %% ../nbs/00_provenance.ipynb #34d0af7d
 import ast
@@ -25,7 +26,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from .config import ConfigError, RadiogalError, RunConfig, describe_run, hash_file, write_json, write_whole
+from .config import (ConfigError, Damaged, RadiogalError, RunConfig, _format_json, describe_run, hash_file, read_json,
+                             write_json, write_whole)
 
 # %% ../nbs/00_provenance.ipynb #498c7b8b
 LESSON = "lesson"  # The tag of cells that are for the reader and the tests, and not for a run
@@ -201,6 +203,18 @@ def measure_use(began: float)->dict[str, float]: # began: from `time.monotonic`;
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return dict(wall_s=round(time.monotonic() - began, 1), peak_memory_mib=peak//1024)
 
+def sign(content: dict)->dict: # Without `digest`; the same with it
+    "Add a digest to what will be JSON, so that each change of the file shows."
+    return content | dict(digest=hashlib.sha256(_format_json(content).encode()).hexdigest())
+
+def read_signed(path: Path)->dict:
+    "What was written with a digest, or before there was one; `Damaged` where the file is lost, or not what was written."
+    content = read_json(path)
+    bare = {key: value for key, value in content.items() if key != "digest"}
+    if "digest" in content and _format_json(sign(bare)).encode() != path.read_bytes():
+        raise Damaged(f"{path} is not what was written: make run-all makes a run's results again")
+    return content
+
 def write_provenance(
     out_dir: Path,     # The result's folder
     origin: Origin,    # Of the result
@@ -212,10 +226,14 @@ def write_provenance(
 )->Path:
     "Write provenance.json beside a result."
     here = [f for f in out_dir.iterdir() if f.is_file()] if out_dir.is_dir() else []
-    outputs = {f.resolve() for f in (*here, *others) if f.name != "provenance.json"}
+    outputs = {f.resolve() for f in (*here, *others) if f.name != "provenance.json" and not f.name.startswith(".")}
     made_by = describe_run(config, run, root) | describe_machine() | facts | asdict(origin)
-    return write_json(out_dir/"provenance.json", made_by | dict(resolved_settings=config.model_dump(),
-                                                               outputs=hash_files(outputs, root)))
+    return write_json(out_dir/"provenance.json", sign(made_by | dict(resolved_settings=config.model_dump(),
+                                                                    outputs=hash_files(outputs, root))))
+
+def is_as_written(path: Path, sha256: str)->bool:
+    "Is a file there, and still the bytes of which a digest was kept?"
+    return path.is_file() and hash_file(path) == sha256
 
 def find_change(
     out_dir: Path,  # Of a result
@@ -223,14 +241,59 @@ def find_change(
     root: Path,     # The project's root
 )->str:             # "" where nothing has changed
     "Why a result is to be made again: it is not there, of another origin, or not the bytes that were written."
-    try: made = json.loads((out_dir/"provenance.json").read_text(encoding="utf-8"))
-    except FileNotFoundError: return "it is not there"
-    except ValueError: return "its provenance.json cannot be read"
-    if "code" not in made: return "it was made before the digest of its code was kept"
+    if not (out_dir/"provenance.json").is_file(): return "it is not there"
+    try: made = read_signed(out_dir/"provenance.json")
+    except Damaged: return "its provenance.json cannot be read"
+    if not {"code", "digest"} <= set(made): return "it was made before the digest of its code was kept"
     wanted = json.loads(json.dumps(asdict(origin)))
     if changed := [key for key, value in wanted.items() if made.get(key) != value]: return f"other {', '.join(changed)}"
-    damaged = [path for path, sha256 in made["outputs"].items() if not (root/path).is_file() or hash_file(root/path) != sha256]
+    damaged = [path for path, sha256 in made["outputs"].items() if not is_as_written(root/path, sha256)]
     return f"lost or damaged: {', '.join(damaged)}" if damaged else ""
+
+# %% ../nbs/00_provenance.ipynb #91df4c70
+def list_written(results: Path)->dict[str, tuple[str, Path]]: # results: results/<run>; by path below the root: SHA-256, record
+    "What the newest provenance.json says of each file; those that cannot be read say nothing."
+    told = {}
+    for record in sorted(results.glob("*/**/provenance.json"), key=lambda path: path.stat().st_mtime_ns):
+        try: made = read_signed(record)
+        except Damaged: continue
+        if "digest" in made: told |= {place: (sha256, record) for place, sha256 in made["outputs"].items()}
+    return told
+
+def find_damaged(results: Path, root: Path)->dict[Path, list[str]]: # By record: paths below the root, at least one
+    "Files below results/<run> that are lost or not what was written, by the provenance.json that names them."
+    damaged, sound = {}, set()
+    for place, (sha256, record) in list_written(results).items():
+        sound.add(record)
+        if not is_as_written(root/place, sha256): damaged.setdefault(record, []).append(place)
+    for record in sorted(results.glob("*/**/provenance.json")):
+        if record not in sound and not is_sound(record): damaged[record] = [os.path.relpath(record, root)]
+    return damaged
+
+def is_sound(record: Path)->bool: # record: a provenance.json
+    "Is it one of radiogal's, as it was written?"
+    try: return "digest" in read_signed(record)
+    except Damaged: return False
+
+def check_inputs(
+    files: dict[str, str], # From `hash_files`
+    results: Path,         # results/<run>
+)->None:
+    "`Damaged` names a file that is not what its provenance.json says."
+    told = list_written(results)
+    for place, sha256 in files.items():
+        if place in told and told[place][0] != sha256:
+            raise Damaged(f"{place} is not what was written: make run-all RUN={results.name} makes it again")
+
+def check_network(
+    folder: Path, # Of a trained network, in results/<run> or where it is kept
+)->None:
+    "`Damaged` names a file that is not what its provenance.json says; what has none, or was not kept, is not looked at."
+    if not (record := folder/"provenance.json").is_file(): return
+    for place, sha256 in read_signed(record).get("outputs", {}).items():
+        path = folder/Path(place).name
+        if path.is_file() and hash_file(path) != sha256:
+            raise Damaged(f"{path} is not what was written: make run-all makes it again, and git has what was kept")
 
 # %% ../nbs/00_provenance.ipynb #f120cb78
 class CellsFailed(RadiogalError, RuntimeError):
@@ -271,6 +334,6 @@ def record_cells(
     path: Path,          # Where
 )->Path:                 # The same
     "Write the hashes of the cells' results to one file, the same bytes for the same results."
-    made = {folder: json.loads((folder/"provenance.json").read_text(encoding="utf-8")) for folder in folders}
+    made = {folder: read_signed(folder/"provenance.json") for folder in folders}
     return write_json(path, {place: sha256 for provenance in made.values() for place, sha256 in provenance["outputs"].items()
                              if Path(place).name != "timing.json"})
