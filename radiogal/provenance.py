@@ -8,7 +8,8 @@ __all__ = ['LESSON', 'DIRECTIVE', 'MAGIC', 'USED', 'ALIAS', 'IMPORT', 'IMPORT_FR
            'find_imports', 'list_modules', 'find_version', 'reach_parts', 'digest_code', 'squeeze', 'is_exported',
            'find_unexported', 'describe_machine', 'hash_files', 'Origin', 'measure_use', 'sign', 'read_signed',
            'write_provenance', 'is_as_written', 'find_change', 'list_written', 'find_damaged', 'is_sound',
-           'check_inputs', 'check_network', 'CellsFailed', 'check_cells', 'make_cells', 'clear_results', 'record_cells']
+           'check_inputs', 'check_listed', 'check_network', 'CellsFailed', 'check_cells', 'make_cells', 'clear_results',
+           'record_cells']
 
 # %% ../nbs/00_provenance.ipynb #34d0af7d
 import ast
@@ -284,6 +285,15 @@ def check_inputs(
     for place, sha256 in files.items():
         if place in told and told[place][0] != sha256:
             raise Damaged(f"{place} is not what was written: make run-all RUN={results.name} makes it again")
+
+def check_listed(
+    path: Path,  # Of a file that a table names
+    sha256: str, # As the table has it
+)->Path:         # The same
+    "`Damaged` where the file is lost, or not what was written."
+    if not is_as_written(path, sha256):
+        raise Damaged(f"{path} is lost, or not what was written: make run-all makes a run's results again")
+    return path
 
 def check_network(
     folder: Path, # Of a trained network, in results/<run> or where it is kept

@@ -684,11 +684,11 @@ def read_request(a: argparse.Namespace): # radiogal.classify.Request
 
 def classify(a: argparse.Namespace)->int: # Exit status
     "Do what is left of a catalogue, and say how far it is."
-    from radiogal.classify import classify_positions, list_retries, write_page
+    from radiogal.classify import classify_positions, list_retries, read_order, write_page
     request = read_request(a)
     for path in list_retries(request.folder) if a.retry else []: path.unlink(missing_ok=True)
     done, waiting = classify_positions(request, a.workers)
-    total = json.loads((request.folder/"order.json").read_text())["n"]
+    total = read_order(request.folder)["n"]
     print(f"{len(done)} shards done here", file=sys.stderr)
     if waiting: print(f"{len(waiting)} shards are with other workers: the last one makes the catalogue", file=sys.stderr)
     else: print(f"{total} positions in {a.out}/catalogue.fits, at a glance in {write_page(request.folder).name}", file=sys.stderr)
