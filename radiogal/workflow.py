@@ -95,13 +95,13 @@ def isolate()->Iterator[dict[str, str]]: # As from `list_overridden`
 
 def define_kernel()->type: # A jupyter_client.AsyncKernelManager
     "Kernels of this very Python, whatever others the machine knows by the same name."
+    from ipykernel.kernelspec import get_kernel_dict
     from jupyter_client import AsyncKernelManager
     from jupyter_client.kernelspec import KernelSpec
-    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
 
     class OwnKernel(AsyncKernelManager):
         @property
-        def kernel_spec(self): return KernelSpec(argv=command, display_name="Python 3", language="python")
+        def kernel_spec(self): return KernelSpec(**get_kernel_dict())
 
     return OwnKernel
 
