@@ -12,8 +12,8 @@ __all__ = ['DROPPED', 'OWN_FOLDERS', 'OWN_FILES', 'PLAIN_KERAS', 'ANSI', 'GRACE_
            'end_children', 'hear_stops', 'call_snakemake', 'open_graph', 'list_loose', 'find_loose', 'find_again',
            'make_graph', 'run_all', 'plan_run', 'prepare_images', 'summarise_run', 'check_results', 'keep_results',
            'find_results', 'find_trained', 'name_report', 'name_others', 'redraw_figures', 'tidy_outputs', 'cut_report',
-           'write_report', 'report_run', 'refresh_notebook', 'add_classify', 'read_request', 'classify',
-           'read_arguments', 'tell_end', 'run_command', 'stop', 'main']
+           'write_report', 'report_run', 'refresh_notebook', 'add_classify', 'read_request', 'name_changed',
+           'list_files', 'classify', 'read_arguments', 'tell_end', 'run_command', 'stop', 'main']
 
 # %% ../nbs/15_workflow.ipynb #f97c3a85
 import argparse
@@ -682,16 +682,37 @@ def read_request(a: argparse.Namespace): # radiogal.classify.Request
     return Request(paths.settings(a.run), a.run, a.task, a.survey, a.network, results, trained, a.positions.resolve(),
                    a.out.resolve(), a.shard_size, a.engine, a.images, str(sky) if sky.is_file() else "", kept=tuple(a.keep))
 
+def name_changed(folder: Path)->None: # Of a catalogue
+    "Say which of its files are not what the last call left; what they are made of is then made again, or fetched when needed."
+    path = folder/"files.json"
+    try: known = read_signed(path).get("files", {})
+    except Damaged: known = {}
+    for place in sorted(place for place, sha256 in known.items() if not is_as_written(folder/place, sha256)):
+        print(f"Not what was written, or lost: {place}", file=sys.stderr)
+        if part := re.match(r"(?:prepared|cutouts)/(\d+)", place):  # its shard is made again
+            for old in (folder/"shards"/f"{part[1]}.parquet", folder/"prepared"/f"{part[1]}.npz"): old.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+def list_files(folder: Path)->Path: # files.json
+    "Write the digests of a catalogue's files, if they can be read in some seconds."
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.parent.name.startswith(".")]
+    if sum(path.stat().st_size for path in files) > LOOSE_BYTES: files = []
+    return write_json(folder/"files.json", sign(dict(files=hash_files(files, folder))))
+
 def classify(a: argparse.Namespace)->int: # Exit status
     "Do what is left of a catalogue, and say how far it is."
     from radiogal.classify import classify_positions, list_retries, read_order, write_page
-    request = read_request(a)
+    request, root = read_request(a), find_root()
+    check_inputs(hash_files([Path(request.sky)] if request.sky else [], root), request.results)
+    name_changed(request.folder)
     for path in list_retries(request.folder) if a.retry else []: path.unlink(missing_ok=True)
     done, waiting = classify_positions(request, a.workers)
     total = read_order(request.folder)["n"]
     print(f"{len(done)} shards done here", file=sys.stderr)
     if waiting: print(f"{len(waiting)} shards are with other workers: the last one makes the catalogue", file=sys.stderr)
-    else: print(f"{total} positions in {a.out}/catalogue.fits, at a glance in {write_page(request.folder).name}", file=sys.stderr)
+    else:
+        print(f"{total} positions in {a.out}/catalogue.fits, at a glance in {write_page(request.folder).name}", file=sys.stderr)
+        list_files(request.folder)
     return 0
 
 # %% ../nbs/15_workflow.ipynb #77c5f9db
