@@ -703,7 +703,8 @@ def classify(a: argparse.Namespace)->int: # Exit status
     "Do what is left of a catalogue, and say how far it is."
     from radiogal.classify import classify_positions, list_retries, read_order, write_page
     request, root = read_request(a), find_root()
-    check_inputs(hash_files([Path(request.sky)] if request.sky else [], root), request.results)
+    read = [path for path in (Path(request.sky), request.positions) if path.is_file()]
+    check_inputs(hash_files(read, root), request.results)
     name_changed(request.folder)
     for path in list_retries(request.folder) if a.retry else []: path.unlink(missing_ok=True)
     done, waiting = classify_positions(request, a.workers)

@@ -18,6 +18,7 @@ from astropy.table import Table
 from conftest import ROOT, copy_project, find_processes, finish, radiogal, wait_for
 from faulty import say
 
+from radiogal.catalogues import read_table, write_table
 from radiogal.classify import (
     NUMBERS,
     TEXTS,
@@ -227,6 +228,18 @@ def test_damaged_input_of_a_step_is_named(project, saw, damage):
         run_notebook("04_catalogues", "smoke", {}, project/"executed.ipynb", project/"out", [table])
     assert not (project/"executed.ipynb").exists()
     saw(told.value)
+
+
+@fault(76)
+@pytest.mark.parametrize("damage", [*DAMAGES, lambda path: os.truncate(path, path.stat().st_size - 2),
+                                    lambda path: path.write_text(path.read_text().replace("rows: 9", "rows: 8"))])
+def test_damaged_table_is_named_wherever_it_is_read(tmp_path, saw, damage):
+    table = Table(dict(name=[f"S{i}" for i in range(9)], ra=np.arange(9)/7), meta=dict(SIMULATE=True))
+    path = write_table(table, tmp_path/"a.ecsv")
+    assert len(read_table(path)) == 9 and list(read_table(path).meta) == ["SIMULATE"]
+    damage(path)
+    with pytest.raises(Damaged, match="a.ecsv is not what was written") as told: read_table(path)
+    saw(told.value.args[0].replace(str(tmp_path), "…"))
 
 
 @fault(77, "a result lost that nothing new follows from", "its step is run again")
