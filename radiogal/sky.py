@@ -1227,10 +1227,11 @@ def describe_cutter(
 )->str:                    # XML
     "How a cutout of an image is asked for."
     wcs, nx, ny = look.frame
-    ra, dec = (float(a) for a in wcs.wcs_pix2world((nx - 1)/2, (ny - 1)/2, 0))
+    middle = wcs.pixel_to_world((nx - 1)/2, (ny - 1)/2).icrs
     radius = math.hypot(nx, ny)/2*wcs.proj_plane_pixel_scales()[1].to_value(u.deg)
     url = base + CUTOUT_PATH.replace("sync", mode)
-    return DESCRIPTOR.format(key=key, mode=mode, url=escape(url), uri=escape(look.uri), circle=f"{ra} {dec} {radius}")
+    circle = f"{middle.ra.deg} {middle.dec.deg} {radius}"
+    return DESCRIPTOR.format(key=key, mode=mode, url=escape(url), uri=escape(look.uri), circle=circle)
 
 def list_links(
     known: dict[str, QuickLook], # By publisher's identifier
