@@ -1082,9 +1082,9 @@ def read_images(
     return np.array([images[row] for row in chosen.tolist()])
 
 def caption_row(row)->str:
-    "Name, class and probability, as matplotlib shows it literally."
+    "Name, class and probability."
     name = row["name"] if len(row["name"]) <= 18 else f"{row['name'][:17]}…"
-    return f"{name}\n{row['class']} {row['p_' + row['class']]:.2f}".replace("$", r"\$")
+    return f"{name}\n{row['class']} {row['p_' + row['class']]:.2f}"
 
 def plot_gallery(
     images: np.ndarray,  # (n, size, size), 0–1
@@ -1098,7 +1098,7 @@ def plot_gallery(
     for ax in axes.flat: ax.axis("off")
     for ax, image, caption in zip(axes.flat, images, captions, strict=False):
         ax.imshow(np.sqrt(image), vmin=0, vmax=1)
-        ax.set_title(caption, fontsize=6)
+        ax.set_title(caption, fontsize=6, parse_math=False)  # a name may hold $
     fig.suptitle(title)
     return fig
 

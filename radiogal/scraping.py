@@ -1286,7 +1286,7 @@ def plot_survey_views(
     fig, axes = plt.subplots(1, len(views), figsize=(1.8*len(views), 2.2), squeeze=False)
     for hdu, ax in zip(views, axes[0], strict=True): plot_cutout(hdu, ax).set(xlabel="East [arcsec]")
     axes[0, 0].set_ylabel("North [arcsec]")
-    fig.suptitle(views[0].header["OBJECT"])
+    fig.suptitle(views[0].header["OBJECT"], parse_math=False)  # a name may hold $
     return fig
 
 def plot_coverage(
