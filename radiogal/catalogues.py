@@ -8,13 +8,13 @@ __all__ = ['CONFIG_CLASSES', 'CONFIG_CONFIDENCES', 'MIRABEST_CONFIDENCES', 'CATA
            'CatalogueError', 'Labels', 'tabulate_labels', 'clear_confidence', 'check_names', 'translate',
            'read_numbers', 'read_sexagesimal', 'read_frame', 'parse_frdeep', 'parse_fricat', 'parse_friicat',
            'parse_config_catalogue', 'translate_mirabest', 'parse_mirabest', 'Catalogue', 'get_catalogue',
-           'find_registered', 'check_size', 'read_columns', 'read_catalogue', 'Outline', 'check_answer', 'open_vizier',
-           'fetch_table', 'fetch_labels', 'tabulate_first', 'parse_first', 'fetch_first_catalogue', 'Pairs',
-           'find_pairs', 'find_nearest', 'group_pairs', 'group_sky', 'judge_labels', 'pair_rows', 'crossmatch_labels',
-           'plot_label_agreement', 'merge_positions', 'build_targets', 'check_targets', 'write_table', 'write_targets',
-           'read_table', 'read_targets', 'read_artificial', 'sample_labels', 'plot_targets', 'plot_field',
-           'fit_components', 'deconvolve_axis', 'draw_components', 'sample_components', 'locate',
-           'tabulate_separations', 'measure_separations', 'find_link', 'score_link', 'plot_separations',
+           'find_registered', 'check_size', 'read_columns', 'parse_labels', 'read_catalogue', 'Outline', 'check_answer',
+           'open_vizier', 'fetch_table', 'fetch_labels', 'tabulate_first', 'parse_first', 'fetch_first_catalogue',
+           'Pairs', 'find_pairs', 'find_nearest', 'group_pairs', 'group_sky', 'judge_labels', 'pair_rows',
+           'crossmatch_labels', 'plot_label_agreement', 'merge_positions', 'build_targets', 'check_targets',
+           'write_table', 'write_targets', 'read_table', 'read_targets', 'read_artificial', 'sample_labels',
+           'plot_targets', 'plot_field', 'fit_components', 'deconvolve_axis', 'draw_components', 'sample_components',
+           'locate', 'tabulate_separations', 'measure_separations', 'find_link', 'score_link', 'plot_separations',
            'measure_sources', 'find_brightest', 'measure_extent', 'find_centroids', 'judge_sources', 'draw_balanced',
            'name_positions', 'find_candidates', 'tabulate_candidates', 'plot_survivors', 'mark_known',
            'read_components', 'choose_services', 'list_registered', 'gather_labels']
@@ -93,12 +93,14 @@ def translate(
     return [classes[n] for n in notations]
 
 def read_numbers(values: list[str])->list[float]: # NaN where empty
-    "Numbers of a CSV column."
-    return [float(v) if v.strip() else np.nan for v in values]
+    "Numbers of a CSV column; `CatalogueError` shows what is none."
+    try: return [float(v) if v.strip() else np.nan for v in values]
+    except ValueError as e: raise CatalogueError(f"no number: {e}") from e
 
 def read_sexagesimal(ra: list[str], dec: list[str])->SkyCoord: # ICRS
-    "Positions written as hours and degrees."
-    return SkyCoord(ra, dec, unit=(u.hourangle, u.deg))
+    "Positions written as hours and degrees; `CatalogueError` shows what is none."
+    try: return SkyCoord(ra, dec, unit=(u.hourangle, u.deg))
+    except ValueError as e: raise CatalogueError(f"no position in hours and degrees: {e}") from e
 
 # %% ../nbs/04_catalogues.ipynb #982ff812
 _FRAME = re.compile(r"(?:EQ_)?(ICRS|FK5|FK4-NO-E|FK4|)[\s,(]*([BJ]?)(\d{4}(?:\.\d*)?|)\)?")
@@ -228,6 +230,17 @@ def read_columns(path: str|Path)->dict[str, list]: # Column name to values; stri
     with open(path, encoding="utf-8-sig", newline="") as f: header, *rows = csv.reader(f)
     return dict(zip(header, map(list, zip(*rows, strict=True)), strict=True)) if rows else {name: [] for name in header}
 
+def parse_labels(
+    catalogue: Catalogue, # Whose reader
+    columns: dict|Table,  # By the catalogue's own names
+    where: str,           # The file or table, for the error
+)->Table:                 # Labels in the common form
+    "Columns as labels; `CatalogueError` names the catalogue and what its reader objects to."
+    try: read = catalogue.parse(columns)
+    except (ValueError, TypeError, u.UnitsError) as e:
+        raise CatalogueError(f"{catalogue.name}: {where}: {' '.join(str(e).split())}") from e
+    return tabulate_labels(read, catalogue.name, simulated=False)
+
 def read_catalogue(
     catalogue: Catalogue, # What it must be
     path: str|Path,       # Its file
@@ -237,7 +250,7 @@ def read_catalogue(
     try: columns = read_columns(path)
     except (ValueError, OSError) as e: raise CatalogueError(f"{name}: {file} cannot be read: {e}") from e
     check_size(catalogue, list(columns), len(next(iter(columns.values()), [])), file)
-    return tabulate_labels(catalogue.parse(columns), name, simulated=False)
+    return parse_labels(catalogue, columns, file)
 
 # %% ../nbs/04_catalogues.ipynb #62135be5
 class Outline:
@@ -315,7 +328,7 @@ def fetch_labels(
     catalogue: Catalogue, # A table at VizieR
 )->Table:                 # Labels in the common form
     "A label catalogue from VizieR; `FetchError` where it cannot be had or is not what is known of it."
-    return tabulate_labels(catalogue.parse(fetch_table(fetcher, services, folder, catalogue)), catalogue.name, simulated=False)
+    return parse_labels(catalogue, fetch_table(fetcher, services, folder, catalogue), catalogue.table)
 
 # %% ../nbs/04_catalogues.ipynb #805727eb
 FIRST_COLUMNS = {  # Ours: VizieR's, and the unit
