@@ -264,7 +264,7 @@ def _check_row(cells: list[str], number: int, heading: list[str])->list[str]:
 
 def read_text_table(path: Path)->Table: # All columns are texts
     "A table of separated values; `BadPositions` where it is none."
-    lines = [line for line in io.StringIO(decode_text(path)) if line.strip()]
+    lines = [line for line in io.StringIO(decode_text(path), newline=None) if line.strip()]
     if not lines: raise BadPositions(f"{path.name}: it is empty")
     at, heading, separator = _find_heading(lines, path.name)
     while heading and not heading[-1]: heading = heading[:-1]
