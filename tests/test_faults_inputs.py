@@ -637,7 +637,7 @@ def test_masked_positions_and_headings_alike(tmp_path, saw):
 
 @fault(58)
 @pytest.mark.parametrize("suffix", [".fits", ".vot", ".ecsv", ".xml", ".fits.gz"])
-@pytest.mark.parametrize("content", [b"", b"<html>busy</html>", b"SIMPLE  = x", b"\xff\xfe\x00", b"# %ECSV 1.0\n# --\n# !!x/y {}\n"])
+@pytest.mark.parametrize("content", [b"", b"<html>busy</html>", b"SIMPLE  = x", b"\xff\xfe\x00", b"# %ECSV 1.0\n!!x {}\n"])
 def test_what_is_no_table_is_refused(tmp_path, saw, suffix, content):
     assert isinstance(read(tmp_path, content, suffix), str)
     saw("no table: refused")

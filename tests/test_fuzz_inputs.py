@@ -5,8 +5,10 @@ import warnings
 
 import numpy as np
 import pytest
+from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
+from astropy.table import Table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made import write_centred
@@ -18,16 +20,16 @@ from radiogal.sky import BadImage, cut_file, read_footprint
 
 pytestmark = [pytest.mark.full, pytest.mark.filterwarnings("ignore")]  # astropy says much of broken cards, which is its right
 PLACE = SkyCoord(162.53, 30.677, unit="deg")
-CONTENT = write_centred("FIRST", PLACE, side=8, BSCALE=1., BLANK=-1, EQUINOX=2000., HISTORY="AIPS CLEAN BMAJ= 0.0015 BMIN= 0.0015 BPA= 0")
+CONTENT = write_centred("FIRST", PLACE, side=8, BSCALE=1., BLANK=-1, EQUINOX=2000.,
+                        HISTORY="AIPS CLEAN BMAJ= 0.0015 BMIN= 0.0015 BPA= 0")
 END = CONTENT.index(b"END     ")
-KEYS = ["SIMPLE", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "BSCALE", "BZERO", "BLANK", "BUNIT", "BMAJ", "BMIN", "BPA", "CTYPE1",
-        "CTYPE2", "CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CDELT1", "CDELT2", "CUNIT1", "CROTA2", "PC1_1", "CD1_1", "CD2_2", "PV2_1",
-        "LONPOLE", "LATPOLE", "RADESYS", "RADECSYS", "EQUINOX", "EPOCH", "OBJECT", "N_IMAGES", "ORIGURL", "ORIGURL2", "BEAMFROM", "SIMULATE",
-        "EXTEND", "GROUPS", "PCOUNT", "GCOUNT", "XTENSION", "HISTORY", "COMMENT", "CONTINUE", "HIERARCH", "WCSAXES", "A_ORDER", ""]
-WORDS = ["'FK4'", "'FK5'", "'ICRS'", "'XYZ'", "'B1950'", "'GLON-SIN'", "'GLAT-SIN'", "'DEC--SIN'", "'RA---TAN'", "'ELON-SIN'", "'deg'",
-         "'mJy/beam'", "'beam-1 Jy'", "'K'", "'arcsec'", "T", "F", "NaN", "inf", "1E400", "-1E400", "(1,2)", "'", "''", "'a", "1950.0", "1900",
-         "0", "1", "2", "-1", "8", "16", "-32", "-33", "-64", "1E-300", "1D5", "999999999", "99999999999999999999", "Jy/beam", "/ only",
-         "AIPS CLEAN BMAJ= 1E-3 BMIN= x BPA= 0", "'\xe9'", "'\\'", "$\\frac{$"]
+KEYS = """SIMPLE BITPIX NAXIS NAXIS1 NAXIS2 NAXIS3 BSCALE BZERO BLANK BUNIT BMAJ BMIN BPA CTYPE1 CTYPE2 CRVAL1 CRVAL2 CRPIX1
+CRPIX2 CDELT1 CDELT2 CUNIT1 CROTA2 PC1_1 CD1_1 CD2_2 PV2_1 LONPOLE LATPOLE RADESYS RADECSYS EQUINOX EPOCH OBJECT N_IMAGES ORIGURL
+ORIGURL2 BEAMFROM SIMULATE EXTEND GROUPS PCOUNT GCOUNT XTENSION HISTORY COMMENT CONTINUE HIERARCH WCSAXES A_ORDER""".split()
+WORDS = ["'beam-1 Jy'", "'", "'a", "''", "/ only", "AIPS CLEAN BMAJ= 1E-3 BMIN= x BPA= 0", "'\xe9'", "'\\'", "$\\frac{$",
+         *"""'FK4' 'FK5'
+'ICRS' 'XYZ' 'B1950' 'GLON-SIN' 'GLAT-SIN' 'DEC--SIN' 'RA---TAN' 'ELON-SIN' 'deg' 'mJy/beam' 'K' 'arcsec' T F NaN inf 1E400 -1E400
+(1,2) 1950.0 1900 0 1 2 -1 8 16 -32 -33 -64 1E-300 1D5 999999999 99999999999999999999 Jy/beam""".split()]
 values = st.sampled_from(WORDS) | st.floats().map(repr) | st.integers(-10**6, 10**6).map(str) | st.text(
     st.characters(max_codepoint=255), max_size=30)
 cards = st.lists(st.tuples(st.sampled_from(KEYS), values, st.booleans()), min_size=1, max_size=3)
@@ -60,7 +62,7 @@ def path(tmp_path_factory): return tmp_path_factory.mktemp("fuzz")/"a.fits"
 quiet = dict(derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 
-@settings(max_examples=10_000, **quiet)
+@settings(max_examples=5_000, **quiet)
 @given(cards)
 def test_header_is_read_or_refused(path, changes):
     with warnings.catch_warnings():
@@ -70,30 +72,31 @@ def test_header_is_read_or_refused(path, changes):
         except FetchError as e: assert e.state == "reject" and "\n" not in e.reason
 
 
-@settings(max_examples=1_500, **quiet)
+@settings(max_examples=500, **quiet)
 @given(cards)
 def test_image_of_a_folder_is_cut_or_named(path, changes):
     path.write_bytes(damage(changes))
     with contextlib.suppress(BadImage):
         _, wcs, nx, ny = read_footprint(path)
         middle = wcs.pixel_to_world((nx - 1)/2, (ny - 1)/2).icrs
-        assert isinstance(cut_file(path, middle, SIZE), fits.PrimaryHDU)
+        assert isinstance(cut_file(path, middle, 10*u.arcsec), fits.PrimaryHDU)
 
 
-SIZE = SkyCoord(0, 0, unit="deg").separation(SkyCoord(0, 10/3600, unit="deg"))
-cells = st.sampled_from([
-    "162.53", "-9.3", "10:50:07", "10 50 60.0", "25 00 00", "+30°40′37″", "\u221230", "nan", "inf", "1e400", "", "--", "null", "deg", "hms", "95",
-    "-181", "0012", "1E5", '"', "''", "#", "A", "é", "a\tb", "\0", "1;2", "10h50m07s", "60d", "FK4", "B1950", "XYZ", "ICRS"]) | st.text(max_size=8)
-headings = st.sampled_from(["name", "Name", "ra", "RA", "dec", "DEC", "_RAJ2000", "_DEJ2000", "RA1950", "DE1950", "frame", "equinox", "x",
-                            "", "#ra", "ra (deg)"])
+cells = st.sampled_from(["10 50 60.0", "25 00 00", "+30°40′37″", "\u221230", "", '"', "''", "a\tb", "\0",
+                         *"""162.53 -9.3 10:50:07 nan inf
+1e400 -- null deg hms 95 -181 0012 1E5 # A é 1;2 10h50m07s 60d FK4 B1950 XYZ ICRS""".split()]) | st.text(max_size=8)
+headings = st.sampled_from(["", "ra (deg)",
+                            *"name Name ra RA dec DEC _RAJ2000 _DEJ2000 RA1950 DE1950 frame equinox x #ra".split()])
 tables = st.tuples(st.sampled_from(",;\t|"), st.booleans(), st.lists(headings, max_size=4),
-                   st.lists(st.lists(cells, max_size=5), max_size=4), st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le"]))
+                   st.lists(st.lists(cells, max_size=5), max_size=4), st.sampled_from("utf-8 utf-8-sig utf-16 utf-16-le".split()))
 
 
 def check_sources(path):
     "Positions on the sky with names of their own, or words in one line."
     try: found = read_sources(path)
-    except BadPositions as e: assert "\n" not in str(e) or e.__cause__; return
+    except BadPositions as e:
+        assert "\n" not in str(e)
+        return
     assert len(found) and len(set(found["name"])) == len(found) and all(found["name"])
     assert ((found["ra"] >= 0) & (found["ra"] <= 360) & (np.abs(found["dec"]) <= 90)).all()
 
@@ -108,14 +111,13 @@ def test_table_is_read_or_refused(path, parts):
     check_sources(file)
 
 
-@settings(max_examples=600, **quiet)
-@given(st.sampled_from([".csv", ".ecsv", ".fits", ".vot"]), st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=4),
-       st.integers(0, 10**6) | st.none())
-def test_damaged_table_is_read_or_refused(path, suffix, flips, cut):
-    from astropy.table import Table
-    form = dict(zip((".csv", ".ecsv", ".fits", ".vot"), ("ascii.csv", "ascii.ecsv", "fits", "votable"), strict=True))[suffix]
-    file = path.with_name(f"b{suffix}")
-    Table(dict(name=["a", "b"], ra=[10.5, 200.25], dec=[-1.5, 60.125]), units=dict(ra="deg", dec="deg")).write(file, format=form, overwrite=True)
+@settings(max_examples=1_000, **quiet)
+@given(st.sampled_from([(".csv", "ascii.csv"), (".ecsv", "ascii.ecsv"), (".fits", "fits"), (".vot", "votable")]),
+       st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=4), st.integers(0, 10**6) | st.none())
+def test_damaged_table_is_read_or_refused(path, kind, flips, cut):
+    file, form = path.with_name(f"b{kind[0]}"), kind[1]
+    table = Table(dict(name=["a", "b"], ra=[10.5, 200.25], dec=[-1.5, 60.125]), units=dict(ra="deg", dec="deg"))
+    table.write(file, format=form, overwrite=True)
     content = bytearray(file.read_bytes())
     for place, value in flips: content[place % len(content)] = value
     file.write_bytes(content[:cut % len(content)] if cut is not None else content)
