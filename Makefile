@@ -21,7 +21,7 @@ NOTEBOOKS ?= nbs/*.ipynb
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run-all plan test test-all test-cluster faults lab figures report prepare keep canary export refresh readme check docs bench lock clean
+.PHONY: help run-all plan test test-all faults lab figures report prepare keep canary export refresh readme check docs bench lock clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE  # Every kernel would compile TensorFlow again: ten seconds each
 ifneq ($(RADIOGAL_MIRROR),)
@@ -71,11 +71,7 @@ test: $(STAMP)  ## Run every notebook's lessons and the quick tests, and compare
 	$(PYTEST) --numprocesses=2 --no-loadscope-reorder -m "not full"
 
 test-all: test  ## The same, then kills, browser, Slurm, real data and whole runs; write docs/faults.md
-	$(PYTEST) --numprocesses=3 --no-loadscope-reorder --ignore=tests/cluster -m "full or fault" --fault-table=docs/faults.md
-	$(MAKE) --silent test-cluster
-
-test-cluster: $(STAMP)  ## Try the graph on a Slurm of this machine (root, Debian's slurmctld slurmd munge slurm-client)
-	$(PYTEST) tests/cluster
+	$(PYTEST) --numprocesses=3 --no-loadscope-reorder -m "full or fault" --fault-table=docs/faults.md
 
 faults: $(STAMP)  ## Run the fault suite and write docs/faults.md
 	$(BIN)/python -m pytest -m fault --fault-table=docs/faults.md

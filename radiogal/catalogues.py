@@ -6,15 +6,15 @@
 __all__ = ['CONFIG_CLASSES', 'CONFIG_CONFIDENCES', 'MIRABEST_CONFIDENCES', 'CATALOGUES', 'FIRST_COLUMNS', 'FIRST_CATALOGUE',
            'PAIR_COLUMNS', 'TARGET_COLUMNS', 'FIRST_FAINTEST', 'SEPARATION_EDGES', 'CUTS', 'KINDS', 'CANDIDATE_COLUMNS',
            'CatalogueError', 'Labels', 'tabulate_labels', 'clear_confidence', 'check_names', 'translate',
-           'read_numbers', 'read_sexagesimal', 'parse_frdeep', 'parse_fricat', 'parse_friicat',
+           'read_numbers', 'read_sexagesimal', 'read_frame', 'parse_frdeep', 'parse_fricat', 'parse_friicat',
            'parse_config_catalogue', 'translate_mirabest', 'parse_mirabest', 'Catalogue', 'get_catalogue',
-           'find_registered', 'check_size', 'read_columns', 'read_catalogue', 'Outline', 'check_answer', 'open_vizier',
-           'fetch_table', 'fetch_labels', 'tabulate_first', 'parse_first', 'fetch_first_catalogue', 'Pairs',
-           'find_pairs', 'find_nearest', 'group_pairs', 'group_sky', 'judge_labels', 'pair_rows', 'crossmatch_labels',
-           'plot_label_agreement', 'merge_positions', 'build_targets', 'check_targets', 'write_table', 'write_targets',
-           'read_table', 'read_targets', 'read_artificial', 'sample_labels', 'plot_targets', 'plot_field',
-           'fit_components', 'deconvolve_axis', 'draw_components', 'sample_components', 'locate',
-           'tabulate_separations', 'measure_separations', 'find_link', 'score_link', 'plot_separations',
+           'find_registered', 'check_size', 'read_columns', 'parse_labels', 'read_catalogue', 'Outline', 'check_answer',
+           'open_vizier', 'fetch_table', 'fetch_labels', 'tabulate_first', 'parse_first', 'fetch_first_catalogue',
+           'Pairs', 'find_pairs', 'find_nearest', 'group_pairs', 'group_sky', 'judge_labels', 'pair_rows',
+           'crossmatch_labels', 'plot_label_agreement', 'merge_positions', 'build_targets', 'check_targets',
+           'write_table', 'write_targets', 'read_table', 'read_targets', 'read_artificial', 'sample_labels',
+           'plot_targets', 'plot_field', 'fit_components', 'deconvolve_axis', 'draw_components', 'sample_components',
+           'locate', 'tabulate_separations', 'measure_separations', 'find_link', 'score_link', 'plot_separations',
            'measure_sources', 'find_brightest', 'measure_extent', 'find_centroids', 'judge_sources', 'draw_balanced',
            'name_positions', 'find_candidates', 'tabulate_candidates', 'plot_survivors', 'mark_known',
            'read_components', 'choose_services', 'list_registered', 'gather_labels']
@@ -22,6 +22,7 @@ __all__ = ['CONFIG_CLASSES', 'CONFIG_CONFIDENCES', 'MIRABEST_CONFIDENCES', 'CATA
 # %% ../nbs/04_catalogues.ipynb #dbf717bc
 import csv
 import io
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -31,8 +32,9 @@ from xml.parsers import expat
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import SkyCoord
+from astropy.coordinates import FK4, FK5, ICRS, BaseCoordinateFrame, FK4NoETerms, SkyCoord
 from astropy.table import Table, vstack
+from astropy.time import Time
 
 from .config import Candidates, Damaged, RadiogalError, RunConfig, Sky, write_whole
 from .densities import FIRST_MEMBERS, FIRST_SCATTER, cap_area, draw_clustered
@@ -92,12 +94,42 @@ def translate(
     return [classes[n] for n in notations]
 
 def read_numbers(values: list[str])->list[float]: # NaN where empty
-    "Numbers of a CSV column."
-    return [float(v) if v.strip() else np.nan for v in values]
+    "Numbers of a CSV column; `CatalogueError` shows what is none."
+    try: return [float(v) if v.strip() else np.nan for v in values]
+    except ValueError as e: raise CatalogueError(f"no number: {e}") from e
 
 def read_sexagesimal(ra: list[str], dec: list[str])->SkyCoord: # ICRS
-    "Positions written as hours and degrees."
-    return SkyCoord(ra, dec, unit=(u.hourangle, u.deg))
+    "Positions written as hours and degrees; `CatalogueError` shows what is none."
+    try: return SkyCoord(ra, dec, unit=(u.hourangle, u.deg))
+    except ValueError as e: raise CatalogueError(f"no position in hours and degrees: {e}") from e
+
+# %% ../nbs/04_catalogues.ipynb #982ff812
+_FRAME = re.compile(r"(?:EQ_)?(ICRS|FK5|FK4-NO-E|FK4|)[\s,(]*([BJ]?)(\d{4}(?:\.\d*)?|)\)?")
+_FK4_BEFORE = 1984.0 # An equinox alone is FK4 before this year, FITS standard 4.0, section 8.3
+
+def read_frame(
+    system: str = "",               # ICRS, FK5, FK4 or FK4-NO-E, perhaps with an equinox: 'FK4 B1950'; 'eq_FK5'; '' for nothing
+    equinox: str|float|None = None, # 1950.0, 'B1950' …; '' or None for nothing
+)->BaseCoordinateFrame:             # ICRS where nothing is said
+    "The frame that a header or a table says its positions are in; `CatalogueError` shows words that are not understood."
+    words = ["" if w is None else str(w).strip() for w in (system, equinox)]
+    said, found = f"frame {' '.join(filter(None, words))!r}", [_FRAME.fullmatch(w.upper()) for w in words]
+    if all(found) and not found[1][1]:
+        years, letters = {float(m[3]) for m in found if m[3]}, {m[2] for m in found if m[2]}
+        if max(len(years), len(letters)) < 2 and len(letters) <= len(years):
+            return _make_frame(found[0][1], min(letters, default=""), min(years, default=0.), said)
+    raise CatalogueError(f"{said} is not understood: known are ICRS, FK5 and FK4, with an equinox such as J2000 or B1950")
+
+def _make_frame(name: str, letter: str, year: float, said: str)->BaseCoordinateFrame:
+    "A frame by name and equinox, '' and 0 where they are not said; `CatalogueError` where they contradict each other."
+    if year and not 1800 <= year <= 2100: raise CatalogueError(f"{said}: the equinox is not of 1800 to 2100")
+    old = letter == "B" or (letter == "" and 0 < year < _FK4_BEFORE)
+    name = name or ("ICRS" if not year else "FK4" if old else "FK5")
+    if (name == "ICRS" and old) or (name == "FK5" and letter == "B") or (name.startswith("FK4") and letter == "J"):
+        raise CatalogueError(f"{said}: {name} has no such equinox")
+    if name == "ICRS": return ICRS()
+    if name == "FK5": return FK5(equinox=Time(year or 2000., format="jyear"))
+    return {"FK4": FK4, "FK4-NO-E": FK4NoETerms}[name](equinox=Time(year or 1950., format="byear"))
 
 # %% ../nbs/04_catalogues.ipynb #14b8d910
 def parse_frdeep(columns: dict[str, list[str]])->Labels:
@@ -199,6 +231,17 @@ def read_columns(path: str|Path)->dict[str, list]: # Column name to values; stri
     with open(path, encoding="utf-8-sig", newline="") as f: header, *rows = csv.reader(f)
     return dict(zip(header, map(list, zip(*rows, strict=True)), strict=True)) if rows else {name: [] for name in header}
 
+def parse_labels(
+    catalogue: Catalogue, # Whose reader
+    columns: dict|Table,  # By the catalogue's own names
+    where: str,           # The file or table, for the error
+)->Table:                 # Labels in the common form
+    "Columns as labels; `CatalogueError` names the catalogue and what its reader objects to."
+    try: read = catalogue.parse(columns)
+    except (ValueError, TypeError, u.UnitsError) as e:
+        raise CatalogueError(f"{catalogue.name}: {where}: {' '.join(str(e).split())}") from e
+    return tabulate_labels(read, catalogue.name, simulated=False)
+
 def read_catalogue(
     catalogue: Catalogue, # What it must be
     path: str|Path,       # Its file
@@ -208,7 +251,7 @@ def read_catalogue(
     try: columns = read_columns(path)
     except (ValueError, OSError) as e: raise CatalogueError(f"{name}: {file} cannot be read: {e}") from e
     check_size(catalogue, list(columns), len(next(iter(columns.values()), [])), file)
-    return tabulate_labels(catalogue.parse(columns), name, simulated=False)
+    return parse_labels(catalogue, columns, file)
 
 # %% ../nbs/04_catalogues.ipynb #62135be5
 class Outline:
@@ -286,7 +329,7 @@ def fetch_labels(
     catalogue: Catalogue, # A table at VizieR
 )->Table:                 # Labels in the common form
     "A label catalogue from VizieR; `FetchError` where it cannot be had or is not what is known of it."
-    return tabulate_labels(catalogue.parse(fetch_table(fetcher, services, folder, catalogue)), catalogue.name, simulated=False)
+    return parse_labels(catalogue, fetch_table(fetcher, services, folder, catalogue), catalogue.table)
 
 # %% ../nbs/04_catalogues.ipynb #805727eb
 FIRST_COLUMNS = {  # Ours: VizieR's, and the unit

@@ -335,7 +335,7 @@ def plot_gallery(
         draw_beam(ax, hdu.header, half)
         draw_scale(ax, half)
         ax.set(xticks=[], yticks=[], facecolor="0.6")
-        ax.set_title(f"{hdu.header['OBJECT']}\n{note}".strip(), fontsize=6)
+        ax.set_title(f"{hdu.header['OBJECT']}\n{note}".strip(), fontsize=6, parse_math=False)  # a name may hold $
     surveys = ", ".join(dict.fromkeys(hdu.header["SURVEY"] for hdu in hdus)) or "no images"
     fig.suptitle(surveys + ", simulated"*any(hdu.header["SIMULATE"] for hdu in hdus), fontsize=9)
     return fig

@@ -713,7 +713,7 @@ def plot_occlusion(
         ax.set(xlabel="x [pixel]")
         ax.grid(False)
     left.set_ylabel("y [pixel]")
-    fig.suptitle(title, fontsize=9)
+    fig.suptitle(title, fontsize=9, parse_math=False)  # a name may hold $
     return fig
 
 # %% ../nbs/12_evaluation.ipynb #466352e1

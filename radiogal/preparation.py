@@ -246,7 +246,7 @@ def match_survey(
     from reproject import reproject_interp
     if hdu.header["SURVEY"] == survey: return hdu
     wcs, middle = WCS(hdu.header), [n//2 for n in hdu.data.shape[::-1]]
-    coord = wcs.pixel_to_world(*middle)
+    coord = wcs.pixel_to_world(*middle).icrs
     field = min(hdu.data.shape)*measure_pixel(hdu.header)
     side = int((field/get_survey(survey).pixel_scale).to_value(u.one))
     new, beam = make_wcs(survey, coord, side), (q.to_value(u.deg) for q in find_beam(survey, coord.dec))

@@ -320,7 +320,8 @@ def check_table(text: str, what: str)->str: # what: to call it in an error
     if not (counted or digested): return text
     plain = DIGESTED.sub("", COUNTED.sub("", text, count=1), count=1)
     if sign_table(plain) != text:
-        raise Damaged(f"{what} is not what was written, {counted[1] if counted else 'some'} rows: make run-all makes it again")
+        raise Damaged(f"{what} is not what was written, {counted[1] if counted else 'some'} rows: make run-all makes it again; "
+                      "one that was edited on purpose must lose its lines rows and sha256")
     return text
 
 # %% ../nbs/00_provenance.ipynb #f120cb78

@@ -16,16 +16,16 @@ __all__ = ['CORE', 'HOT_SPOT', 'JET', 'LOBE', 'OLD_PLASMA', 'PART', 'SIDES', 'BU
            'place_targets', 'find_faintest', 'draw_population', 'list_components', 'place_parts', 'find_covariance',
            'add_gaussian', 'make_wcs', 'select_near', 'render_sources', 'draw_noise', 'make_axis', 'list_axes',
            'make_header', 'observe', 'encode_fits', 'write_image', 'place_images', 'spread', 'format_table',
-           'hash_parts', 'read_code', 'ArtificialSky', 'FitsFolder', 'read_header', 'read_footprint', 'find_margin',
-           'cut_file', 'find_tile', 'tabulate_tiles', 'name_image', 'build_tree', 'show_table', 'show_text',
-           'show_index', 'BadRequest', 'Answer', 'read_values', 'read_fields', 'read_number', 'read_sexagesimal',
-           'answer_first', 'format_votable', 'read_place', 'answer_siap', 'answer_product', 'read_square',
-           'read_skyview', 'answer_skyview', 'sample_nearest', 'write_cards', 'lay_out', 'answer_temporary',
-           'QuickLook', 'list_quick_looks', 'find_overlap', 'cut_pixels', 'read_circle', 'select_flags', 'query_images',
-           'answer_tap', 'describe_cutter', 'list_links', 'answer_links', 'find_look', 'answer_cutout', 'answer_file',
-           'flatten_rms', 'Archive', 'ArchiveHandler', 'ArchiveServer', 'serve_archives', 'plot_population',
-           'observe_classes', 'show_image', 'plot_classes', 'select_labelled', 'write_table', 'read_population',
-           'merge_parts', 'join_parts', 'draw_side_lobes', 'tabulate_components']
+           'hash_parts', 'read_code', 'ArtificialSky', 'BadImage', 'clean_header', 'is_number', 'read_celestial',
+           'FitsFolder', 'read_footprint', 'find_margin', 'cut_file', 'read_plain', 'find_tile', 'tabulate_tiles',
+           'name_image', 'build_tree', 'show_table', 'show_text', 'show_index', 'BadRequest', 'Answer', 'read_values',
+           'read_fields', 'read_number', 'read_sexagesimal', 'answer_first', 'format_votable', 'read_place',
+           'answer_siap', 'answer_product', 'read_square', 'read_skyview', 'answer_skyview', 'sample_nearest',
+           'write_cards', 'lay_out', 'answer_temporary', 'QuickLook', 'list_quick_looks', 'find_overlap', 'cut_pixels',
+           'read_circle', 'select_flags', 'query_images', 'answer_tap', 'describe_cutter', 'list_links', 'answer_links',
+           'find_look', 'answer_cutout', 'answer_file', 'flatten_rms', 'Archive', 'ArchiveHandler', 'ArchiveServer',
+           'serve_archives', 'plot_population', 'observe_classes', 'show_image', 'plot_classes', 'select_labelled',
+           'write_table', 'read_population', 'merge_parts', 'join_parts', 'draw_side_lobes', 'tabulate_components']
 
 # %% ../nbs/05_sky.ipynb #472e5386
 import hashlib
@@ -43,6 +43,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
+from numbers import Real
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 from xml.sax.saxutils import escape
@@ -570,21 +571,92 @@ class ArtificialSky:
         return encode_fits(observe(self.sources, "VLASS", self.vlass_centres[index], self.sky.vlass_image_pixels,
                                    self.seed_noise("VLASS", index, epoch)))
 
+# %% ../nbs/05_sky.ipynb #2b3417d1
+_WCS_CARD = re.compile(r"(CTYPE|CRVAL|CRPIX|CDELT|CUNIT|CROTA)[12]|(PC|CD)[12]_[12]|PV[12]_\d+|LONPOLE|LATPOLE")
+_PLACE_CARDS = tuple(f"{key}{axis}" for key in ("CTYPE", "CRVAL", "CRPIX") for axis in (1, 2))
+
+class BadImage(config.RadiogalError, ValueError):
+    "An image that cannot be used; the message says what is wrong with it."
+
+def clean_header(header: fits.Header)->fits.Header:
+    "The cards of a header that FITS allows, small faults mended; what cannot be parsed is left out, and so counts as missing."
+    return fits.Header([card for card in header.cards if _mend_card(card)])
+
+def is_number(value)->bool:
+    "Is a card's value a finite number? T and F are none."
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+def _mend_card(card: fits.Card)->bool:
+    "Mend a card in place; False where that cannot be."
+    try: card.verify("silentfix")
+    except (fits.VerifyError, ValueError): return False
+    return True
+
+def read_celestial(
+    header: fits.Header, # Of an image
+)->WCS:                  # 2-D, celestial: of axes 1 and 2
+    "Where an image is on the sky, in the frame that it names; `BadImage` where it does not say, or not in words that are known."
+    cards = fits.Header([c for c in header.cards if _WCS_CARD.fullmatch(c.keyword)])
+    lost = [key for key in _PLACE_CARDS if key not in cards]
+    if lost: raise BadImage(f"no celestial coordinates: no {', '.join(lost)}")
+    odd = [key for key in cards if not key.startswith(("CTYPE", "CUNIT")) and not is_number(cards[key])]
+    if odd: raise BadImage(f"its coordinates are not understood: {odd[0]} is {cards[odd[0]]!r}")
+    axes = {str(cards[key])[:4] for key in ("CTYPE1", "CTYPE2")}
+    if axes not in ({"RA--", "DEC-"}, {"GLON", "GLAT"}): # astropy takes ecliptic axes for ICRS
+        raise BadImage(f"no celestial coordinates that are known: CTYPE = {[cards['CTYPE1'], cards['CTYPE2']]}")
+    if axes == {"RA--", "DEC-"}: cards.update(_name_frame(header))
+    wcs = WCS(cards, naxis=2)
+    if not wcs.has_celestial: raise BadImage(f"no celestial coordinates: CTYPE = {list(wcs.wcs.ctype)}")
+    middle = wcs.pixel_to_world((header["NAXIS1"] - 1)/2, (header["NAXIS2"] - 1)/2).icrs
+    if not np.isfinite([middle.ra.deg, middle.dec.deg]).all(): raise BadImage("its middle is not on the sky")
+    return wcs
+
+def _name_frame(header: fits.Header)->dict:
+    "RADESYS and EQUINOX of right ascension and declination, older spellings honoured; `BadImage` shows what is not understood."
+    system, equinox = header.get("RADESYS", header.get("RADECSYS", "")), header.get("EQUINOX", header.get("EPOCH"))
+    try: frame = catalogues.read_frame(system, equinox)
+    except catalogues.CatalogueError as e: raise BadImage(str(e)) from e
+    if frame.name == "icrs": return dict(RADESYS="ICRS")
+    if frame.name == "fk5": return dict(RADESYS="FK5", EQUINOX=frame.equinox.jyear)
+    return dict(RADESYS="FK4" if frame.name == "fk4" else "FK4-NO-E", EQUINOX=frame.equinox.byear)
+
 # %% ../nbs/05_sky.ipynb #50fbedeb
+_IMAGE_NAME = re.compile(r".+\.(fits?|fts)(\.(gz|bz2|fz|z))?|.+\.fz", re.IGNORECASE)
+
 @dataclass(frozen=True)
 class FitsFolder:
     "Images from FITS files in `FIRST/`, `NVSS/`, `TGSS/` and `VLASS/` of a folder."
     folder: Path
 
     @cached_property
+    def paths(self)->dict[str, list[Path]]: # By survey
+        "Files that may be images by their names."
+        folders = [path for path in sorted(Path(self.folder).iterdir()) if path.is_dir()]
+        parts = {survey: [path for path in folders if path.name.upper() == survey] for survey in AXES}
+        return {survey: [path for part in found for path in sorted(part.iterdir()) if _IMAGE_NAME.fullmatch(path.name)]
+                for survey, found in parts.items()}
+
+    @cached_property
     def fingerprint(self)->str: # 64 hexadecimal digits
         "Changes when a file comes, goes or changes its size, and with the code that cuts it."
-        paths = sorted(path for survey in AXES for path in Path(self.folder).glob(f"{survey}/*.fits"))
-        return hash_parts(*(f"{path.parent.name}/{path.name} {path.stat().st_size}".encode() for path in paths), read_code())
+        return hash_parts(*(f"{survey}/{path.name} {path.stat().st_size}".encode()
+                            for survey, paths in self.paths.items() for path in paths), read_code())
+
+    @cached_property
+    def _read(self)->dict[str, list]: return {survey: list(map(_try_footprint, paths)) for survey, paths in self.paths.items()}
 
     @cached_property
     def footprints(self)->dict[str, list[tuple]]:
-        return {survey: [read_footprint(path) for path in sorted(Path(self.folder).glob(f"{survey}/*.fits"))] for survey in AXES}
+        "File, celestial coordinates, width and height of each image that can be used, by survey."
+        return {survey: [f for f in found if not isinstance(f, BadImage)] for survey, found in self._read.items()}
+
+    @property
+    def unusable(self)->dict[str, list[str]]:
+        "Name of each file that cannot be used, and why, by survey."
+        return {survey: [str(f) for f in found if isinstance(f, BadImage)] for survey, found in self._read.items()}
+
+    @cached_property
+    def _circles(self)->dict[str, tuple]: return {survey: _surround(found) for survey, found in self.footprints.items()}
 
     @property
     def corners(self)->list[SkyCoord]: return []
@@ -598,49 +670,92 @@ class FitsFolder:
         return [footprint[1:] for footprint in self.footprints["VLASS"]]
 
     def find_file(self, survey: str, coord: SkyCoord)->Path|None:
-        "The file that holds a position farthest from its edges; None where none does."
-        margins = [find_margin(footprint, coord) for footprint in self.footprints[survey]]
-        best = int(np.argmax(margins)) if margins else -1
-        return self.footprints[survey][best][0] if margins and margins[best] >= 0 else None
+        "The file that holds a position farthest from its edges; None where none does; `BadImage` where an unusable one might."
+        (centres, radii), footprints = self._circles[survey], self.footprints[survey]
+        near = np.flatnonzero(centres.separation(coord).deg <= radii)  # a look through a thousand WCSs takes a second
+        margins = [find_margin(footprints[i], coord) for i in near]
+        if margins and max(margins) >= 0: return footprints[near[int(np.argmax(margins))]][0]
+        if lost := self.unusable[survey]: raise BadImage(f"in no {survey} image that can be used; {len(lost)} cannot: {lost[0]}")
+        return None
 
     def covers(self, survey: str, coord: SkyCoord)->bool: return self.find_file(survey, coord) is not None
 
     def cut_image(self, survey: str, coord: SkyCoord, size: u.Quantity)->fits.PrimaryHDU|None:
-        "A cutout about a position; None where no file holds it."
+        "A cutout about a position; None where no file holds it; `BadImage` where the one that does cannot be read."
         path = self.find_file(survey, coord)
         return cut_file(path, coord, size) if path else None
 
-    def read_vlass(self, index: int, epoch: str)->bytes: return self.footprints["VLASS"][index][0].read_bytes()
+    def read_vlass(self, index: int, epoch: str)->bytes: return read_plain(self.footprints["VLASS"][index][0])
 
 # %% ../nbs/05_sky.ipynb #a41631c1
-def read_header(path: Path)->fits.Header:
-    "Header of an image without its commentary, where SkyView leaves characters that FITS does not allow."
-    header = fits.getheader(path)
-    for key in ("COMMENT", "HISTORY"): header.remove(key, ignore_missing=True, remove_all=True)
-    return header
+@contextmanager
+def _naming(path: Path)->Iterator[None]:
+    "Whatever a reader raises on a file is a `BadImage` that names it."
+    try: yield
+    except Exception as e: # astropy raises anything on broken files, struct.error and AttributeError too
+        what = str(e) if isinstance(e, BadImage) else f"{type(e).__name__}: {e}"
+        raise BadImage(f"{path.name}: {' '.join(what.split())[:200]}") from e
+
+@contextmanager
+def _open_hdu(path: Path)->Iterator[tuple[fits.Header, object]]: # Its header, cleaned; and the HDU
+    "The first image in a FITS file, compressed or not; `BadImage` where there is none."
+    with fits.open(path) as hdus:
+        hdu = next((h for h in hdus if h.is_image and h.header.get("NAXIS", 0) >= 2), None)
+        if hdu is None: raise BadImage("no image in it")
+        yield clean_header(hdu.header), hdu
 
 def read_footprint(path: Path)->tuple[Path, WCS, int, int]:
-    "A file, its celestial coordinates, its width and height in pixels."
-    header = read_header(path)
-    return path, WCS(header, naxis=2, fix=False), header["NAXIS1"], header["NAXIS2"]
+    "A file, its celestial coordinates, its width and height in pixels; `BadImage` names a file that cannot be used."
+    with _naming(path), _open_hdu(path) as (header, hdu):
+        if math.prod(hdu.shape[:-2]) != 1: raise BadImage(f"a cube of {math.prod(hdu.shape[:-2])} planes, not an image")
+        return path, read_celestial(header), header["NAXIS1"], header["NAXIS2"]
+
+def _try_footprint(path: Path)->tuple|BadImage:
+    "As `read_footprint`; the error as a value."
+    try: return read_footprint(path)
+    except BadImage as e: return e
+
+def _surround(footprints: list[tuple])->tuple[SkyCoord, np.ndarray]: # Centres; radii (deg), 180 where a corner is not on the sky
+    "Circles that hold images."
+    centres, radii = [], []
+    for _, wcs, nx, ny in footprints:
+        centres.append(wcs.pixel_to_world((nx - 1)/2, (ny - 1)/2).icrs)
+        corners = wcs.pixel_to_world([0, 0, nx - 1, nx - 1], [0, ny - 1, 0, ny - 1])
+        radii.append(np.nan_to_num(corners.icrs.separation(centres[-1]).deg, nan=180.).max(initial=0)*1.01)
+    return SkyCoord([c.ra for c in centres], [c.dec for c in centres], unit="deg"), np.array(radii)
 
 def find_margin(footprint: tuple[Path, WCS, int, int], coord: SkyCoord)->float:
     "Pixels from a position to the nearest edge of an image; negative outside it or on the other side of the sky."
     _, wcs, nx, ny = footprint
-    x, y = wcs.wcs_world2pix(coord.ra.deg, coord.dec.deg, 0)
-    return float(min(x, y, nx - 1 - x, ny - 1 - y)) if np.isfinite([x, y]).all() else -1.0
+    x, y = (float(v) for v in wcs.world_to_pixel(coord))
+    return min(x, y, nx - 1 - x, ny - 1 - y) if np.isfinite([x, y]).all() else -1.0
 
 def cut_file(
     path: Path,       # A FITS image that holds the position
     coord: SkyCoord,  # Centre
     size: u.Quantity, # Side
 )->fits.PrimaryHDU:   # As many axes as the file has
-    "Cut a square out of an image, NaN beyond its edges."
-    data, header = fits.getdata(path), read_header(path)
-    wcs = WCS(header, naxis=2, fix=False)
-    cut = Cutout2D(data.reshape(data.shape[-2:]), coord, size, wcs=wcs, mode="partial", fill_value=np.nan)
-    header["CRPIX1"], header["CRPIX2"] = cut.wcs.wcs.crpix
-    return fits.PrimaryHDU(cut.data.reshape((1,)*(data.ndim - 2) + cut.data.shape), header)
+    "Cut a square out of an image, NaN beyond its edges; `BadImage` names a file that cannot be read."
+    with _naming(path), _open_hdu(path) as (header, hdu):
+        wcs, data = read_celestial(header), _read_pixels(hdu)
+        cut = Cutout2D(data.reshape(data.shape[-2:]), coord, size, wcs=wcs, mode="partial", fill_value=np.nan)
+        header["CRPIX1"], header["CRPIX2"] = cut.wcs.wcs.crpix
+        return fits.PrimaryHDU(cut.data.reshape((1,)*(data.ndim - 2) + cut.data.shape), _unscaled(header))
+
+def _read_pixels(hdu)->np.ndarray: # Floating, scaled, NaN for BLANK
+    "Pixels of an image."
+    return hdu.data if hdu.data.dtype.kind == "f" else hdu.data.astype(np.float32)
+
+def _unscaled(header: fits.Header)->fits.Header:
+    "A header without what says how integers are scaled."
+    return fits.Header([card for card in header.cards if card.keyword not in ("BSCALE", "BZERO", "BLANK")])
+
+def read_plain(path: Path)->bytes:
+    "An image as a plain FITS file: as it is, or unpacked; `BadImage` names a file that cannot be read."
+    with _naming(path):
+        content = path.read_bytes()
+        if content.startswith(b"SIMPLE") and fits.getheader(path).get("NAXIS", 0) >= 2: return content
+        with _open_hdu(path) as (header, hdu): return encode_fits(fits.PrimaryHDU(_read_pixels(hdu), _unscaled(header)))
 
 # %% ../nbs/05_sky.ipynb #3a366a92
 TILE_DECS = (*range(-40, 53, 4), 57, 61, 65, 69, 73, 77, 81, 85, 90)  # Edges of the rows, degrees: the observatory's tile table
@@ -749,6 +864,7 @@ class Answer:
     content_type: str = "text/html; charset=utf-8"
     status: int = 200
     filename: str = ""  # For Content-Disposition; none where empty
+    reason: str = ""    # Of the status; the usual one where empty
 
 NOT_FOUND = Answer(b"not found\n", "text/plain", 404)
 
@@ -928,13 +1044,13 @@ SKYVIEW_CARDS = ("TELESCOP", "INSTRUME", "OBSERVER", "BUNIT", "BMAJ", "BMIN", "B
 
 def sample_nearest(
     hdu: fits.PrimaryHDU, # An image
-    wcs: WCS,             # Another grid, two axes
+    wcs: WCS,             # Another grid, two axes, FK5
     n_pixels: int,        # Its side
 )->np.ndarray:            # (n_pixels, n_pixels), float32, NaN beyond the image's edges
     "For each pixel of a grid the nearest one of an image."
-    plane, old = hdu.data.reshape(hdu.data.shape[-2:]), WCS(hdu.header, naxis=2, fix=False)
+    plane, old = hdu.data.reshape(hdu.data.shape[-2:]), read_celestial(hdu.header)
     y, x = np.indices((n_pixels, n_pixels)).reshape(2, -1)
-    places = np.array(old.wcs_world2pix(*wcs.wcs_pix2world(x, y, 0), 0))
+    places = np.array(old.world_to_pixel(SkyCoord(*wcs.wcs_pix2world(x, y, 0), unit="deg", frame="fk5")))
     column, row = np.floor(np.nan_to_num(places, nan=-9.) + (0.5 + 1e-6)).astype(int)  # halfway between two: always the same
     inside = (column >= 0) & (column < plane.shape[1]) & (row >= 0) & (row < plane.shape[0])
     image = np.full(n_pixels**2, np.nan, dtype=np.float32)
@@ -1021,7 +1137,7 @@ def find_overlap(
     "The part of an image about a circle."
     wcs, nx, ny = frame
     r = radius/wcs.proj_plane_pixel_scales()[1].to_value(u.deg)
-    x, y = (float(a) + 0.5 for a in wcs.wcs_world2pix(coord.ra.deg, coord.dec.deg, 0))  # from the image's corner
+    x, y = (float(a) + 0.5 for a in wcs.world_to_pixel(coord))  # from the image's corner
     if not math.isfinite(x + y) or math.hypot(max(0, -x, x - nx), max(0, -y, y - ny)) >= r: return None
     return (slice(max(0, math.floor(y - r)), min(ny, math.ceil(y + r))),
             slice(max(0, math.floor(x - r)), min(nx, math.ceil(x + r))))
@@ -1111,10 +1227,11 @@ def describe_cutter(
 )->str:                    # XML
     "How a cutout of an image is asked for."
     wcs, nx, ny = look.frame
-    ra, dec = (float(a) for a in wcs.wcs_pix2world((nx - 1)/2, (ny - 1)/2, 0))
+    middle = wcs.pixel_to_world((nx - 1)/2, (ny - 1)/2).icrs
     radius = math.hypot(nx, ny)/2*wcs.proj_plane_pixel_scales()[1].to_value(u.deg)
     url = base + CUTOUT_PATH.replace("sync", mode)
-    return DESCRIPTOR.format(key=key, mode=mode, url=escape(url), uri=escape(look.uri), circle=f"{ra} {dec} {radius}")
+    circle = f"{middle.ra.deg} {middle.dec.deg} {radius}"
+    return DESCRIPTOR.format(key=key, mode=mode, url=escape(url), uri=escape(look.uri), circle=circle)
 
 def list_links(
     known: dict[str, QuickLook], # By publisher's identifier
@@ -1261,8 +1378,9 @@ class ArchiveHandler(BaseHTTPRequestHandler):
         self.server.requests.append(f"{self.command} {self.path}")
         try: answer = find()
         except BadRequest as e: answer = Answer(f"bad request: {e}\n".encode(), "text/plain; charset=utf-8", 400)
+        except BadImage as e: answer = Answer(b"", "text/plain", 422, reason=re.sub(r"[^ -~]", "?", str(e)))
         self.close_connection = True  # one request each: none is answered after the archives have stopped
-        self.send_response(answer.status)
+        self.send_response(answer.status, answer.reason or None)
         if answer.status != 204: # which has no body, and says nothing of one
             self.send_header("Content-Type", answer.content_type)
             self.send_header("Content-Length", str(len(answer.body)))

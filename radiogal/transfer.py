@@ -29,7 +29,7 @@ from .models import BadWeights, build_network, load_network_weights
 from .preparation import PER_SOURCE, PreparedSet
 from .provenance import Origin, check_network, clear_results, find_change, hash_files, measure_use, write_provenance
 from .training import (CHECKPOINTS_APART, batch_rows, choose_size, count_steps, cut_images, fit_network, keep_time,
-                               predict_sources, read_sources, start_keras, write_training)
+                               predict_sources, read_sources, start_keras_once, write_training)
 
 # %% ../nbs/11_transfer.ipynb #161aa042
 def list_frozen(
@@ -322,7 +322,7 @@ def transfer_cell(
     log.info("%s is made: %s", out_dir, change)
     clear_results(out_dir)
     ends, known, from_source = read_ends(results, config, cell), None, how.start == "source"
-    start_keras(cell.seed)
+    start_keras_once(cell.seed)
     size, classes = choose_size(cell.network, ends.validation.images.shape[1]), ends.validation.classes
     model, start = (build_network(cell.network, size, len(classes), cell.seed) for _ in range(2))
     if from_source: carry_weights(model, find_source(results, config, cell), classes, how.head)

@@ -165,7 +165,7 @@ def pytest_configure(config):
     if reporter and reporter.isatty: config.pluginmanager.register(Bar(reporter))
 
 
-LONG = [f"test_{name}" for name in ("notebooks", "grid", "workflow", "report", "benchmark", "training_faults", "transfer")]
+LONG = [f"test_{name}" for name in "cluster notebooks workflow grid report benchmark training_faults transfer".split()]
 APART = "test_notebooks", "test_grid"  # Their tests share no fixture but the smoke run, which all processes share
 
 

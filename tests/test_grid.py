@@ -1,14 +1,10 @@
-"The grid of trainings and transfers: the same bytes however many cells a step takes, and however often it is killed. Simulated."
+"The grid of trainings and transfers: the same bytes however many cells a step takes. Simulated."
 import os
-import random
 import shutil
-import signal
-import time
 
 import pytest
 from conftest import finish, radiogal
 
-N_KILLS = 10
 pytestmark = pytest.mark.full
 LATER = ("training", "transfer", "steps", "classify", "report")
 
@@ -28,10 +24,10 @@ def forget_later(folder):
 
 @pytest.fixture
 def several(smoke_run, tmp_path):
-    "A project with eight trainings and four transfers to do, of two networks in two folds."
+    "A project with four trainings and two transfers to do, of two networks."
     folder = forget_later(shutil.copytree(smoke_run, tmp_path/"several", symlinks=True))
     toml = folder/"config"/"smoke.toml"
-    toml.write_text(toml.read_text().replace("folds = [0]", 'folds = [0, 1]\nnetworks = ["alhassan", "fields"]'))
+    toml.write_text(toml.read_text().replace("folds = [0]", 'folds = [0]\nnetworks = ["alhassan", "fields"]'))
     return folder
 
 
@@ -44,9 +40,9 @@ def test_one_cell_a_step_and_many_give_the_same_bytes(several, tmp_path):
         status, words = finish(radiogal(folder, "run", "smoke", "--cores", cores))
         assert status == 0, words
         said.append(sum(line.startswith(("  10_modelling", "  11_transfer")) for line in words.splitlines()))
-    assert said == [2, 12]
+    assert said == [2, 6]
     together = read_results(several)
-    assert len([path for path in together if path.endswith("metrics.json")]) >= 12
+    assert len([path for path in together if path.endswith("metrics.json")]) >= 6
     assert read_results(alone) == together
 
 
@@ -58,25 +54,5 @@ def test_a_cell_that_fails_leaves_its_neighbours_and_is_named(several):
     status, said = finish(radiogal(several, "run", "smoke", "--cores", "1"))
     assert status != 0 and "VLASS/alhassan/fold0/seed1" in said
     trained = sorted((several/"results"/"smoke"/"training").glob("*/*/fold*/seed1/metrics.json"))
-    assert {path.parents[3].name for path in trained} == {"FIRST"} and len(trained) == 4
-    assert len(list((several/"results"/"smoke"/"training"/"VLASS").rglob("error.txt"))) == 4
-
-
-def test_ten_kills_of_the_later_graph_leave_what_an_uninterrupted_run_leaves(smoke_run, tmp_path):
-    folder, rng, kills = forget_later(shutil.copytree(smoke_run, tmp_path/"project", symlinks=True)), random.Random(1), 0  # noqa: S311
-    began = time.monotonic()
-    whole = forget_later(shutil.copytree(smoke_run, tmp_path/"whole", symlinks=True))
-    status, said = finish(radiogal(whole, "run", "smoke", "--cores", "2"))
-    assert status == 0, said
-    usual = time.monotonic() - began
-    while kills < N_KILLS:
-        process = radiogal(folder, "run", "smoke", "--cores", "2")
-        time.sleep(rng.uniform(0.1, 0.6)*usual)  # any moment will do
-        if process.poll() is None: kills += 1
-        else: forget_later(folder)
-        os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
-        process.communicate()
-    status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
-    assert status == 0, said
-    assert read_results(folder) == read_results(whole)
-    assert not list(folder.glob("**/.*.part*"))
+    assert {path.parents[3].name for path in trained} == {"FIRST"} and len(trained) == 2
+    assert len(list((several/"results"/"smoke"/"training"/"VLASS").rglob("error.txt"))) == 2

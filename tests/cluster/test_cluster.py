@@ -14,7 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent.parent))  # this folder is collected by `make test-cluster` alone
+sys.path.insert(0, str(Path(__file__).parent.parent))  # for `pytest tests/cluster`
 from conftest import copy_project, copy_state, find_processes, finish, radiogal, wait_for
 from local_slurm import PROGRAMS, ask
 
