@@ -560,19 +560,21 @@ def test_commit_of_another_repository_is_not_the_projects(tmp_path, monkeypatch,
 
 
 def read_numbers(folder):
-    "Whatever a run says in numbers: every byte of its metrics, tables, sets and networks."
-    kinds = ("*.ecsv", "metrics.json", "*.h5", "*.parquet", "*.csv", "catalogue.fits", "densities.json")
-    return {path: path.read_bytes() for kind in kinds for path in (folder/"results"/"smoke").rglob(kind)}
+    "Whatever a run says in numbers: every byte of its metrics, tables, sets and networks, and the rows of its catalogue."
+    kinds, results = ("*.ecsv", "*s.json", "*.h5", "predictions.parquet", "*.csv"), folder/"results"/"smoke"
+    rows = {path: pd.read_parquet(path).to_csv() for path in results.rglob("catalogue.parquet")}  # its header has the commit
+    return rows | {path: path.read_bytes() for kind in kinds for path in results.rglob(kind)}
 
 
-def damage_some(rng, folder, files, n):
-    "Flip a byte in some files, and cut others; their content before."
-    before = {path: path.read_bytes() for path in rng.sample(files, n)}
-    for path, content in before.items():
+def damage_some(rng, files, n):
+    "Flip a byte in some files, and cut others; their content now."
+    hit = rng.sample(files, n)
+    for path in hit:
+        content = path.read_bytes()
         at = rng.randrange(len(content))
         if rng.random() < 0.3: os.truncate(path, at)
         else: path.write_bytes(content[:at] + bytes([content[at] ^ rng.randrange(1, 256)]) + content[at + 1:])
-    return before
+    return {path: path.read_bytes() for path in hit}
 
 
 def list_whole(folder):
@@ -583,7 +585,7 @@ def list_whole(folder):
 
 def is_told(path, content, said, folder):
     "Was a damaged file named, or made again?"
-    return str(path.relative_to(folder)) in said or path.read_bytes() == content
+    return str(path.relative_to(folder)) in said or path.read_bytes() != content
 
 
 N_FLIPS = 30, 10  # Of a run, and of a catalogue
@@ -600,9 +602,9 @@ def test_random_damage_is_named_or_made_again(smoke_run, tmp_path, saw):
     catalogue = (folder/"mine"/"catalogue.fits").read_bytes()
     summary = folder/"results"/"smoke"/"provenance.json"  # written anew at each call
     files = [path for part in ("results", "data") for path in list_whole(folder/part) if path != summary]
-    hit = damage_some(rng, folder, [path for path in files if path.suffix != ".sqlite"], N_FLIPS[0])
+    hit = damage_some(rng, [path for path in files if path.suffix != ".sqlite"], N_FLIPS[0])
     files = list_whole(folder/"mine")
-    hit_there = damage_some(rng, folder/"mine", [path for path in files if path.suffix != ".sqlite"], N_FLIPS[1])
+    hit_there = damage_some(rng, [path for path in files if path.suffix != ".sqlite"], N_FLIPS[1])
     status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
     assert status == 0 and "Traceback" not in said, said
     assert not [path for path, content in hit.items() if not is_told(path, content, said, folder)], said
