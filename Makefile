@@ -3,6 +3,12 @@ RUN ?= demo
 SEED ?=
 PROFILE ?= local
 CORES ?=
+# What they hold is text: neither Make nor the shell reads it as words of its own
+override RUN := $(value RUN)
+override SEED := $(value SEED)
+override PROFILE := $(value PROFILE)
+override CORES := $(value CORES)
+export RUN SEED PROFILE CORES
 PYTHON ?= python3
 BIN := .venv/bin
 # An environment made for a GPU stays so until GPU=0
@@ -10,7 +16,7 @@ GPU ?= $(if $(wildcard .venv/.made-gpu),1)
 LOCK := requirements$(if $(filter 1,$(GPU)),-gpu).lock
 STAMP := .venv/.made$(if $(filter 1,$(GPU)),-gpu)
 WHEELS := --quiet --require-hashes --only-binary :all:
-NOTEBOOKS := $(wildcard nbs/*.ipynb)
+NOTEBOOKS ?= nbs/*.ipynb
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -19,13 +25,17 @@ SHELL := /bin/bash
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE  # Every kernel would compile TensorFlow again: ten seconds each
 ifneq ($(RADIOGAL_MIRROR),)
-export RADIOGAL_MIRROR := $(abspath $(RADIOGAL_MIRROR))
+export RADIOGAL_MIRROR := $(if $(filter /%,$(firstword $(RADIOGAL_MIRROR))),,$(CURDIR)/)$(RADIOGAL_MIRROR)
 endif
 
 help:  ## Print what there is
 	@echo "radiogal: make TARGET [RUN=demo] [SEED=1] [PROFILE=local] [CORES=2] [GPU=1]"
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "runs: $(basename $(notdir $(wildcard config/*.toml)))"
+	@printf runs:; for file in config/*.toml; do file="$${file##*/}"; printf ' %s' "$${file%.toml}"; done; echo
+
+ifneq ($(findstring :,$(CURDIR)),)
+$(error $(CURDIR) has a ':' in its path, which separates the folders of PATH: move the clone to a path without one)
+endif
 
 # A half-made environment, which has no stamp, is made afresh: a package that was cut off while being written looks installed.
 $(STAMP): $(LOCK) settings.ini setup.py
@@ -44,16 +54,16 @@ $(STAMP): $(LOCK) settings.ini setup.py
 	@touch $@
 
 run-all: $(STAMP)  ## Scrape, prepare, train, transfer, plot: RUN=demo (simulated), real, live or smoke
-	@$(BIN)/radiogal run $(RUN) $(if $(SEED),--seed $(SEED)) $(if $(CORES),--cores $(CORES)) --profile $(PROFILE)
+	@$(BIN)/radiogal run "$$RUN" $(if $(SEED),--seed "$$SEED") $(if $(CORES),--cores "$$CORES") --profile "$$PROFILE"
 
 plan: $(STAMP)  ## Say which notebooks of RUN would be run now, and why
-	@$(BIN)/radiogal plan $(RUN) $(if $(SEED),--seed $(SEED)) $(if $(CORES),--cores $(CORES)) --profile $(PROFILE)
+	@$(BIN)/radiogal plan "$$RUN" $(if $(SEED),--seed "$$SEED") $(if $(CORES),--cores "$$CORES") --profile "$$PROFILE"
 
 figures: $(STAMP)  ## Redraw the report's figures from the existing (or kept) results of RUN, with PDF=1 for print too
-	@$(BIN)/radiogal figures $(RUN) $(if $(SEED),--seed $(SEED)) $(if $(PDF),--pdf)
+	@$(BIN)/radiogal figures "$$RUN" $(if $(SEED),--seed "$$SEED") $(if $(PDF),--pdf)
 
 report: $(STAMP)  ## Write the report of RUN as one HTML page: text, figures and tables, without code
-	@$(BIN)/radiogal report $(RUN) $(if $(SEED),--seed $(SEED))
+	@$(BIN)/radiogal report "$$RUN" $(if $(SEED),--seed "$$SEED")
 
 PYTEST = $(BIN)/python -m pytest $(if $(RADIOGAL_ARTEFACTS),--junit-xml=$(RADIOGAL_ARTEFACTS)/$@.xml)
 
@@ -70,10 +80,10 @@ lab: $(STAMP)  ## Open JupyterLab with the notebooks
 	$(BIN)/jupyter lab nbs $(if $(filter 0,$(shell id -u)),--allow-root)
 
 prepare: $(STAMP)  ## Get and prepare the labelled images of RUN, and train nothing: enough for networks that were kept
-	@$(BIN)/radiogal prepare $(RUN)
+	@$(BIN)/radiogal prepare "$$RUN"
 
 keep: $(STAMP)  ## Copy the small results of RUN into docs/results, and its findings into docs
-	@$(BIN)/radiogal keep $(RUN)
+	@$(BIN)/radiogal keep "$$RUN"
 
 canary: $(STAMP)  ## Ask each real archive whether it still answers as expected (needs the network)
 	@$(BIN)/radiogal canary
@@ -99,7 +109,7 @@ docs: $(STAMP)  ## Build the site in _docs/html from the notebooks' stored outpu
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs _docs/html
 
 bench: $(STAMP)  ## Time radiogal against named alternatives
-	@for script in bench/bench_*.py; do $(BIN)/python $$script; done
+	@for script in bench/bench_*.py; do $(BIN)/python "$$script"; done
 
 MACHINES := x86_64-manylinux_2_28 aarch64-manylinux_2_28 aarch64-apple-darwin
 RESOLVE := $(BIN)/uv pip compile setup.py --extra dev --extra engines --universal --python-version 3.11 --generate-hashes \

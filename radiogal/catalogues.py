@@ -36,9 +36,10 @@ from astropy.coordinates import FK4, FK5, ICRS, BaseCoordinateFrame, FK4NoETerms
 from astropy.table import Table, vstack
 from astropy.time import Time
 
-from .config import Candidates, RadiogalError, RunConfig, Sky, write_whole
+from .config import Candidates, Damaged, RadiogalError, RunConfig, Sky, write_whole
 from .densities import FIRST_MEMBERS, FIRST_SCATTER, cap_area, draw_clustered
 from .fetch import Fetcher, FetchError, RegisteredFile, get_registered, open_session, read_registry, registry_hosts
+from .provenance import check_table, sign_table
 from .surveys import LIVE_SERVICES, Services, get_survey
 
 # %% ../nbs/04_catalogues.ipynb #fd85bf78
@@ -518,10 +519,10 @@ def write_table(
     table: Table,    # Any table without objects
     path: str|Path,  # Where, .ecsv
 )->Path:             # The same path
-    "Write a table as ECSV, whole or absent."
+    "Write a table as ECSV with its number of rows and a digest, whole or absent."
     text = io.StringIO()
     table.write(text, format="ascii.ecsv")
-    return write_whole(path, text.getvalue())
+    return write_whole(path, sign_table(text.getvalue()))
 
 def write_targets(table: Table, path: str|Path)->Path: # The same path
     "Check and write a run's targets."
@@ -529,9 +530,9 @@ def write_targets(table: Table, path: str|Path)->Path: # The same path
     return write_table(table[list(TARGET_COLUMNS)], path)
 
 def read_table(path: str|Path)->Table:
-    "Read an ECSV table, empty strings as such; `CatalogueError` where it is none."
-    try: table = Table.read(path, format="ascii.ecsv", fill_values=None)
-    except FileNotFoundError: raise
+    "Read an ECSV table, empty strings as such; `CatalogueError` where it is none, `Damaged` where it is not what was written."
+    try: table = Table.read(check_table(Path(path).read_text(encoding="utf-8"), str(path)), format="ascii.ecsv", fill_values=None)
+    except (FileNotFoundError, Damaged): raise
     except (ValueError, OSError) as e: raise CatalogueError(f"{path}: not an ECSV table: {e}") from e
     return table
 

@@ -9,19 +9,21 @@ __all__ = ['READERS', 'GRIESE_ARCMIN', 'NUMBERS', 'TEXTS', 'BEAT_S', 'SILENT_S',
            'read_any_table', 'find_repeated', 'check_names', 'check_positions', 'read_sources', 'read_names',
            'count_company', 'adapt_config', 'check_preparation', 'PreparedShard', 'measure_cutout', 'prepare_cutouts',
            'write_prepared_shard', 'read_prepared_shard', 'compute_entropy', 'ColumnFacts', 'describe_columns',
-           'count_trained', 'classify_shard', 'write_parquet', 'OtherOrder', 'check_order', 'begin_order',
-           'count_shards', 'read_block', 'name_shard', 'describe_process', 'is_stale', 'take_claim', 'keep_touching',
-           'claim_shard', 'Job', 'fetch_shard', 'throw_away', 'prepare_shard', 'do_shard', 'work_through', 'ShardError',
-           'read_shard', 'iterate_shards', 'list_waiting', 'open_whole', 'plan_record', 'write_head', 'encode_rows',
-           'merge_fits', 'describe_schema', 'merge_parquet', 'merge_shards', 'check_folder', 'open_images',
-           'open_archive', 'Request', 'find_task', 'open_networks', 'describe_order', 'list_sources', 'find_raw',
-           'open_job', 'work_alone', 'limit_threads', 'work_together', 'classify_positions', 'list_retries',
-           'plot_counts', 'plot_sky', 'plot_measures', 'plot_doubt', 'choose_random', 'choose_uncertain', 'read_images',
-           'caption_row', 'plot_gallery', 'draw_page', 'encode_figure', 'write_rows', 'count_reasons', 'write_page']
+           'count_trained', 'classify_shard', 'digest_rows', 'read_rows', 'write_parquet', 'OtherOrder', 'check_order',
+           'read_order', 'begin_order', 'count_shards', 'read_block', 'name_shard', 'describe_process', 'is_stale',
+           'take_claim', 'keep_touching', 'claim_shard', 'Job', 'fetch_shard', 'throw_away', 'prepare_shard',
+           'do_shard', 'work_through', 'ShardError', 'read_shard', 'iterate_shards', 'drop_damaged', 'list_waiting',
+           'open_whole', 'plan_record', 'write_head', 'encode_rows', 'merge_fits', 'describe_schema', 'merge_parquet',
+           'merge_shards', 'check_folder', 'open_images', 'open_archive', 'Request', 'find_task', 'open_networks',
+           'hash_folder', 'describe_images', 'describe_order', 'list_sources', 'find_raw', 'open_job', 'work_alone',
+           'limit_threads', 'work_together', 'classify_positions', 'has_retry', 'list_retries', 'plot_counts',
+           'plot_sky', 'plot_measures', 'plot_doubt', 'choose_random', 'choose_uncertain', 'read_images', 'caption_row',
+           'plot_gallery', 'draw_page', 'encode_figure', 'write_rows', 'count_reasons', 'write_page']
 
 # %% ../nbs/14_classify.ipynb #757fa680
 import base64
 import csv
+import hashlib
 import io
 import json
 import os
@@ -31,9 +33,11 @@ import socket
 import threading
 import time
 import warnings
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from html import escape
@@ -51,7 +55,8 @@ from astropy.table import Table
 
 from . import __version__
 from .catalogues import CatalogueError, read_frame
-from .config import ConfigError, RunConfig, Task, describe_run, find_root, read_config, write_json, write_whole
+from .config import (ConfigError, Damaged, RunConfig, Task, describe_run, find_root, read_config, write_json,
+                             write_whole)
 from .engines import Ensemble, ask_ensemble, hash_parts, list_members, open_ensemble
 from .evaluation import measure_extent
 from .fetch import Fetcher, Manifest, hash_file
@@ -60,12 +65,14 @@ from radiogal.preparation import (
     PreparedSet,
     Unusable,
     choose_classes,
+    digest_arrays,
     list_steps,
     measure_flux,
     prepare_image,
     read_image,
     read_prepared,
 )
+from .provenance import is_as_written, read_signed, sign
 from radiogal.scraping import (
     REGISTRY_PAUSE,
     Archive,
@@ -476,17 +483,24 @@ def prepare_cutouts(
     return shard
 
 def write_prepared_shard(shard: PreparedShard, path: Path)->Path:
-    "Plain arrays, compressed, whole or absent, the same bytes for the same content."
-    buffer, plain = io.BytesIO(), {key: shard.facts[key].to_numpy(str if key in TEXTS else float) for key in (*TEXTS, *NUMBERS)}
-    np.savez_compressed(buffer, names=shard.names, rows=shard.rows, images=shard.images, survey=shard.survey,
-                        pixel_arcsec=shard.pixel_arcsec, **plain)
+    "Plain arrays with their digest, compressed, whole or absent, the same bytes for the same content."
+    arrays = {key: shard.facts[key].to_numpy(str if key in TEXTS else float) for key in (*TEXTS, *NUMBERS)} | dict(
+        names=shard.names, rows=shard.rows, images=shard.images, survey=np.array(shard.survey),
+        pixel_arcsec=np.array(shard.pixel_arcsec))
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, digest=digest_arrays(arrays), **arrays)
     return write_whole(path, buffer.getvalue())
 
 def read_prepared_shard(path: Path)->PreparedShard:
-    "The inverse of `write_prepared_shard`."
-    with np.load(path, allow_pickle=False) as kept:
-        facts = pd.DataFrame({key: kept[key] for key in (*TEXTS, *NUMBERS)})
-        return PreparedShard(kept["names"], kept["rows"], kept["images"], facts, str(kept["survey"]), float(kept["pixel_arcsec"]))
+    "The inverse of `write_prepared_shard`; `Damaged` where the file is lost, or not what was written."
+    try:
+        with np.load(path, allow_pickle=False) as stored: kept = dict(stored)
+        digest = str(kept.pop("digest"))
+    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as e:
+        raise Damaged(f"{path} cannot be read: {e}: remove it and its shard, and ask again") from e
+    if digest_arrays(kept) != digest: raise Damaged(f"{path} is not what was written: remove it and its shard, and ask again")
+    facts = pd.DataFrame({key: kept[key] for key in (*TEXTS, *NUMBERS)})
+    return PreparedShard(kept["names"], kept["rows"], kept["images"], facts, str(kept["survey"]), float(kept["pixel_arcsec"]))
 
 # %% ../nbs/14_classify.ipynb #d48d1355
 def compute_entropy(
@@ -567,16 +581,33 @@ def classify_shard(
     return rows
 
 # %% ../nbs/14_classify.ipynb #62e78eb8
+def digest_rows(rows: pd.DataFrame)->str: # SHA-256, hexadecimal
+    "A digest of a table's names and values; numbers are written so that none is lost."
+    return hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()
+
+def read_rows(path: Path)->tuple[pd.DataFrame, dict]: # As they were given to `write_parquet`
+    "Rows and facts; `Damaged` where the file is lost, or not what was written."
+    from pyarrow import parquet
+    try:
+        table = parquet.read_table(path)
+        said, rows = table.schema.metadata, table.to_pandas()
+        facts, digest = json.loads(said[b"radiogal"]), said[b"rows"].decode()
+    except FileNotFoundError: raise Damaged(f"{path} is not there") from None
+    except Exception as e:  # damaged bytes make pyarrow and pandas raise whatever they meet
+        raise Damaged(f"{path} cannot be read: {e}: remove it, and ask again") from e
+    if digest_rows(rows) != digest: raise Damaged(f"{path} is not what was written: remove it, and ask again")
+    return rows, facts
+
 def write_parquet(
     rows: pd.DataFrame,
     path: Path,
     facts: dict,             # Any that JSON can hold
     rows_per_group: int = 10**6,
 )->Path:
-    "Rows as Parquet with facts in its header, whole or absent, the same bytes for the same content."
+    "Rows as Parquet with facts and a digest in its header, whole or absent, the same bytes for the same content."
     import pyarrow as pa
     from pyarrow import parquet
-    said, buffer = dict(radiogal=json.dumps(facts, sort_keys=True)), io.BytesIO()
+    said, buffer = dict(radiogal=json.dumps(facts, sort_keys=True), rows=digest_rows(rows)), io.BytesIO()
     table = pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(said)
     parquet.write_table(table, buffer, row_group_size=rows_per_group)
     return write_whole(path, buffer.getvalue())
@@ -593,21 +624,27 @@ def check_order(
     odd = [f"{key} was {there.get(key)!r}, is {order[key]!r}" for key in sorted(order) if there.get(key) != order[key]]
     if odd: raise OtherOrder(f"{folder} was begun otherwise: {'; '.join(odd)}: go back to that, or choose another folder")
 
+def read_order(folder: Path)->dict:
+    "The order of a folder; `Damaged` where it is lost, or not what was written, `OtherOrder` for one without a digest."
+    order = read_signed(folder/"order.json")
+    if "digest" not in order: raise OtherOrder(f"{folder} was begun by another version of radiogal: choose another folder")
+    del order["digest"]
+    return order
+
 def begin_order(
     folder: Path,
     order: dict,               # What decides the catalogue: plain values
-    load: Callable[[], Table], # name, ra, dec, crowding; called when the order is new
-)->dict:                       # The order, with how many positions there are
-    "Write an order and its positions, or find them written; `OtherOrder` where a different one is there."
-    path = folder/"order.json"
-    if path.is_file():
-        check_order(there := json.loads(path.read_text()), order, folder)
-        return there
+    load: Callable[[], Table], # name, ra, dec, crowding; called when the order is new, or its positions are damaged
+)->dict:                       # The order, with how many positions there are, and the digest of their file
+    "Write an order and its positions, or find them as they were written; `OtherOrder` where a different one is there."
+    with suppress(Damaged):
+        check_order(there := read_order(folder), order, folder)
+        if is_as_written(folder/"positions.parquet", there["listed"]): return there
     sources = load()
     rows = pd.DataFrame({key: np.array(sources[key]) for key in ("name", "ra", "dec", "crowding")})
-    order = order | dict(n=len(rows))
-    write_parquet(rows, folder/"positions.parquet", {}, order["shard_size"])
-    write_json(path, order)
+    listed = hash_file(write_parquet(rows, folder/"positions.parquet", {}, order["shard_size"]))
+    order = order | dict(n=len(rows), listed=listed)
+    write_json(folder/"order.json", sign(order))
     return order
 
 def count_shards(order: dict)->int:
@@ -703,9 +740,9 @@ def throw_away(job: Job, number: int)->None:
         if re.sub(r"\.\d+px\..*", "", path.name) in stems: path.unlink()
 
 def prepare_shard(job: Job, number: int)->PreparedShard:
-    "A shard's images: read where they are prepared, else fetched and prepared."
+    "A shard's images: read where they are prepared and whole, else fetched and prepared."
     path = name_shard(job.folder, "prepared", number, ".npz")
-    if path.is_file(): return read_prepared_shard(path)
+    with suppress(Damaged): return read_prepared_shard(path)
     prepared = prepare_cutouts(fetch_shard(job, number), job.folder, job.order["survey"], job.config)
     write_prepared_shard(prepared, path)
     throw_away(job, number)
@@ -740,12 +777,10 @@ def read_shard(
     number: int,
 )->pd.DataFrame:
     "A shard's rows; `ShardError` where it is missing, of another order or model, or has other rows than were asked for."
-    from pyarrow import parquet
     path = name_shard(folder, "shards", number, ".parquet")
-    try: table = parquet.read_table(path)
-    except FileNotFoundError: raise ShardError(f"shard {number} of {count_shards(order)} is not done") from None
-    except (OSError, ValueError) as e: raise ShardError(f"shard {number} cannot be read: {e}") from e
-    facts, rows = json.loads(table.schema.metadata.get(b"radiogal", b"{}")), table.to_pandas()
+    if not path.is_file(): raise ShardError(f"shard {number} of {count_shards(order)} is not done")
+    try: rows, facts = read_rows(path)
+    except Damaged as e: raise ShardError(f"shard {number}: {e}") from e
     if models := sorted({facts.get("model"), *rows.model} - {order["model"]}, key=str):
         raise ShardError(f"shard {number} was classified by model {models[0]}, the others by {order['model']}")
     if odd := [key for key in order if facts.get(key) != order[key]]:
@@ -763,6 +798,15 @@ def iterate_shards(folder: Path, order: dict)->Iterator[pd.DataFrame]:
         yield rows
     if total != order["n"]: raise ShardError(f"the shards have {total} rows, {order['n']} were asked for")
 
+def drop_damaged(folder: Path)->list[Path]: # That were removed
+    "Remove shards that are not what was written, so that they are made again; those of another order stay."
+    damaged = []
+    for path in sorted((folder/"shards").glob("*.parquet")):
+        try: read_rows(path)
+        except Damaged: damaged.append(path)
+    for path in damaged: path.unlink(missing_ok=True)
+    return damaged
+
 def list_waiting(folder: Path, order: dict)->list[int]:
     "Shards that are not done."
     return [n for n in range(count_shards(order)) if not name_shard(folder, "shards", n, ".parquet").is_file()]
@@ -770,7 +814,7 @@ def list_waiting(folder: Path, order: dict)->list[int]:
 # %% ../nbs/14_classify.ipynb #28a4656c
 CARDS = dict(RUN="run", KIND="kind", SETTINGS="settings", COMMIT="commit", TASK="task", NETWORK="network", SURVEY="survey",
              TRAINSET="trained_on", MODEL="model", MEMBERS="members", ENGINE="engine", CALIBRAT="calibrated", POSHASH="positions",
-             SIMULATE="simulated", VERSION="version") # FITS keyword: entry of an order
+             IMAGES="images", SIMULATE="simulated", VERSION="version") # FITS keyword: entry of an order
 
 @contextmanager
 def open_whole(path: Path)->Iterator[io.BufferedWriter]:
@@ -902,6 +946,7 @@ class Request:
     sky: str = ""
     raw: str = ""          # Where downloads are, and stay; '': in the folder, and thrown away
     kept: tuple[str, ...] = () # Of cutouts and downloads, what is not thrown away
+    source: str = ""       # What images came from, for the order; '': found by `describe_images`
 
 def find_task(request: Request)->tuple[RunConfig, Task]:
     "Settings that prepare images as a task's networks know them, and the task; `ConfigError` for an unknown one."
@@ -920,6 +965,23 @@ def open_networks(request: Request)->Ensemble:
     return open_ensemble(request.run, list_members(request.trained, request.task, request.network),
                          choose_classes(trained, task.classes), request.folder/"engines", request.engine)
 
+def hash_folder(
+    folder: Path,  # Of images
+    out: Path,     # Of the catalogue, which may be inside
+)->str:            # 16 hexadecimal digits
+    "A digest of all files of a folder, with their names."
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.resolve().is_relative_to(out.resolve()))
+    return hash_parts([(path.relative_to(folder).as_posix(), hash_file(path)) for path in files])
+
+def describe_images(request: Request)->str:
+    "Where images come from, in words that change with what a folder or an artificial sky holds; `ConfigError` for no folder."
+    if request.images == "registry": return "registry"
+    if request.images:
+        if not Path(request.images).is_dir():
+            raise ConfigError(f"images = {request.images!r}: neither registry nor a folder of FITS files")
+        return f"folder {hash_folder(Path(request.images), request.folder)}"
+    return f"sky {hash_file(request.sky)[:16]}" if request.sky else "archive"
+
 def describe_order(request: Request, ensemble: Ensemble)->dict: # Plain values
     "What decides a catalogue's rows."
     config, task = find_task(request)
@@ -927,7 +989,7 @@ def describe_order(request: Request, ensemble: Ensemble)->dict: # Plain values
         task=request.task, network=request.network, survey=request.survey, trained_on=task.images, classes=list(ensemble.classes),
         model=ensemble.identity, members=len(ensemble.members), engine=ensemble.engine, calibrated=ensemble.calibrated,
         simulated=config.simulated, shard_size=request.shard_size, version=__version__,
-        positions=hash_file(request.positions)[:16])
+        images=request.source or describe_images(request), positions=hash_file(request.positions)[:16])
 
 def list_sources(request: Request, config: RunConfig)->Table: # name, ra, dec, crowding
     "The positions asked for, with their company; `BadPositions` as of `read_sources`, and for simulated ones in a real run."
@@ -951,6 +1013,7 @@ def open_job(request: Request)->Iterator[Job]:
     if not (request.folder/"order.json").is_file(): load()  # Before networks are opened, which takes longer
     ensemble = open_networks(request)
     order = begin_order(request.folder, describe_order(request, ensemble), load)
+    drop_damaged(request.folder)
     thrown = tuple(each for each in ("cutouts", *["downloads"]*(not request.raw)) if each not in request.kept)
     with open_images(config, request.images, request.sky, request.survey) as services:
         archive = open_archive(services, find_raw(request), request.survey)
@@ -976,16 +1039,20 @@ def classify_positions(
     workers: int = 1,
 )->tuple[list[int], list[int]]: # Shards done here, and those that other workers still have
     "Do what is left of a request; the worker that finds all shards done puts the catalogue together."
-    done = work_together(request, workers)
-    order = json.loads((request.folder/"order.json").read_text())
+    done = work_together(replace(request, source=describe_images(request)), workers)
+    order = read_order(request.folder)
     waiting = list_waiting(request.folder, order)
     if not waiting: merge_shards(request.folder, order)
     return done, waiting
 
+def has_retry(path: Path)->bool: # path: a shard; one that is damaged is made again anyway
+    "Did some of its rows end in `retry`?"
+    try: return bool((read_rows(path)[0].state == "retry").any())
+    except Damaged: return False
+
 def list_retries(folder: Path)->list[Path]: # Files to remove, that they be made again
     "Shards of which some rows ended in `retry`, and their prepared images."
-    shards = sorted((folder/"shards").glob("*.parquet"))
-    tired = [path for path in shards if (pd.read_parquet(path, columns=["state"]).state == "retry").any()]
+    tired = [path for path in sorted((folder/"shards").glob("*.parquet")) if has_retry(path)]
     return tired + [folder/"prepared"/f"{path.stem}.npz" for path in tired]
 
 # %% ../nbs/14_classify.ipynb #03a738a3
@@ -1135,7 +1202,7 @@ SHOWN = ("name", "ra", "dec", "class", "entropy", "flux_density", "extent", "sta
 
 def write_page(folder: Path)->Path: # quicklook.html
     "The quick look at a finished request."
-    order = json.loads((folder/"order.json").read_text())
+    order = read_order(folder)
     columns = [*SHOWN, *(f"p_{c}" for c in order["classes"])]  # a hash for each of a million rows would fill the memory
     rows = pd.read_parquet(folder/"catalogue.parquet", columns=columns)
     figures = "".join(f"<h2>{heading}</h2>{encode_figure(f)}" for heading, f in draw_page(folder, rows, order).items())

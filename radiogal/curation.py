@@ -34,6 +34,7 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from .catalogues import read_table, write_table
 from .config import Paths, RadiogalError, RunConfig, find_root, read_config, write_whole
 from .fetch import STATES, FetchError
+from .provenance import check_listed
 from .scraping import draw_beam, draw_scale, estimate_noise, read_cutout
 
 # %% ../nbs/07_curation.ipynb #8c3e0c77
@@ -620,7 +621,7 @@ def open_gallery(
 )->DeskWidget:
     "A run's cutouts to decide on; `CurationError` if it has no results, or as of `read_decisions`."
     paths = Paths(root or find_root())
-    config = read_config(paths.config/f"{run}.toml")
+    config = read_config(paths.settings(run))
     results, path = paths.results(run), paths.root/name_decisions(config, run)
     files = [results/"scraping"/survey/"cutouts.ecsv" for survey in config.surveys] + [results/"curation"/"curated.ecsv"]
     missing = [str(file.relative_to(paths.root)) for file in files if not file.is_file()]

@@ -432,6 +432,8 @@ class Wanted:
         except FetchError as e:
             if e.state == "retry": raise Trouble(urlsplit(self.url).netloc, e.reason) from e
             raise
+        except OSError as e:  # of the file's content: astropy raises it for FITS that is none
+            raise FetchError("reject", f"{self.path.name} cannot be read: {' '.join(str(e).split())}") from e
 
     def describe(self, state: str, reason: str = "", **more)->Record:
         "A row of the manifest."

@@ -56,7 +56,7 @@ from astropy.nddata import Cutout2D
 from astropy.table import Table
 from astropy.wcs import WCS
 
-from . import catalogues, config, surveys
+from . import catalogues, config, provenance, surveys
 
 # %% ../nbs/05_sky.ipynb #d8d976b3
 def deproject(
@@ -1501,7 +1501,7 @@ def write_table(
     table: Table,   # What
 )->Path:            # The same path
     "Write a table as ECSV, whole or absent."
-    return config.write_whole(path, format_table(table))
+    return config.write_whole(path, provenance.sign_table(format_table(table)))
 
 def read_population(
     path: str|Path, # A `sky.ecsv`

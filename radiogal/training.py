@@ -38,7 +38,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from . import __version__
-from .config import RadiogalError, RunConfig, Training, find_images, find_place, find_root, write_json, write_whole
+from .config import (RadiogalError, RunConfig, Training, find_images, find_place, find_root, settle_backend, write_json,
+                             write_whole)
 from .models import NETWORKS, build_network
 from .preparation import PreparedSet, augment_batch, choose_classes, crop_or_pad, read_prepared
 from .provenance import Origin, clear_results, find_change, hash_files, measure_use, write_provenance
@@ -47,8 +48,12 @@ from .provenance import Origin, clear_results, find_change, hash_files, measure_
 def start_keras(
     seed: int, # For every random number that Keras draws
 )->None:
-    "Make Keras deterministic in `seed`, on TensorFlow its kernels too; mixed precision where there is a GPU."
+    "Make Keras deterministic in `seed` and apart from a user's settings; mixed precision where there is a GPU."
+    settle_backend()  # Keras imports matplotlib
     import keras
+    keras.config.set_floatx("float32")  # whatever a user's keras.json says
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
     keras.utils.set_random_seed(seed)
     keras.mixed_precision.set_dtype_policy("mixed_bfloat16" if keras.distribution.list_devices("gpu") else "float32")
     if keras.backend.backend() == "tensorflow":

@@ -23,10 +23,11 @@ import pandas as pd
 from astropy import units as u
 from astropy.coordinates import SkyCoord, search_around_sky
 
-from .config import Cell, Method, RunConfig, Training, find_images, find_place, find_root, write_json, write_whole
+from .config import (Cell, Method, RunConfig, Training, find_images, find_place, find_root, read_json, write_json,
+                             write_whole)
 from .models import BadWeights, build_network, load_network_weights
 from .preparation import PER_SOURCE, PreparedSet
-from .provenance import Origin, clear_results, find_change, hash_files, measure_use, write_provenance
+from .provenance import Origin, check_network, clear_results, find_change, hash_files, measure_use, write_provenance
 from .training import (CHECKPOINTS_APART, batch_rows, choose_size, count_steps, cut_images, fit_network, keep_time,
                                predict_sources, read_sources, start_keras_once, write_training)
 
@@ -59,8 +60,9 @@ def count_free(model)->int:
 def read_source(
     folder: Path, # results/<run>/training/<task>/<network>/fold<k>/seed<s>
 )->dict:          # metrics.json
-    "What is known of a source network; `BadWeights` where its metrics do not tell the order of its classes."
-    metrics = json.loads((folder/"metrics.json").read_text())
+    "What is known of a source network; `BadWeights` where its metrics do not tell its classes, `Damaged` where it is."
+    check_network(folder)
+    metrics = read_json(folder/"metrics.json")
     if "classes" not in metrics: raise BadWeights(f"{folder}/metrics.json does not name the network's classes: train it again")
     return metrics
 
