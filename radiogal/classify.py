@@ -49,7 +49,7 @@ from . import __version__
 from .config import ConfigError, RunConfig, Task, describe_run, find_root, read_config, write_json, write_whole
 from .engines import Ensemble, ask_ensemble, hash_parts, list_members, open_ensemble
 from .evaluation import measure_extent
-from .fetch import Fetcher, Manifest, hash_file
+from .fetch import Fetcher, Manifest, hash_file, parse_votable
 from radiogal.preparation import (
     GRIESE_HISTORY,
     PreparedSet,
@@ -141,8 +141,7 @@ def find_frame(
 
 def read_votable(path: Path)->Table:
     "A VOTable with its frame in the meta; `BadPositions` where it names several."
-    from astropy.io.votable import parse
-    votable = parse(path)
+    votable = parse_votable(path.read_bytes())
     systems = sorted({c.system for c in votable.iter_coosys() if c.system})
     if len(systems) > 1: raise BadPositions(f"{path.name}: mixed frames: {', '.join(systems)}")
     table = votable.get_first_table().to_table(use_names_over_ids=True)
