@@ -9,8 +9,8 @@ __all__ = ['SEXAGESIMAL', 'FRAMES', 'READERS', 'GRIESE_ARCMIN', 'NUMBERS', 'TEXT
            'check_preparation', 'PreparedShard', 'measure_cutout', 'prepare_cutouts', 'write_prepared_shard',
            'read_prepared_shard', 'compute_entropy', 'ColumnFacts', 'describe_columns', 'count_trained',
            'classify_shard', 'write_parquet', 'OtherOrder', 'check_order', 'begin_order', 'count_shards', 'read_block',
-           'name_shard', 'describe_process', 'is_stale', 'take_claim', 'keep_touching', 'claim_shard', 'Job',
-           'fetch_shard', 'throw_away', 'prepare_shard', 'do_shard', 'work_through', 'ShardError', 'read_shard',
+           'name_shard', 'describe_process', 'is_stale', 'take_claim', 'put_claim', 'keep_touching', 'claim_shard',
+           'Job', 'fetch_shard', 'throw_away', 'prepare_shard', 'do_shard', 'work_through', 'ShardError', 'read_shard',
            'iterate_shards', 'list_waiting', 'open_whole', 'plan_record', 'write_head', 'encode_rows', 'merge_fits',
            'describe_schema', 'merge_parquet', 'merge_shards', 'open_images', 'open_archive', 'Request', 'find_task',
            'open_networks', 'describe_order', 'list_sources', 'find_raw', 'open_job', 'work_alone', 'limit_threads',
@@ -49,7 +49,7 @@ from . import __version__
 from .config import ConfigError, RunConfig, Task, describe_run, find_root, read_config, write_json, write_whole
 from .engines import Ensemble, ask_ensemble, hash_parts, list_members, open_ensemble
 from .evaluation import measure_extent
-from .fetch import Fetcher, Manifest, hash_file, parse_votable
+from .fetch import AGAIN, Fetcher, Manifest, hash_file, parse_votable
 from radiogal.preparation import (
     GRIESE_HISTORY,
     PreparedSet,
@@ -341,7 +341,7 @@ def describe_columns(
         rms=C("float", "Jy/beam", "stat.stdev;phot.flux.density;em.radio", "Noise of the cutout"),
         flux_density=C("float", "Jy", "phot.flux.density;em.radio", "Sum over the whole cutout, company included"),
         extent=C("float", "arcsec", "phys.angSize;src", "Largest extent above a tenth of the peak"),
-        state=C("str", "", "meta.code.status", "ok, not_covered, retry or reject"),
+        state=C("str", "", "meta.code.status", "ok, not_covered, retry, reject or not_asked"),
         reason=C("str", "", "meta.note", "Why there is no image; empty if there is one"),
         sha256=C("str", "", "meta.id;meta.file", "SHA-256 of the cutout"),
         model=C("str", "", "meta.id;meta.software", "Identity of the ensemble of networks"))
@@ -465,15 +465,24 @@ def take_claim(
     there = sorted(folder.glob(f"{number:06}.*.claim"))
     if there and not is_stale(there[-1]): return None
     path, part = folder/f"{number:06}.{len(there):03}.claim", folder/f".{socket.gethostname()}.{os.getpid()}.part"
-    part.write_text(json.dumps(describe_process()))
-    try: os.link(part, path)  # whole, and only where there is none: a worker killed before leaves no claim without words
+    part.write_text(words := json.dumps(describe_process()))
+    try: put_claim(part, path, words)
     except FileExistsError: return None
-    finally: part.unlink()
+    finally: part.unlink(missing_ok=True)
     return path
 
+def put_claim(part: Path, path: Path, words: str)->None: # part: a file with the words
+    "Write a claim, only where there is none: `FileExistsError` where there is."
+    try: os.link(part, path)  # whole: a worker killed before leaves no claim without words
+    except FileExistsError: raise
+    except OSError:           # a filesystem without hard links
+        with open(path, "x") as f: f.write(words)
+
 def keep_touching(path: Path, ended: threading.Event)->None:
-    "Touch a claim until its work has ended."
-    while not ended.wait(BEAT_S): os.utime(path)
+    "Touch a claim until its work has ended, or somebody has cleared it away with the finished shards."
+    while not ended.wait(BEAT_S):
+        try: os.utime(path)
+        except FileNotFoundError: return
 
 @contextmanager
 def claim_shard(folder: Path, number: int)->Iterator[bool]: # Is the shard this worker's?
@@ -487,7 +496,7 @@ def claim_shard(folder: Path, number: int)->Iterator[bool]: # Is the shard this 
     try: yield True
     finally:
         ended.set()
-        path.unlink()
+        path.unlink(missing_ok=True)  # whoever found all shards done may have cleared it away
 
 # %% ../nbs/14_classify.ipynb #1f6ac3a5
 @dataclass(frozen=True, eq=False)
@@ -783,9 +792,9 @@ def classify_positions(
     return done, waiting
 
 def list_retries(folder: Path)->list[Path]: # Files to remove, that they be made again
-    "Shards of which some rows ended in `retry`, and their prepared images."
+    "Shards of which some rows are to be asked for again, and their prepared images."
     shards = sorted((folder/"shards").glob("*.parquet"))
-    tired = [path for path in shards if (pd.read_parquet(path, columns=["state"]).state == "retry").any()]
+    tired = [path for path in shards if (pd.read_parquet(path, columns=["state"]).state.isin(AGAIN)).any()]
     return tired + [folder/"prepared"/f"{path.stem}.npz" for path in tired]
 
 # %% ../nbs/14_classify.ipynb #03a738a3

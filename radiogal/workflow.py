@@ -28,7 +28,7 @@ from pathlib import Path
 
 from .config import (
     ConfigError, Paths, RadiogalError, RunConfig, describe_run, find_root, read_config, write_json, write_whole)
-from .fetch import check_sources, find_mirror, select_files
+from .fetch import AGAIN, check_sources, find_mirror, select_files
 from .provenance import LESSON, Origin, describe_machine, digest_code, find_unexported, hash_files, write_provenance
 
 # %% ../nbs/15_workflow.ipynb #2c69efd2
@@ -204,12 +204,12 @@ def clear_leftovers(folders: list[Path])->int: # How many there were
     return len(parts)
 
 def find_retries(results: Path, surveys: tuple[str, ...])->list[Path]:
-    "Tables of cutouts of which some ended in `retry`."
+    "Tables of cutouts of which some are to be asked for again."
     tables = [results/"scraping"/survey/"cutouts.ecsv" for survey in surveys]
-    told = [path for path in tables if path.is_file() and b"retry" in path.read_bytes()]
+    told = [path for path in tables if path.is_file() and any(state.encode() in path.read_bytes() for state in AGAIN)]
     if not told: return []  # without what a table's reader imports
     from radiogal.catalogues import read_table
-    return [path for path in told if "retry" in read_table(path)["state"]]
+    return [path for path in told if {*AGAIN} & {*read_table(path)["state"]}]
 
 def is_damaged(record: Path, root: Path)->bool: # record: provenance.json or cells.json of a step
     "Does a record name a result that is not there, or can it not be read?"
@@ -240,6 +240,9 @@ def take_lock(root: Path):
     try: fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise ConfigError(f"another run is at work in {root}: wait for it, or stop it") from None
+    except OSError as e:
+        raise ConfigError(f"no lock can be taken in {root/'.snakemake'}: {e.strerror}: work in a clone on a filesystem with "
+                          "locks; results may be a link to another one") from e
     os.set_inheritable(lock.fileno(), True)
     return lock
 
