@@ -462,21 +462,22 @@ def take_claim(
     number: int,   # Of the shard
 )->Path|None:      # The claim; None where another worker has it
     "Claim a shard; of all workers, one succeeds."
-    there = sorted(folder.glob(f"{number:06}.*.claim"))
-    if there and not is_stale(there[-1]): return None
-    path, part = folder/f"{number:06}.{len(there):03}.claim", folder/f".{socket.gethostname()}.{os.getpid()}.part"
-    part.write_text(words := json.dumps(describe_process()))
-    try: put_claim(part, path, words)
-    except FileExistsError: return None
+    part = folder/f".{socket.gethostname()}.{os.getpid()}.part"
+    try:
+        there = sorted(folder.glob(f"{number:06}.*.claim"))
+        if there and not is_stale(there[-1]): return None
+        part.write_text(words := json.dumps(describe_process()))
+        return put_claim(part, folder/f"{number:06}.{len(there):03}.claim", words)
+    except (FileExistsError, FileNotFoundError): return None  # another one was faster, or cleared them away after the last shard
     finally: part.unlink(missing_ok=True)
-    return path
 
-def put_claim(part: Path, path: Path, words: str)->None: # part: a file with the words
+def put_claim(part: Path, path: Path, words: str)->Path: # part: a file with the words
     "Write a claim, only where there is none: `FileExistsError` where there is."
     try: os.link(part, path)  # whole: a worker killed before leaves no claim without words
     except FileExistsError: raise
     except OSError:           # a filesystem without hard links
         with open(path, "x") as f: f.write(words)
+    return path
 
 def keep_touching(path: Path, ended: threading.Event)->None:
     "Touch a claim until its work has ended, or somebody has cleared it away with the finished shards."

@@ -776,8 +776,8 @@ class Outline:
 
     def open_stream(self, attributes: dict)->None:
         "Count what a stream holds; `HostileVotable` if it is elsewhere."
-        if elsewhere := next((v for k, v in attributes.items() if k.rpartition(":")[2].lower() == "href"), None):
-            raise HostileVotable(f"its data are elsewhere, at {elsewhere!r}")
+        elsewhere = [value for key, value in attributes.items() if key.rpartition(":")[2].lower() == "href"]
+        if elsewhere: raise HostileVotable(f"its data are elsewhere, at {elsewhere[0]!r}")
         if self.tables: self.parser.CharacterDataHandler = self.count
 
     def count(self, data: str)->None: self.tables[-1].stream += len(data)
@@ -791,7 +791,8 @@ def parse_votable(content: bytes): # An `astropy.io.votable.tree.VOTableFile`
     from astropy.io.votable import parse
     Outline().read(io.BytesIO(content))
     try: return parse(io.BytesIO(content))
-    except Exception as e: raise BadVotable(f"{type(e).__name__}: {e}") from e  # foreign text may break a reader in any way
+    except Exception as e:  # foreign text may break a reader in any way
+        raise BadVotable(f"{type(e).__name__}: {e.args[0] if e.args else ''}") from e
 
 # %% ../nbs/03_fetch.ipynb #910e838c
 def fetch_all(

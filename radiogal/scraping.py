@@ -719,7 +719,7 @@ def number_parts(
     text: str, # Such as VLASS3.1v2
 )->list[int]:
     "The numbers in a name, for comparison: v10 comes after v9."
-    return [int(digits) for digits in re.findall(r"\d+", text)]
+    return [int(digits) for digits in re.findall(r"\d{1,9}", text)]
 
 def is_epoch(
     epoch: str, # Such as VLASS2.1
@@ -762,7 +762,7 @@ def parse_listing(
     return [link for link in links if re.fullmatch(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*/?", link)]
 
 # %% ../nbs/06_scraping.ipynb #284f3ed4
-QUICK_LOOK = re.compile(r"(VLASS\d\.\d)\.ql\.(T\d\dt\d\d)\.J(\d\d)(\d\d)(\d\d)([+-])(\d\d)(\d\d)(\d\d)\.10\.2048\.v(\d+)/")
+QUICK_LOOK = re.compile(r"(VLASS\d\.\d)\.ql\.(T\d\dt\d\d)\.J(\d\d)(\d\d)(\d\d)([+-])(\d\d)(\d\d)(\d\d)\.10\.2048\.v(\d{1,9})/")
 
 class QuickLook(NamedTuple):
     "What the name of a quick-look image says."

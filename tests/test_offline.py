@@ -57,8 +57,8 @@ def wrap(folder, command):
     if can("strace", "-o", os.devnull, "true"):
         traced = ("strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", folder/"asked")
         command = (*traced, *command)
-    if can(*WITHOUT_NETWORK, "sh", "-c", BRING_UP, "sh", "true"): command = (*WITHOUT_NETWORK, "sh", "-c", BRING_UP, "sh", *command)
-    return command
+    alone = (*WITHOUT_NETWORK, "sh", "-c", BRING_UP, "sh")
+    return (*alone, *command) if can(*alone, "true") else command
 
 
 def find_addresses(told):
