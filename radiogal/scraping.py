@@ -528,7 +528,7 @@ def check_siap(
 def unwrap_errors(
     service: str, # For the error
 )->Iterator[None]:
-    "Let the fetcher's errors out of `pyvo`, which wraps them in its own; what it alone objects to is a `FetchError` (reject)."
+    "Let the fetcher's errors out of a library, which may wrap them; what it alone objects to is a `FetchError` (reject)."
     try: yield
     except Exception as e:  # an answer's text may break its reader in any way
         error = e
@@ -653,7 +653,8 @@ class NvssSkyView:
         place = dict(Position=coord.fk5.to_string(precision=6))  # astroquery would write six digits, not six decimals
         skyview._request = lambda method, url, params=None, **_: (
             made.get(url, params=params | place) if params else form.get(url))
-        return skyview.get_image_list(coord, "NVSS", pixels=str(self.plan.side), width=angle, height=angle)[0]
+        with unwrap_errors("SkyView"):
+            return skyview.get_image_list(coord, "NVSS", pixels=str(self.plan.side), width=angle, height=angle)[0]
 
 # %% ../nbs/06_scraping.ipynb #35faa36f
 def check_form(

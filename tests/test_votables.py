@@ -9,10 +9,11 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.io.votable import from_table
 from astropy.table import Table
-from faulty import say
+from faulty import Service, say
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made import open_services, scrape, write_centred
+from made import ERROR, FIELDS, OK, OVERFLOW, open_services, scrape, write_centred
+from made import write_votable as write
 
 from radiogal.catalogues import CATALOGUES, check_answer
 from radiogal.classify import BadPositions, read_sources
@@ -22,27 +23,7 @@ from radiogal.sky import name_image, show_table, show_text
 
 fault = pytest.mark.fault
 HERE = SkyCoord(162.5303, 30.6771, unit="deg")
-OK, OVERFLOW, ERROR = (f'<INFO name="QUERY_STATUS" value="{status}"/>' for status in ("OK", "OVERFLOW", "ERROR"))
 ROW = "<TR><TD>http://{host}/product.fits</TD><TD>{kind}</TD></TR>"
-FIELDS = """<FIELD name="accref" datatype="char" arraysize="*" ucd="VOX:Image_AccessReference"/>
-<FIELD name="mime" datatype="char" arraysize="*" ucd="VOX:Image_Format"/>"""
-
-
-def write(data="<TABLEDATA/>", fields=FIELDS, status=OK, before="", after="", nrows="", version="1.3"):
-    "A VOTable, in parts."
-    return (f'<?xml version="1.0"?><VOTABLE version="{version}" xmlns="http://www.ivoa.net/xml/VOTable/v1.3">'
-            f'{before}'
-            f'<RESOURCE type="results">{status}<TABLE{nrows}>{fields}<DATA>{data}</DATA></TABLE>{after}'
-            '</RESOURCE></VOTABLE>').encode()
-
-
-class Service(dict):
-    "Answers to any path."
-    def __init__(self, answer):
-        super().__init__()
-        self.answer = answer
-
-    def get(self, path, _): return (self.answer(path),)
 
 
 def ask_siap(case, kind="image/fits", rows=1, **parts):
@@ -245,7 +226,7 @@ def test_damaged_votables_end_in_words(tmp_path, saw, monkeypatch):
     monkeypatch.setattr(urllib.request, "urlopen", lambda *_: pytest.fail("an address was opened"))
     path = tmp_path/"a.vot"
 
-    @settings(max_examples=1500, **CUT)
+    @settings(max_examples=3500, **CUT)
     @given(damaged(SEEDS, PIECES))
     def check(content):
         path.write_bytes(content)
@@ -257,7 +238,7 @@ def test_damaged_votables_end_in_words(tmp_path, saw, monkeypatch):
         except BadVotable: pass
 
     check()
-    saw("1500 VOTables")
+    saw("3500 VOTables")
 
 
 LONG_VERSION = NAME[:-1] + "9"*5000
@@ -270,7 +251,7 @@ LINKED = [b'<a href="../../etc/passwd">', b'<a href="', b'">', b"Index of", b"\0
 @pytest.mark.full
 @fault(66)
 def test_damaged_index_pages_end_in_words(saw):
-    @settings(max_examples=1500, **CUT)
+    @settings(max_examples=3500, **CUT)
     @given(damaged(PAGES, LINKED))
     def check(content):
         try: entries = parse_listing(content.decode(errors="replace"), "https://archive/ql/")
@@ -279,4 +260,4 @@ def test_damaged_index_pages_end_in_words(saw):
         select_newest(entries)
 
     check()
-    saw("1500 index pages")
+    saw("3500 index pages")
