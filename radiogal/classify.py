@@ -11,14 +11,14 @@ __all__ = ['READERS', 'GRIESE_ARCMIN', 'NUMBERS', 'TEXTS', 'BEAT_S', 'SILENT_S',
            'write_prepared_shard', 'read_prepared_shard', 'compute_entropy', 'ColumnFacts', 'describe_columns',
            'count_trained', 'classify_shard', 'digest_rows', 'read_rows', 'write_parquet', 'OtherOrder', 'check_order',
            'read_order', 'begin_order', 'count_shards', 'read_block', 'name_shard', 'describe_process', 'is_stale',
-           'take_claim', 'keep_touching', 'claim_shard', 'Job', 'fetch_shard', 'throw_away', 'prepare_shard',
-           'do_shard', 'work_through', 'ShardError', 'read_shard', 'iterate_shards', 'drop_damaged', 'list_waiting',
-           'open_whole', 'plan_record', 'write_head', 'encode_rows', 'merge_fits', 'describe_schema', 'merge_parquet',
-           'merge_shards', 'check_folder', 'open_images', 'open_archive', 'Request', 'find_task', 'open_networks',
-           'hash_folder', 'describe_images', 'describe_order', 'list_sources', 'find_raw', 'open_job', 'work_alone',
-           'limit_threads', 'work_together', 'classify_positions', 'has_retry', 'list_retries', 'plot_counts',
-           'plot_sky', 'plot_measures', 'plot_doubt', 'choose_random', 'choose_uncertain', 'read_images', 'caption_row',
-           'plot_gallery', 'draw_page', 'encode_figure', 'write_rows', 'count_reasons', 'write_page']
+           'take_claim', 'put_claim', 'keep_touching', 'claim_shard', 'Job', 'fetch_shard', 'throw_away',
+           'prepare_shard', 'do_shard', 'work_through', 'ShardError', 'read_shard', 'iterate_shards', 'drop_damaged',
+           'list_waiting', 'open_whole', 'plan_record', 'write_head', 'encode_rows', 'merge_fits', 'describe_schema',
+           'merge_parquet', 'merge_shards', 'check_folder', 'open_images', 'open_archive', 'Request', 'find_task',
+           'open_networks', 'hash_folder', 'describe_images', 'describe_order', 'list_sources', 'find_raw', 'open_job',
+           'work_alone', 'limit_threads', 'work_together', 'classify_positions', 'has_retry', 'list_retries',
+           'plot_counts', 'plot_sky', 'plot_measures', 'plot_doubt', 'choose_random', 'choose_uncertain', 'read_images',
+           'caption_row', 'plot_gallery', 'draw_page', 'encode_figure', 'write_rows', 'count_reasons', 'write_page']
 
 # %% ../nbs/14_classify.ipynb #757fa680
 import base64
@@ -59,7 +59,7 @@ from .config import (ConfigError, Damaged, RunConfig, Task, describe_run, find_r
                              write_whole)
 from .engines import Ensemble, ask_ensemble, hash_parts, list_members, open_ensemble
 from .evaluation import measure_extent
-from .fetch import Fetcher, Manifest, hash_file
+from .fetch import AGAIN, Fetcher, Manifest, hash_file, parse_votable
 from radiogal.preparation import (
     GRIESE_HISTORY,
     PreparedSet,
@@ -298,8 +298,7 @@ def _find_systems(votable, fields: list)->set[tuple[str, str]]:
 
 def read_votable(path: Path)->Table:
     "The table of a VOTable that has positions, with its frame in the meta; `BadPositions` where it names several."
-    from astropy.io.votable import parse
-    votable = parse(path)
+    votable = parse_votable(path.read_bytes())
     tables = {table: [field.name for field in table.fields] for table in votable.iter_tables()}
     table = next((t for t, names in tables.items() if _has_positions(names)), next(iter(tables), None))
     if table is None: raise BadPositions(f"{path.name}: no table in it")
@@ -542,7 +541,7 @@ def describe_columns(
         rms=C("float", "Jy/beam", "stat.stdev;phot.flux.density;em.radio", "Noise of the cutout"),
         flux_density=C("float", "Jy", "phot.flux.density;em.radio", "Sum over the whole cutout, company included"),
         extent=C("float", "arcsec", "phys.angSize;src", "Largest extent above a tenth of the peak"),
-        state=C("str", "", "meta.code.status", "ok, not_covered, retry or reject"),
+        state=C("str", "", "meta.code.status", "ok, not_covered, retry, reject or not_asked"),
         reason=C("str", "", "meta.note", "Why there is no image; empty if there is one"),
         sha256=C("str", "", "meta.id;meta.file", "SHA-256 of the cutout"),
         model=C("str", "", "meta.id;meta.software", "Identity of the ensemble of networks"))
@@ -686,18 +685,28 @@ def take_claim(
     number: int,   # Of the shard
 )->Path|None:      # The claim; None where another worker has it
     "Claim a shard; of all workers, one succeeds."
-    there = sorted(folder.glob(f"{number:06}.*.claim"))
-    if there and not is_stale(there[-1]): return None
-    path, part = folder/f"{number:06}.{len(there):03}.claim", folder/f".{socket.gethostname()}.{os.getpid()}.part"
-    part.write_text(json.dumps(describe_process()))
-    try: os.link(part, path)  # whole, and only where there is none: a worker killed before leaves no claim without words
-    except FileExistsError: return None
-    finally: part.unlink()
+    part = folder/f".{socket.gethostname()}.{os.getpid()}.part"
+    try:
+        there = sorted(folder.glob(f"{number:06}.*.claim"))
+        if there and not is_stale(there[-1]): return None
+        part.write_text(words := json.dumps(describe_process()))
+        return put_claim(part, folder/f"{number:06}.{len(there):03}.claim", words)
+    except (FileExistsError, FileNotFoundError): return None  # another one was faster, or cleared them away after the last shard
+    finally: part.unlink(missing_ok=True)
+
+def put_claim(part: Path, path: Path, words: str)->Path: # part: a file with the words
+    "Write a claim, only where there is none: `FileExistsError` where there is."
+    try: os.link(part, path)  # whole: a worker killed before leaves no claim without words
+    except FileExistsError: raise
+    except OSError:           # a filesystem without hard links
+        with open(path, "x") as f: f.write(words)
     return path
 
 def keep_touching(path: Path, ended: threading.Event)->None:
-    "Touch a claim until its work has ended."
-    while not ended.wait(BEAT_S): os.utime(path)
+    "Touch a claim until its work has ended, or somebody has cleared it away with the finished shards."
+    while not ended.wait(BEAT_S):
+        try: os.utime(path)
+        except FileNotFoundError: return
 
 @contextmanager
 def claim_shard(folder: Path, number: int)->Iterator[bool]: # Is the shard this worker's?
@@ -711,7 +720,7 @@ def claim_shard(folder: Path, number: int)->Iterator[bool]: # Is the shard this 
     try: yield True
     finally:
         ended.set()
-        path.unlink()
+        path.unlink(missing_ok=True)  # whoever found all shards done may have cleared it away
 
 # %% ../nbs/14_classify.ipynb #1f6ac3a5
 @dataclass(frozen=True, eq=False)
@@ -1046,8 +1055,8 @@ def classify_positions(
     return done, waiting
 
 def has_retry(path: Path)->bool: # path: a shard; one that is damaged is made again anyway
-    "Did some of its rows end in `retry`?"
-    try: return bool((read_rows(path)[0].state == "retry").any())
+    "Are some of its rows to be asked for again?"
+    try: return bool(read_rows(path)[0].state.isin(AGAIN).any())
     except Damaged: return False
 
 def list_retries(folder: Path)->list[Path]: # Files to remove, that they be made again
