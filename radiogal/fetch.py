@@ -6,9 +6,9 @@
 __all__ = ['STATES', 'AGAIN', 'USER_AGENT', 'LISTING_AGE_S', 'RETRY_STATUS', 'CELL_BYTES', 'ROOM', 'DEEPEST', 'one_line',
            'name_url', 'FetchError', 'RegisteredFile', 'read_registry', 'select_files', 'check_file', 'find_mirror',
            'url_to_path', 'Record', 'choose_lock', 'Manifest', 'Limits', 'Trouble', 'Stopped', 'Hosts', 'try_lock',
-           'check_address', 'Watch', 'guard_connection', 'GuardedAdapter', 'is_loopback', 'open_guarded',
-           'read_retry_after', 'check_status', 'describe_break', 'read_body', 'copy_body', 'Wanted', 'Downloader',
-           'Fetcher', 'get_registered', 'registry_hosts', 'FetchingAdapter', 'open_session', 'BadVotable',
+           'check_address', 'Watch', 'guard_connection', 'GuardedAdapter', 'is_loopback', 'choose_proxies',
+           'open_guarded', 'read_retry_after', 'check_status', 'describe_break', 'read_body', 'copy_body', 'Wanted',
+           'Downloader', 'Fetcher', 'get_registered', 'registry_hosts', 'FetchingAdapter', 'open_session', 'BadVotable',
            'HostileVotable', 'measure_column', 'TableOutline', 'Outline', 'read_count', 'parse_votable', 'fetch_all',
            'interrupt', 'NoSource', 'find_missing', 'check_sources']
 
@@ -398,10 +398,15 @@ def is_loopback(
     try: return ipaddress.ip_address(urlsplit(url).hostname or "").is_loopback
     except ValueError: return False
 
-def open_guarded(watch: Watch, url: str)->requests.Session:
-    "A session for one URL whose connections are guarded; no proxy of the environment is asked for what is on this machine."
+def choose_proxies(
+    url: str, # Of a web page
+)->dict[str, str]: # As `requests` takes them, beside those of the environment
+    "No proxy for what is on this machine, whatever the environment says; none of our own for the rest."
+    return {"no_proxy": urlsplit(url).hostname} if is_loopback(url) else {}
+
+def open_guarded(watch: Watch)->requests.Session:
+    "A session whose connections are guarded."
     session = requests.Session()
-    session.trust_env = not is_loopback(url)
     session.headers.update({"User-Agent": USER_AGENT, "Accept-Encoding": "identity"})
     for scheme in ("http://", "https://"): session.mount(scheme, GuardedAdapter(watch))
     return session
@@ -535,7 +540,7 @@ class Downloader:
         url, form = wanted.url, wanted.form
         for _ in range(6):
             host = self.check_host(url)
-            with self.hosts.take_turn(host), self.watch(deadline) as watch, open_guarded(watch, url) as session:
+            with self.hosts.take_turn(host), self.watch(deadline) as watch, open_guarded(watch) as session:
                 late = Trouble(host, f"not whole after {self.limits.total_s:g} s")
                 try: onward = self.ask(session, url, form, wanted, part)
                 except (requests.RequestException, HTTPError, EOFError, zlib.error) as e:
@@ -559,7 +564,8 @@ class Downloader:
         kind = dict(method="GET") if form is None else dict(
             method="POST", data=form, headers={"Content-Type": "application/x-www-form-urlencoded"})
         timeout = (self.limits.connect_s, self.limits.read_s)
-        with session.request(url=url, stream=True, allow_redirects=False, timeout=timeout, **kind) as response:
+        how = dict(stream=True, allow_redirects=False, timeout=timeout, proxies=choose_proxies(url))
+        with session.request(url=url, **how, **kind) as response:
             if response.is_redirect:
                 keep = response.status_code in (307, 308)  # RFC 9110: only these repeat the POST
                 return urljoin(url, response.headers["Location"]), form if keep else None
