@@ -14,7 +14,7 @@ from faulty import Service, say
 from made import OK, open_services, scrape, write_centred, write_votable
 
 from radiogal.catalogues import read_table, write_table
-from radiogal.classify import list_retries, name_shard
+from radiogal.classify import list_retries, name_shard, write_parquet
 from radiogal.fetch import AGAIN, Fetcher, FetchError, Limits, Manifest, fetch_all, hash_file, is_loopback, one_line
 from radiogal.scraping import (
     Archive,
@@ -112,7 +112,7 @@ def test_positions_not_asked_are_asked_by_the_next_run(case, saw, tmp_path):
     write_table(table[table["state"] == "not_asked"], tmp_path/"scraping"/"FIRST"/"cutouts.ecsv")
     assert len(find_retries(tmp_path, ("FIRST",))) == 1
     name_shard(tmp_path, "shards", 0, ".parquet").parent.mkdir()
-    table["state", "reason"].to_pandas().to_parquet(name_shard(tmp_path, "shards", 0, ".parquet"))
+    write_parquet(table["state", "reason"].to_pandas(), name_shard(tmp_path, "shards", 0, ".parquet"), {})
     assert len(list_retries(tmp_path)) == 2
     moods.left, pages = 0, iter(range(10**6))
     moods.choose = moods.answer = lambda path: say(write_centred("FIRST", coords[next(pages) % 12]))
@@ -170,7 +170,7 @@ def test_reader_that_breaks_rejects_its_file_alone(case, saw, error):
     def check(path): raise error
     wanted = case.want(case.server.answer("/a", say(BODY)), check=check)
     reason = case.fail(case.open_fetcher(), wanted)
-    assert reason.startswith(f"reject: cannot be read: {type(error).__name__}: ")
+    assert reason.startswith(f"reject: a cannot be read: {type(error).__name__}: ")
     saw("whatever a reader raises: reject, and not 'cannot write'")
 
 
