@@ -33,7 +33,7 @@ for engine in list_engines():
              f"{engine} --out catalogue-{engine}").split()
     assert workflow.main(asked) == 0
 step = f"notebook 01_surveys smoke --executed executed.ipynb --out-dir {results}/surveys".split()
-assert workflow.main([*step, "--parameters", "{}"]) == 0
+assert workflow.main(step) == 0
 print("all steps done")
 """
 WITHOUT_NETWORK = ("unshare", "--user", "--map-root-user", "--net")
@@ -67,7 +67,8 @@ def find_addresses(told):
 
 
 @pytest.mark.full
-def test_nothing_but_loopback_is_asked(tmp_path):
+@pytest.mark.fault(71)
+def test_nothing_but_loopback_is_asked(tmp_path, saw):
     folder, home = copy_project(tmp_path), tmp_path/"home"
     (tmp_path/"hook").mkdir(); home.mkdir()
     (tmp_path/"hook"/"sitecustomize.py").write_text(AUDIT)
@@ -81,3 +82,4 @@ def test_nothing_but_loopback_is_asked(tmp_path):
     asked = {address for several in find_addresses(told) for address in several if address}
     assert "127.0.0.1" in asked and asked <= {"127.0.0.1", "::1"}, asked
     assert not list((home/".cache").rglob("*")) and "onnxruntime" in list_engines()
+    saw("scraping, preparation, a notebook and a catalogue without a network: 127.0.0.1 alone, no file in ~/.cache")
