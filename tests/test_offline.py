@@ -18,6 +18,7 @@ from radiogal.config import Paths, read_config
 from radiogal.engines import list_engines, write_untrained
 from radiogal.preparation import make_sample, prepare_survey, write_prepared
 from radiogal.scraping import choose_targets, scrape_survey
+from radiogal.training import train_cell
 
 root = Path.cwd()
 config, results = read_config("config/smoke.toml"), root/"results"/"smoke"
@@ -26,6 +27,7 @@ cutouts = scrape_survey(config, "FIRST", targets, "", root/"data"/"raw", results
 assert set(cutouts["state"]) == {"ok"}, cutouts["reason"]
 prepared, _ = prepare_survey(*make_sample(config, "FIRST"), config, "FIRST")
 write_prepared(prepared, results/"preparation"/"FIRST"/"prepared.h5")
+train_cell(results, config, "smoke", ("FIRST", "alhassan", 0, 1), "")
 write_untrained(results/"training"/"FIRST"/"mcrgnet", prepared, "FIRST", "mcrgnet")
 targets["name", "ra", "dec"].write("positions.csv", format="ascii.csv")
 for engine in list_engines():
@@ -82,4 +84,4 @@ def test_nothing_but_loopback_is_asked(tmp_path, saw):
     asked = {address for several in find_addresses(told) for address in several if address}
     assert "127.0.0.1" in asked and asked <= {"127.0.0.1", "::1"}, asked
     assert not list((home/".cache").rglob("*")) and "onnxruntime" in list_engines()
-    saw("scraping, preparation, a notebook and a catalogue without a network: 127.0.0.1 alone, no file in ~/.cache")
+    saw("scraping, preparation, a training, a notebook and a catalogue without a network: 127.0.0.1 alone, no file in ~/.cache")
