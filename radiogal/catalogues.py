@@ -8,27 +8,26 @@ __all__ = ['CONFIG_CLASSES', 'CONFIG_CONFIDENCES', 'MIRABEST_CONFIDENCES', 'CATA
            'CatalogueError', 'Labels', 'tabulate_labels', 'clear_confidence', 'check_names', 'translate',
            'read_numbers', 'read_sexagesimal', 'read_frame', 'parse_frdeep', 'parse_fricat', 'parse_friicat',
            'parse_config_catalogue', 'translate_mirabest', 'parse_mirabest', 'Catalogue', 'get_catalogue',
-           'find_registered', 'check_size', 'read_columns', 'parse_labels', 'read_catalogue', 'Outline', 'check_answer',
-           'open_vizier', 'fetch_table', 'fetch_labels', 'tabulate_first', 'parse_first', 'fetch_first_catalogue',
-           'Pairs', 'find_pairs', 'find_nearest', 'group_pairs', 'group_sky', 'judge_labels', 'pair_rows',
-           'crossmatch_labels', 'plot_label_agreement', 'merge_positions', 'build_targets', 'check_targets',
-           'write_table', 'write_targets', 'read_table', 'read_targets', 'read_artificial', 'sample_labels',
-           'plot_targets', 'plot_field', 'fit_components', 'deconvolve_axis', 'draw_components', 'sample_components',
-           'locate', 'tabulate_separations', 'measure_separations', 'find_link', 'score_link', 'plot_separations',
-           'measure_sources', 'find_brightest', 'measure_extent', 'find_centroids', 'judge_sources', 'draw_balanced',
-           'name_positions', 'find_candidates', 'tabulate_candidates', 'plot_survivors', 'mark_known',
+           'find_registered', 'check_size', 'read_columns', 'parse_labels', 'read_catalogue', 'count_rows',
+           'check_answer', 'open_vizier', 'fetch_table', 'fetch_labels', 'tabulate_first', 'parse_first',
+           'fetch_first_catalogue', 'Pairs', 'find_pairs', 'find_nearest', 'group_pairs', 'group_sky', 'judge_labels',
+           'pair_rows', 'crossmatch_labels', 'plot_label_agreement', 'merge_positions', 'build_targets',
+           'check_targets', 'write_table', 'write_targets', 'read_table', 'read_targets', 'read_artificial',
+           'sample_labels', 'plot_targets', 'plot_field', 'fit_components', 'deconvolve_axis', 'draw_components',
+           'sample_components', 'locate', 'tabulate_separations', 'measure_separations', 'find_link', 'score_link',
+           'plot_separations', 'measure_sources', 'find_brightest', 'measure_extent', 'find_centroids', 'judge_sources',
+           'draw_balanced', 'name_positions', 'find_candidates', 'tabulate_candidates', 'plot_survivors', 'mark_known',
            'read_components', 'choose_services', 'list_registered', 'gather_labels']
 
 # %% ../nbs/04_catalogues.ipynb #dbf717bc
 import csv
 import io
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlencode
-from xml.parsers import expat
 
 import numpy as np
 from astropy import units as u
@@ -38,7 +37,8 @@ from astropy.time import Time
 
 from .config import Candidates, Damaged, RadiogalError, RunConfig, Sky, write_whole
 from .densities import FIRST_MEMBERS, FIRST_SCATTER, cap_area, draw_clustered
-from .fetch import Fetcher, FetchError, RegisteredFile, get_registered, open_session, read_registry, registry_hosts
+from .fetch import (BadVotable, Fetcher, FetchError, HostileVotable, Outline, RegisteredFile, get_registered,
+                            open_session, parse_votable, read_registry, registry_hosts)
 from .provenance import check_table, sign_table
 from .surveys import LIVE_SERVICES, Services, get_survey
 
@@ -254,26 +254,15 @@ def read_catalogue(
     return parse_labels(catalogue, columns, file)
 
 # %% ../nbs/04_catalogues.ipynb #62135be5
-class Outline:
-    "What a VOTable holds besides its data: columns and number of rows by table, and the errors that it reports."
-    def __init__(self):
-        self.root, self.table, self.columns, self.rows, self.errors = "", "", defaultdict(list), Counter(), []
-
-    def read(self, path: str|Path)->None:
-        "Run through a file; `expat.ExpatError` where it is no XML or breaks off."
-        parser = expat.ParserCreate()
-        parser.StartElementHandler = self.start
-        with open(path, "rb") as f: parser.ParseFile(f)
-
-    def start(self, tag: str, attributes: dict)->None:
-        "One element begins."
-        if tag == "TR": self.rows[self.table] += 1
-        elif tag == "TABLE": self.table = attributes.get("name", "")
-        elif tag == "FIELD": self.columns[self.table].append(attributes.get("name", ""))
-        elif tag == "INFO" and (attributes.get("name"), attributes.get("value")) == ("QUERY_STATUS", "ERROR"):
-            self.errors.append("QUERY_STATUS ERROR")
-        elif tag == "INFO" and attributes.get("name") == "Error": self.errors.append(attributes.get("value", "").strip())
-        self.root = self.root or tag
+def count_rows(
+    path: str|Path,         # What VizieR sent
+    outline: Outline,       # Of it
+    table: str,             # By its name
+)->int:
+    "Rows of a table, however they are written: those of a binary stream are counted by reading them."
+    tables = [t for t in outline.tables if t.name == table]
+    if not any(t.stream for t in tables): return sum(t.rows for t in tables)
+    return sum(len(t.array) for t in parse_votable(Path(path).read_bytes()).iter_tables() if t.name == table)
 
 def check_answer(
     path: str|Path,       # What VizieR sent
@@ -281,12 +270,17 @@ def check_answer(
 )->None:
     "`FetchError` (retry) for an error, a broken or a short answer; (reject) for another table, or none."
     outline, name = Outline(), f"{catalogue.name} ({catalogue.table})"
-    try: outline.read(path)
-    except expat.ExpatError as e:
+    try:
+        with open(path, "rb") as f: outline.read(f)
+        n = count_rows(path, outline, catalogue.table)
+    except HostileVotable as e: raise FetchError("reject", f"{name}: {e}") from e
+    except BadVotable as e:
         if outline.root == "VOTABLE": raise FetchError("retry", f"{name}: the VOTable breaks off: {e}") from e
     if outline.root != "VOTABLE": raise FetchError("reject", f"{name}: the answer is no VOTable")
-    if outline.errors: raise FetchError("retry", f"{name}: VizieR reports: {'; '.join(filter(None, outline.errors))}")
-    n, columns = outline.rows[catalogue.table], outline.columns[catalogue.table]
+    said = [f"{key} {value}" if key == "QUERY_STATUS" else value.strip() for key, value in outline.infos
+            if key == "Error" or (key, value) == ("QUERY_STATUS", "ERROR")]
+    if said: raise FetchError("retry", f"{name}: VizieR reports: {'; '.join(filter(None, said))}")
+    columns = [column for t in outline.tables if t.name == catalogue.table for column in t.columns]
     if n < catalogue.n_rows:
         raise FetchError("retry", f"{name}: {n} rows, expected {catalogue.n_rows}: ask again when VizieR is well")
     try: check_size(catalogue, columns, n, catalogue.table)

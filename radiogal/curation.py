@@ -6,10 +6,10 @@
 __all__ = ['DECISIONS', 'UNDO', 'COLUMNS', 'HEADER', 'logger', 'FAINT_SIGMA', 'OFF_CENTRE', 'MISSING_FRACTION', 'STRIPES_SHARE',
            'MIN_CRESTS', 'MIN_STRIPES_SIDE', 'STRETCHES', 'FILTERS', 'DESK_SCRIPT', 'DESK_STYLE', 'ACTIONS',
            'CurationError', 'is_utc', 'check_decision', 'parse_line', 'read_header', 'cut_torn', 'write_line',
-           'append_line', 'record_decision', 'read_lines', 'drop_undone', 'read_decisions', 'merge_decisions',
-           'group_curators', 'measure_kappa', 'tabulate_agreement', 'list_conflicts', 'measure_offset',
-           'measure_stripes', 'suggest_flags', 'curate_cutouts', 'stretch_image', 'measure_side', 'plot_gallery',
-           'Desk', 'render_cutout', 'DeskWidget', 'name_decisions', 'open_gallery']
+           'hold_lock', 'append_line', 'record_decision', 'read_lines', 'drop_undone', 'read_decisions',
+           'merge_decisions', 'group_curators', 'measure_kappa', 'tabulate_agreement', 'list_conflicts',
+           'measure_offset', 'measure_stripes', 'suggest_flags', 'curate_cutouts', 'stretch_image', 'measure_side',
+           'plot_gallery', 'Desk', 'render_cutout', 'DeskWidget', 'name_decisions', 'open_gallery']
 
 # %% ../nbs/07_curation.ipynb #9b14ea1c
 import csv
@@ -19,6 +19,8 @@ import io
 import logging
 import os
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import chain, combinations
 from pathlib import Path
@@ -30,6 +32,7 @@ from astropy.io import fits
 from astropy.table import Table, vstack
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
+from filelock import SoftFileLock
 
 from .catalogues import read_table, write_table
 from .config import Paths, RadiogalError, RunConfig, find_root, read_config, write_whole
@@ -115,14 +118,21 @@ def write_line(values: list[str])->str:
     return text.getvalue()
 
 # %% ../nbs/07_curation.ipynb #6aefccde
+@contextmanager
+def hold_lock(f, path: str|Path)->Iterator[None]:
+    "Hold an open file's lock, or where its filesystem has none, a lock file beside it."
+    try: fcntl.flock(f, fcntl.LOCK_EX)
+    except OSError:
+        with SoftFileLock(f"{path}.lock"): yield
+    else: yield
+
 def append_line(
     path: str|Path, # The decision file; made, with its header, if absent
     line: str,      # With its end; '' for the header alone
 )->None:
     "Append to a decision file, whole and on disk when this returns; `CurationError` for other columns, `OSError` if full."
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+b", buffering=0) as f:
-        fcntl.flock(f, fcntl.LOCK_EX)
+    with open(path, "a+b", buffering=0) as f, hold_lock(f, path):
         f.seek(0)
         kept = cut_torn(found, Path(path).name) if (found := f.read()) else b""
         if len(kept) < len(found): f.truncate(len(kept))
@@ -155,7 +165,7 @@ def read_lines(
     file = Path(path).name
     try:
         with open(path, "rb") as f:
-            fcntl.flock(f, fcntl.LOCK_SH)
+            with suppress(OSError): fcntl.flock(f, fcntl.LOCK_SH)  # Without one, a line just being written counts as torn
             data = f.read()
     except FileNotFoundError: raise CurationError(f"no decision file {path}; curation.decisions names it") from None
     lines = enumerate(cut_torn(data, file).split(b"\n")[1:], 2)

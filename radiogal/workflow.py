@@ -35,7 +35,7 @@ from pathlib import Path
 
 from .config import (ConfigError, Damaged, Paths, RadiogalError, RunConfig, check_name, deal_cells, describe_run,
                              find_root, list_asked, read_config, read_json, write_json, write_whole)
-from .fetch import check_sources, find_mirror, select_files
+from .fetch import AGAIN, check_sources, find_mirror, select_files
 from .provenance import (LESSON, Origin, check_inputs, check_network, describe_machine, digest_code, find_damaged,
                                  find_unexported, hash_files, is_as_written, read_signed, sign, write_provenance)
 
@@ -311,12 +311,13 @@ def clear_leftovers(folders: list[Path])->int: # How many there were
     return len(parts)
 
 def find_retries(results: Path, surveys: tuple[str, ...], damaged: set[Path] = frozenset())->list[Path]:
-    "Tables of cutouts of which some ended in `retry`; those that are damaged are not read."
+    "Tables of cutouts of which some are to be asked for again; those that are damaged are not read."
     tables = [results/"scraping"/survey/"cutouts.ecsv" for survey in surveys]
-    told = [path for path in tables if path.is_file() and path not in damaged and b"retry" in path.read_bytes()]
+    told = [path for path in tables if path.is_file() and path not in damaged
+            and any(state.encode() in path.read_bytes() for state in AGAIN)]
     if not told: return []  # without what a table's reader imports
     from radiogal.catalogues import read_table
-    return [path for path in told if "retry" in read_table(path)["state"]]
+    return [path for path in told if {*AGAIN} & {*read_table(path)["state"]}]
 
 def read_cells(results: Path)->dict[Path, Path]: # results: results/<run>; folder of a cell: provenance.json of its step
     "The cells that steps have made."
@@ -355,6 +356,9 @@ def take_lock(root: Path):
     try: fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise ConfigError(f"another run is at work in {root}: wait for it, or stop it") from None
+    except OSError as e:
+        raise ConfigError(f"no lock can be taken in {root/'.snakemake'}: {e.strerror}: work in a clone on a filesystem with "
+                          "locks; results may be a link to another one") from e
     os.set_inheritable(lock.fileno(), True)
     return lock
 

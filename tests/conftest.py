@@ -139,7 +139,7 @@ def mirror():
     return Path(name).resolve()
 
 
-N_FAULTS = 45  # Numbered from 1
+N_FAULTS = 90  # Numbered from 1
 
 
 @pytest.fixture

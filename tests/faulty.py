@@ -89,6 +89,15 @@ class Server:
             else: conn.sendall(answer)
 
 
+class Service(dict):
+    "Answers of a server to any path, by a function of it."
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def get(self, path, _): return (self.answer(path),)
+
+
 def read_request(conn):
     "A whole request, or None where the client left."
     data = b""

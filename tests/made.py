@@ -16,6 +16,17 @@ from radiogal.surveys import LIVE_SERVICES
 MORE_AXES = dict(CTYPE3="FREQ", CRVAL3=1.4e9, CDELT3=1e6, CRPIX3=1., CTYPE4="STOKES", CRVAL4=1., CDELT4=1., CRPIX4=1.)
 HEADINGS = ["Tile     Dec min  Dec max   RA min   RA max    Observing     Observation         Quick Look",
             "Name      (deg)    (deg)     (h)      (h)      Epoch         Date (UT)           Status", "-"*97]
+OK, OVERFLOW, ERROR = (f'<INFO name="QUERY_STATUS" value="{status}"/>' for status in ("OK", "OVERFLOW", "ERROR"))
+FIELDS = """<FIELD name="accref" datatype="char" arraysize="*" ucd="VOX:Image_AccessReference"/>
+<FIELD name="mime" datatype="char" arraysize="*" ucd="VOX:Image_Format"/>"""
+
+
+def write_votable(data="<TABLEDATA/>", fields=FIELDS, status=OK, before="", after="", nrows="", version="1.3"):
+    "A service's VOTable, in parts."
+    return (f'<?xml version="1.0"?><VOTABLE version="{version}" xmlns="http://www.ivoa.net/xml/VOTable/v1.3">'
+            f'{before}'
+            f'<RESOURCE type="results">{status}<TABLE{nrows}>{fields}<DATA>{data}</DATA></TABLE>{after}'
+            '</RESOURCE></VOTABLE>').encode()
 
 
 def make_field(survey, coord, side):
