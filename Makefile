@@ -21,7 +21,7 @@ NOTEBOOKS ?= nbs/*.ipynb
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run-all plan test test-all faults lab figures report prepare keep canary export refresh readme check docs bench lock clean
+.PHONY: help run-all plan test test-all faults lab figures report prepare keep canary export refresh readme check front docs bench lock clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE  # Every kernel would compile TensorFlow again: ten seconds each
 ifneq ($(RADIOGAL_MIRROR),)
@@ -97,6 +97,7 @@ refresh: $(STAMP)  ## Run notebooks in a fresh kernel and store their outputs: N
 
 readme: $(STAMP)  ## Render README.md from nbs/index.ipynb
 	$(BIN)/jupyter nbconvert --to markdown --TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_input_tags=remove-input --log-level=WARN --output-dir . --output README nbs/index.ipynb
+	sed 's|](\.\./|](|' README.md > .README.part && mv .README.part README.md  # pictures, seen from here
 
 check: $(STAMP)  ## What CI checks: notebooks clean and in step with the library, README current, lint
 	$(BIN)/nbdev_clean
@@ -104,6 +105,10 @@ check: $(STAMP)  ## What CI checks: notebooks clean and in step with the library
 	$(MAKE) --silent readme
 	$(BIN)/ruff check .
 	git diff --exit-code --stat -- nbs radiogal README.md
+
+front: $(STAMP)  ## Draw the picture of the first page from the kept results and the images of Griese et al. (2023)
+	@$(BIN)/radiogal prepare benchmark griese
+	$(BIN)/python docs/front.py
 
 docs: $(STAMP)  ## Build the site in _docs/html from the notebooks' stored outputs
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs _docs/html

@@ -33,6 +33,7 @@ def copy_notebook(path):
     notebook.cells = [c for c in notebook.cells if not (c.cell_type == "code" and c.source.startswith("#| hide"))]
     for cell in notebook.cells:
         if cell.cell_type == "code": cell.source = DIRECTIVE.sub("", cell.source)
+        else: cell.source = cell.source.replace("](../docs/", "](../")  # pages lie in docs/notebooks
     notebook.cells = [c for c in notebook.cells if c.source.strip()]
     nbformat.write(notebook, PAGES / path.name)
 
