@@ -743,7 +743,7 @@ def measure_extent(
 def find_centroids(coords: SkyCoord, weights: np.ndarray, group: np.ndarray)->tuple[np.ndarray, np.ndarray]: # ra, dec, degrees
     "Weighted mean positions of groups on the sphere."
     x, y, z = (np.bincount(group, weights*axis) for axis in coords.icrs.cartesian.xyz.value)
-    return np.degrees(np.arctan2(y, x)) % 360, np.degrees(np.arctan2(z, np.hypot(x, y)))
+    return np.degrees(np.arctan2(y, x)) % 360 % 360, np.degrees(np.arctan2(z, np.hypot(x, y)))  # -1e-14 % 360 is 360
 
 # %% ../nbs/04_catalogues.ipynb #4f953af7
 def judge_sources(
@@ -779,7 +779,7 @@ def draw_balanced(
 
 def name_positions(coords: SkyCoord, prefix: str)->list[str]: # 'FIRST J120000.0+300000'
     "Names by position, truncated as the IAU asks."
-    tenths, seconds = (coords.ra.hour*36_000 + 1e-6).astype(int), (np.abs(coords.dec.deg)*3600 + 1e-6).astype(int)
+    tenths, seconds = (coords.ra.hour*36_000 + 1e-6).astype(int) % 864_000, (np.abs(coords.dec.deg)*3600 + 1e-6).astype(int)
     return [f"{prefix} J{t//36_000:02}{t//600 % 60:02}{t//10 % 60:02}.{t % 10}{sign}{s//3600:02}{s//60 % 60:02}{s % 60:02}"
             for t, s, sign in zip(tenths, seconds, np.where(coords.dec.deg < 0, "-", "+"), strict=True)]
 

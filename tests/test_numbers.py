@@ -2,9 +2,14 @@
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 
+import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 
+from radiogal.catalogues import find_centroids, name_positions
 from radiogal.curation import COLUMNS, Desk, drop_undone, group_curators, merge_decisions, read_decisions, read_lines
+from radiogal.scraping import HALF_IMAGE, TILE_ROUNDING, find_tiles, parse_tiles
+from radiogal.sky import TILE_COUNTS, TILE_DECS, deproject, find_tile, name_position, tabulate_tiles
 
 IMAGES = {("S1", "FIRST"), ("S2", "FIRST")}
 
@@ -62,3 +67,59 @@ def test_a_curator_sees_and_takes_back_the_latest_decision(tmp_path):
 def test_a_curator_s_opinion_is_the_latest(tmp_path):
     rows = [row for _, row in read_lines(write_decisions(tmp_path/"run.csv", (*BOB[:2], "ann", BOB[3]), ANN))]
     assert group_curators(rows)["ann"] == {("S1", "FIRST"): "good"}
+
+JUST_BELOW = [np.nextafter(360, 0), 360 - 1e-11, -1e-14, np.float64(-1e-17)] # degrees
+
+@pytest.mark.parametrize("ra", JUST_BELOW)
+def test_there_is_no_24th_hour(ra):
+    assert name_position(ra, 30.) == "J000000.0+300000"
+    assert name_position(ra, -30., tenths=False) == "J000000-300000"
+    assert name_positions(SkyCoord([ra], [30.], unit="deg"), "FIRST") == ["FIRST J000000.0+300000"]
+
+def test_names_are_cut_not_rounded():
+    for ra, name in [(360 - 1e-6, "J235959.9+000000"), (15 - 1e-6, "J005959.9+000000"), (1e-6, "J000000.0+000000")]:
+        assert name_position(ra, 0.) == name
+        assert name_positions(SkyCoord([ra], [0.], unit="deg"), "FIRST") == [f"FIRST {name}"]
+
+def test_right_ascensions_are_below_360():
+    assert deproject(-1e-14, 0., 0., 0.)[0] == 0
+    ra, _ = find_centroids(SkyCoord([1e-9, -1.0000001e-9], [0, 0], unit="deg"), np.array([1., 1.]), np.array([0, 0]))
+    assert 0 <= ra[0] < 360
+    assert find_centroids(SkyCoord([-1e-15], [0], unit="deg"), np.ones(1), np.zeros(1, int))[0][0] < 360
+
+def test_just_below_24_hours_is_the_last_tile():
+    for low, n in zip(TILE_DECS, TILE_COUNTS, strict=False):
+        assert find_tile(SkyCoord(np.nextafter(24, 0), low + 0.5, unit=("hourangle", "deg")))[0].endswith(f"t{n:02}")
+
+@pytest.fixture(scope="module")
+def polar_tiles():
+    "The tiles north of +73°, their limits rounded as the archive does."
+    rows = [row for row in zip(TILE_DECS, TILE_DECS[1:], TILE_COUNTS, strict=False) if row[0] >= 73]
+    return parse_tiles(tabulate_tiles([SkyCoord((i + 0.5)*360/n, (low + high)/2, unit="deg")
+                                       for low, high, n in rows for i in range(n)]))
+
+def test_margins_of_tiles_are_on_the_sphere(polar_tiles):
+    edge, dec = 180., 89.4 # Of the two tiles at the pole
+    for beyond in (40., 60., 89.):
+        place = SkyCoord(edge + beyond, dec, unit="deg")
+        assert place.separation(SkyCoord(edge, np.degrees(np.arctan2(np.tan(np.radians(dec)), np.cos(np.radians(beyond)))),
+                                         unit="deg")) < HALF_IMAGE*np.sqrt(2) # A place on the edge
+        assert find_tiles(polar_tiles, place) == ["T32t01", "T32t02"]
+
+def test_the_tile_of_each_image_that_shows_a_place_near_the_pole_is_found(polar_tiles):
+    rng, half = np.random.default_rng(1), HALF_IMAGE.to_value("deg")
+    for dec in (74.0, 81.2, 84.9, 85.1, 88.0, 88.9, 89.2, 89.4, 89.7, 89.95):
+        for ra in rng.uniform(0, 360, 40):
+            x, y = rng.choice([-1, -0.97, 0.1, 0.97, 1], 2)*half
+            tile = find_tile(SkyCoord(ra, dec, unit="deg"))[0]
+            assert tile in find_tiles(polar_tiles, SkyCoord(*deproject(x, y, ra, dec), unit="deg")), (ra, dec, x, y)
+
+def test_a_place_is_surely_in_a_tile_that_holds_it(polar_tiles):
+    rng = np.random.default_rng(1)
+    for ra, dec in zip(rng.uniform(0, 360, 40), rng.uniform(74, 90, 40), strict=True):
+        place = SkyCoord(ra, dec, unit="deg")
+        assert set(find_tiles(polar_tiles, place, -TILE_ROUNDING)) <= {find_tile(place)[0]}
+
+def test_far_from_the_pole_no_more_tiles_are_asked_for(polar_tiles):
+    "The margin is that of an image's side, not of its diagonal."
+    assert find_tiles(polar_tiles, SkyCoord(120 + 0.6/np.cos(np.radians(75)), 75, unit="deg")) == ["T29t04"]
