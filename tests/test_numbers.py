@@ -4,9 +4,10 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from astropy import units as u
 from astropy.coordinates import SkyCoord
 
-from radiogal.catalogues import find_centroids, name_positions
+from radiogal.catalogues import Labels, build_targets, find_centroids, name_positions, tabulate_labels
 from radiogal.curation import COLUMNS, Desk, drop_undone, group_curators, merge_decisions, read_decisions, read_lines
 from radiogal.scraping import HALF_IMAGE, TILE_ROUNDING, find_tiles, parse_tiles
 from radiogal.sky import TILE_COUNTS, TILE_DECS, deproject, find_tile, name_position, tabulate_tiles
@@ -123,3 +124,48 @@ def test_a_place_is_surely_in_a_tile_that_holds_it(polar_tiles):
 def test_far_from_the_pole_no_more_tiles_are_asked_for(polar_tiles):
     "The margin is that of an image's side, not of its diagonal."
     assert find_tiles(polar_tiles, SkyCoord(120 + 0.6/np.cos(np.radians(75)), 75, unit="deg")) == ["T29t04"]
+
+PLACES = dict(a=10., b=11., c=12.) # Right ascension, degrees
+OFFSETS = dict(one=3, three=5, fives=1, seven=3)  # In declination, arcsec
+
+def make_catalogue(which, *rows): # (place, label, confidence, redshift)
+    "Labels in the common form; each catalogue has its own names and is some arcseconds off."
+    names, labels, confidences, redshifts = zip(*rows, strict=True)
+    coords = SkyCoord([PLACES[name] for name in names], [OFFSETS[which]/3600]*len(rows), unit="deg")
+    read = Labels([f"{which} {name}" for name in names], coords, list(labels), list(redshifts), list(confidences))
+    return tabulate_labels(read, which, simulated=True)
+
+def merge_catalogues(*tables, classes=("FRI", "FRII")): return build_targets(list(tables), classes, 30*u.arcsec, 4.5*u.arcmin)
+
+ONE = make_catalogue("one", ("a", "", "", np.nan), ("b", "FRI", "confident", np.nan), ("c", "", "", 0.3))
+THREE = make_catalogue("three", ("a", "FRII", "possible", 0.1), ("b", "FRII", "possible", 0.2), ("c", "", "", 0.4))
+FIVES = make_catalogue("fives", ("a", "FRI", "confident", 0.5), ("b", "FRI", "", 0.6), ("c", "FRI", "confident", 0.7))
+
+def test_a_label_and_a_redshift_are_those_of_the_first_catalogue_that_has_them():
+    targets, _ = merge_catalogues(ONE, THREE, FIVES)
+    assert list(targets["name"]) == ["one a", "one b", "one c"] and set(targets["dec"].round(6)) == {round(3/3600, 6)}
+    assert list(targets["label"]) == ["FRII", "FRI", "FRI"]
+    assert list(targets["label_source"]) == ["three", "one", "fives"]
+    assert list(targets["confidence"]) == ["possible", "confident", "confident"]
+    assert list(targets["redshift"]) == [0.1, 0.2, 0.3]
+    assert list(merge_catalogues(THREE, ONE)[0]["label"]) == ["FRII", "FRII", ""]
+
+def test_conflicts_are_listed_where_the_first_catalogue_has_no_label():
+    _, merged = merge_catalogues(ONE, THREE, FIVES)
+    found = {(row["name"], row["other_name"]): (row["label"], row["label_source"], row["verdict"]) for row in merged}
+    assert found == {
+        ("one a", "three a"): ("", "one", "no label"), ("one a", "fives a"): ("FRII", "three", "conflict"),
+        ("one b", "three b"): ("FRI", "one", "conflict"), ("one b", "fives b"): ("FRI", "one", "agree"),
+        ("one c", "three c"): ("", "one", "no label"), ("one c", "fives c"): ("", "one", "no label")}
+    assert np.allclose(merged["separation"], [2, 2]*3)  # All from the first catalogue's position
+
+def test_a_label_that_is_no_class_of_the_run_is_not_replaced_by_another_one():
+    "The first catalogue has judged the source, and otherwise: that is a conflict, not a gap."
+    other = make_catalogue("seven", ("b", "Bent", "", np.nan))
+    targets, merged = merge_catalogues(other, THREE)
+    assert targets["label"][0] == "" and targets["confidence"][0] == "" and merged["verdict"][0] == "conflict"
+
+def test_sources_in_one_catalogue_only_stay_as_they_are():
+    targets, merged = merge_catalogues(FIVES)
+    assert len(merged) == 0
+    for column in FIVES.colnames: assert list(targets[column]) == list(FIVES[column])
