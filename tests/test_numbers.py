@@ -9,6 +9,7 @@ from astropy.coordinates import SkyCoord
 
 from radiogal.catalogues import Labels, build_targets, find_centroids, name_positions, tabulate_labels
 from radiogal.curation import COLUMNS, Desk, drop_undone, group_curators, merge_decisions, read_decisions, read_lines
+from radiogal.preparation import check_groups, split_folds
 from radiogal.scraping import HALF_IMAGE, TILE_ROUNDING, find_tiles, parse_tiles
 from radiogal.sky import TILE_COUNTS, TILE_DECS, deproject, find_tile, name_position, tabulate_tiles
 
@@ -169,3 +170,40 @@ def test_sources_in_one_catalogue_only_stay_as_they_are():
     targets, merged = merge_catalogues(FIVES)
     assert len(merged) == 0
     for column in FIVES.colnames: assert list(targets[column]) == list(FIVES[column])
+
+FEW = np.array(["FRI", "FRI", "FRII", "FRII", "Bent", "Bent"]), np.array([0, 1, 1, 2, 2, 3])
+
+def hold_all(labels, folds, n_folds):
+    "Whether every class is in every fold."
+    return all(((folds == fold) & (labels == label)).any() for fold in range(n_folds) for label in np.unique(labels))
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_fold_has_every_class(seed):
+    folds = split_folds(*FEW, 2, seed)
+    check_groups(np.arange(6).astype(str), FEW[1], folds)
+    assert hold_all(FEW[0], folds, 2) and np.array_equal(folds, split_folds(*FEW, 2, seed))
+
+def test_random_groups_of_several_classes_are_split_whole_or_refused():
+    rng, n_split = np.random.default_rng(0), 0
+    for _ in range(60):
+        n_groups, n_folds = rng.integers(4, 16), int(rng.integers(2, 6))
+        groups = np.repeat(np.arange(n_groups), rng.integers(1, 6, n_groups))
+        labels = rng.integers(0, 3, len(groups))
+        try: folds = split_folds(labels, groups, n_folds, 1)
+        except ValueError: continue
+        n_split += 1
+        assert hold_all(labels, folds, n_folds)
+    assert n_split > 20
+
+def test_folds_that_no_draw_gives_every_class_are_refused():
+    labels, groups = np.array(["FRI", "FRI", "FRII", "FRII"]), np.array([0, 1, 0, 2]) # One group of both, one of each
+    with pytest.raises(ValueError, match=r"no FRI+ in fold \d.*100 draws of 2 folds.*preparation.n_folds"):
+        split_folds(np.append(labels, ["Bent"]*2), np.append(groups, [1, 2]), 2, 1)
+
+def test_a_split_that_has_every_class_stays_as_it_was():
+    from sklearn.model_selection import StratifiedGroupKFold
+    labels, groups = np.repeat(["FRI", "FRII"], [30, 60]), np.arange(90)//2
+    for seed in range(5):
+        parts = StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(labels, labels, groups)
+        folds = split_folds(labels, groups, 5, seed)
+        for fold, (_, validation) in enumerate(parts): assert set(np.flatnonzero(folds == fold)) == set(validation)
