@@ -472,11 +472,27 @@ def merge_positions(
     table: Table,        # Labels in the common form, in order of precedence
     radius: u.Quantity,  # Two positions closer than this are one source
 )->tuple[Table, Table]:  # One row per source; and the pairs (kept, merged into it), columns as `PAIR_COLUMNS`
-    "One row per position: the first of each group of rows within the radius."
+    "One row per position: of each group of rows within the radius the first name, place, label and redshift that there is."
     source = group_sky(SkyCoord(table["ra"], table["dec"], unit="deg"), radius)
     _, first = np.unique(source, return_index=True)
-    merged = np.setdiff1d(np.arange(len(table)), first)
-    return table[first], pair_rows(table, first[source[merged]], table, merged)
+    labelled = _find_first(source, table["label"] != "")
+    filled, merged = table[first], np.setdiff1d(np.arange(len(table)), first)
+    for column in ("label", "label_source", "confidence"): filled[column] = table[column][labelled]
+    filled["redshift"] = table["redshift"][_find_first(source, np.isfinite(table["redshift"]))]
+    known = np.where(labelled[source] < np.arange(len(table)), labelled[source], first[source])[merged]  # By the rows before
+    left = table[known]
+    for column in ("name", "ra", "dec"): left[column] = table[column][first[source[merged]]]
+    return filled, pair_rows(left, np.arange(len(left)), table, merged)
+
+def _find_first(
+    source: np.ndarray, # (n,), int64: to which source a row belongs, from 0
+    has: np.ndarray,    # (n,), bool: whether it has a value
+)->np.ndarray:          # (sources,), int64: the first row that has one, or the first row
+    "Which row gives a source its value."
+    _, row = np.unique(source, return_index=True)
+    those, first = np.unique(source[has], return_index=True)
+    row[those] = np.flatnonzero(has)[first]
+    return row
 
 def build_targets(
     tables: list[Table],       # Labels in the common form, in order of precedence
@@ -743,7 +759,7 @@ def measure_extent(
 def find_centroids(coords: SkyCoord, weights: np.ndarray, group: np.ndarray)->tuple[np.ndarray, np.ndarray]: # ra, dec, degrees
     "Weighted mean positions of groups on the sphere."
     x, y, z = (np.bincount(group, weights*axis) for axis in coords.icrs.cartesian.xyz.value)
-    return np.degrees(np.arctan2(y, x)) % 360, np.degrees(np.arctan2(z, np.hypot(x, y)))
+    return np.degrees(np.arctan2(y, x)) % 360 % 360, np.degrees(np.arctan2(z, np.hypot(x, y)))  # -1e-14 % 360 is 360
 
 # %% ../nbs/04_catalogues.ipynb #4f953af7
 def judge_sources(
@@ -779,7 +795,7 @@ def draw_balanced(
 
 def name_positions(coords: SkyCoord, prefix: str)->list[str]: # 'FIRST J120000.0+300000'
     "Names by position, truncated as the IAU asks."
-    tenths, seconds = (coords.ra.hour*36_000 + 1e-6).astype(int), (np.abs(coords.dec.deg)*3600 + 1e-6).astype(int)
+    tenths, seconds = (coords.ra.hour*36_000 + 1e-6).astype(int) % 864_000, (np.abs(coords.dec.deg)*3600 + 1e-6).astype(int)
     return [f"{prefix} J{t//36_000:02}{t//600 % 60:02}{t//10 % 60:02}.{t % 10}{sign}{s//3600:02}{s//60 % 60:02}{s % 60:02}"
             for t, s, sign in zip(tenths, seconds, np.where(coords.dec.deg < 0, "-", "+"), strict=True)]
 

@@ -160,7 +160,7 @@ def record_decision(
 # %% ../nbs/07_curation.ipynb #a11de79e
 def read_lines(
     path: str|Path, # A decision file
-)->list[tuple[str, dict[str, str]]]: # For every line: what to call it in an error, and its values
+)->list[tuple[str, dict[str, str]]]: # What to call a line in an error, and its values; by time, at the same time by line
     "Read a decision file's lines; `CurationError` if there is none, for other columns, or as of `parse_line`."
     file = Path(path).name
     try:
@@ -169,7 +169,8 @@ def read_lines(
             data = f.read()
     except FileNotFoundError: raise CurationError(f"no decision file {path}; curation.decisions names it") from None
     lines = enumerate(cut_torn(data, file).split(b"\n")[1:], 2)
-    return [(place, parse_line(line, place)) for i, line in lines if line.strip() for place in [f"{file}, line {i}"]]
+    read = [(place, parse_line(line, place)) for i, line in lines if line.strip() for place in [f"{file}, line {i}"]]
+    return sorted(read, key=lambda line: datetime.fromisoformat(line[1]["when"]))  # git merges lines in any order
 
 def drop_undone(
     lines: list[tuple[str, dict[str, str]]], # From `read_lines`
@@ -199,14 +200,14 @@ def merge_decisions(
     paths: list[str|Path], # Decision files
     out: str|Path,         # Where the merged one goes; may be one of them
 )->Path:                   # The same path
-    "Every line of the files once, by time, at the same time by curator; whole or absent; `CurationError` as of `read_lines`."
+    "Every line of the files once, by time, then by curator or line; whole or absent; `CurationError` as of `read_lines`."
     when = lambda row: (datetime.fromisoformat(row[-1]), row[-2])
     rows = heapq.merge(*([tuple(row.values()) for _, row in read_lines(path)] for path in paths), key=when)
     return write_whole(out, "".join(map(write_line, (COLUMNS, *dict.fromkeys(rows)))))
 
 # %% ../nbs/07_curation.ipynb #39f8b6cb
 def group_curators(
-    rows: list[dict[str, str]], # Decisions that stand, in the file's order
+    rows: list[dict[str, str]], # Decisions that stand, by time
 )->dict[str, dict[tuple[str, str], str]]: # Curator → (name, survey) → decision
     "What each curator thinks of each image."
     opinions = defaultdict(dict)

@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from .config import RadiogalError
-from .preparation import PreparedSet, split_folds, turn_images
+from .preparation import PreparedSet, _draw_split, turn_images
 
 # %% ../nbs/12_evaluation.ipynb #0ef6693a
 SUM_TOLERANCE = 1e-4  # float32 softmax sums to one within 1e-6
@@ -272,8 +272,8 @@ def score_calibration(
 # %% ../nbs/12_evaluation.ipynb #2030b203
 @lru_cache(maxsize=64)
 def _split_parts(labels: tuple, groups: tuple, n_parts: int, seed: int):
-    "As `split_folds`; networks that are compared have the same sources, and a split of thousands takes a third of a second."
-    return split_folds(np.array(labels), np.array(groups), n_parts, seed)
+    "As `_draw_split`, kept: networks that are compared have the same sources; a split of thousands takes a third of a second."
+    return _draw_split(np.array(labels), np.array(groups), n_parts, seed)
 
 def calibrate_across(
     validation: pd.DataFrame, # A table of predictions of validation sources

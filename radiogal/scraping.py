@@ -653,7 +653,7 @@ class TgssSiap:
         "URLs of the FITS images that show a position; `FetchError` as `check_siap`, reject for an answer without such a column."
         from pyvo.dal import SIAService
         service = SIAService(self.archive.services.tgss_siap, session=self.archive.open_session("TGSS SIAP", check=check_siap))
-        place = [round(float(a), 6) for a in (coord.icrs.ra.deg, coord.icrs.dec.deg)]
+        place = [round(float(coord.icrs.ra.deg), 6) % 360, round(float(coord.icrs.dec.deg), 6)]
         with unwrap_errors("SIAP"):
             found = service.search(place, round(size_arcmin("TGSS", self.plan.side)/60, 6), format="image/fits")
             urls = [record.acref for record in found if is_fits(record.format)]
@@ -767,8 +767,9 @@ def find_tiles(
     "Tiles whose images may hold a position."
     ra, dec, margin = coord.icrs.ra.deg, coord.icrs.dec.deg, margin.to_value(u.deg)
     centre, half = (tiles["ra_min"].value + tiles["ra_max"].value)/2, (tiles["ra_max"].value - tiles["ra_min"].value)/2
-    ra_offset = np.abs((ra - centre + 180) % 360 - 180)
-    near_ra = ((ra_offset - half)*math.cos(math.radians(dec)) <= margin) | (abs(dec) + margin >= 90)
+    beyond = np.abs((ra - centre + 180) % 360 - 180) - half  # The nearest limit in right ascension; negative inside
+    away = np.degrees(np.arcsin(math.cos(math.radians(dec))*np.sin(np.radians(np.clip(beyond, -90, 90)))))
+    near_ra = (away <= margin) | (90 - abs(dec) <= math.sqrt(2)*margin)  # The corner of an image may reach across the pole
     near_dec = (dec >= tiles["dec_min"].value - margin) & (dec <= tiles["dec_max"].value + margin)
     return [str(tile) for tile in dict.fromkeys(tiles["tile"][near_ra & near_dec])]
 

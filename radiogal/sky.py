@@ -67,7 +67,7 @@ def deproject(
     x, y, d0 = np.radians(east), np.radians(north), np.radians(dec0)
     z = np.sqrt(1 - x**2 - y**2)
     ra = ra0 + np.degrees(np.arctan2(x, z*np.cos(d0) - y*np.sin(d0)))
-    return ra % 360, np.degrees(np.arcsin(y*np.cos(d0) + z*np.sin(d0)))
+    return ra % 360 % 360, np.degrees(np.arcsin(y*np.cos(d0) + z*np.sin(d0)))  # -1e-14 % 360 is 360
 
 def project(
     ra, dec,   # Sky positions, degrees
@@ -85,7 +85,7 @@ def name_position(
     tenths: bool = True,   # Tenths of seconds of right ascension, as sources have and images have not
 )->str:                    # JHHMMSS.s+DDMMSS
     "Name of a position, truncated as the IAU recommends."
-    t, s = int(ra % 360*2400 + 1e-6), int(abs(dec)*3600 + 1e-6)
+    t, s = int(ra % 360*2400 + 1e-6) % 864_000, int(abs(dec)*3600 + 1e-6)
     fraction = f".{t % 10}" if tenths else ""
     return (f"J{t//36000:02d}{t//600 % 60:02d}{t//10 % 60:02d}{fraction}"
             f"{'-' if dec < 0 else '+'}{s//3600:02d}{s//60 % 60:02d}{s % 60:02d}")
@@ -769,7 +769,7 @@ def find_tile(
     "The tile that holds a position."
     row = int(np.clip(np.searchsorted(TILE_DECS, coord.dec.deg, side="right"), 1, len(TILE_COUNTS))) - 1
     width = 24/TILE_COUNTS[row]
-    column = int(coord.ra.hour % 24/width)
+    column = min(int(coord.ra.hour % 24/width), TILE_COUNTS[row] - 1)  # Just below 24 h the division rounds up
     return f"T{row + 1:02d}t{column + 1:02d}", TILE_DECS[row:row + 2], (column*width, (column + 1)*width)
 
 # %% ../nbs/05_sky.ipynb #f7b48009
