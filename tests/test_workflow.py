@@ -77,12 +77,21 @@ def test_broken_cell_is_named_and_what_does_not_depend_on_it_is_finished(smoke_r
     assert any(o.output_type == "error" for c in kept.cells if c.cell_type == "code" for o in c.outputs)
 
 
+LATER = ("training", "transfer", "steps/training", "steps/transfer", "classify", "report")
+
+
+def forget_later(folder):
+    "A project whose networks are still to be trained."
+    for part in LATER: shutil.rmtree(folder/"results"/"smoke"/part)
+    return folder
+
+
 def draw_kills(folder, seed):
-    "Two moments in each part of a run, in its order, and a pause (s) after each: between two files, perhaps."
+    "Ten moments of a run's later parts, in its order, and a pause (s) after each: between two files, perhaps."
     rng, moments = random.Random(seed), list_moments(folder)  # noqa: S311
-    parts = "scraping", "training", "transfer", "classify", "report"
-    drawn = [rng.sample([path for path in moments if path.parts[2] == part], 2) for part in parts]
-    return [(path, rng.uniform(0, 1)) for two in drawn for path in sorted(two, key=moments.index)]
+    drawn = [rng.sample([path for path in moments if path.parts[2] == part], n)
+             for part, n in (("training", 3), ("transfer", 3), ("classify", 2), ("report", 2))]
+    return [(path, rng.uniform(0, 1)) for several in drawn for path in sorted(several, key=moments.index)]
 
 
 def read_numbers(folder):
@@ -93,8 +102,8 @@ def read_numbers(folder):
     return {str(path.relative_to(results)): read for path, read in found.items()}
 
 
-def test_killed_twice_in_each_part_it_ends_as_if_uninterrupted(smoke_run, tmp_path):
-    folder = copy_project(tmp_path)
+def test_killed_ten_times_it_ends_as_if_uninterrupted(smoke_run, tmp_path):
+    folder = forget_later(shutil.copytree(smoke_run, tmp_path/"project", symlinks=True))
     for moment, pause in draw_kills(smoke_run, seed=1):
         process = radiogal(folder, "run", "smoke", "--cores", "2")
         stop_when((folder/moment).exists, process, pause)
