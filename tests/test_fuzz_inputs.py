@@ -62,7 +62,7 @@ def path(tmp_path_factory): return tmp_path_factory.mktemp("fuzz")/"a.fits"
 quiet = dict(derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 
-@settings(max_examples=5_000, **quiet)
+@settings(max_examples=10_000, **quiet)
 @given(cards)
 def test_header_is_read_or_refused(path, changes):
     with warnings.catch_warnings():
