@@ -55,7 +55,7 @@ def read_validation(
     results: str|Path, # results/<run>
     config: RunConfig, # The run's settings
 )->list[Judged]:       # Of those asked for that are there
-    "Every training on its validation sources; `ValueError` as of `read_trainings`."
+    "Every training on its validation sources; `ValueError` as `read_trainings` raises it."
     return [Judged(*key, "validation", trained.predictions, trained, trained.timing)
             for key, trained in read_trainings(results, config).items()]
 
@@ -552,6 +552,7 @@ PUBLISHED = pd.DataFrame([
     cite("griese-fr", "Samudre 2022", "accuracy", 0.93, np.nan, "its own curated FIRST set; 0.92 to 0.93 given",
          "Samudre et al. 2022, MNRAS 509, 2269")])
 
+# %% ../nbs/17_benchmark.ipynb #2ed30999
 def look_up(
     row: pd.Series,             # Of `tabulate_comparison`
     class_scores: pd.DataFrame, # From `tabulate_class_scores`
@@ -604,7 +605,7 @@ def tabulate_goals(
     comparison: pd.DataFrame, # From `tabulate_comparison`
     ensembles: pd.DataFrame,  # From `tabulate_ensembles`
     pairs: pd.DataFrame,      # From `tabulate_pairs`
-)->pd.DataFrame:              # As of `judge_goal`
+)->pd.DataFrame:              # As from `judge_goal`
     "What the project set itself, and what came of it; a goal on held-out sources is judged by these alone."
     ours = comparison[(comparison["network"] == OURS[0]) & (comparison["runs"] > 0)]
     four, two, ends = ours[ours["task"] == "griese"], ours[ours["task"] == "griese-compact"], ("accuracy_low", "accuracy_high")

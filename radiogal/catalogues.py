@@ -44,7 +44,7 @@ from .surveys import LIVE_SERVICES, Services, get_survey
 
 # %% ../nbs/04_catalogues.ipynb #fd85bf78
 class CatalogueError(RadiogalError, ValueError):
-    "A label catalogue or a target list that is not as it must be; the message names it and what is wrong."
+    "A label catalogue or a target list that is invalid or missing; the message names it and what is wrong."
 
 @dataclass(frozen=True)
 class Labels:
@@ -529,7 +529,7 @@ def write_table(
     table: Table,    # Any table without objects
     path: str|Path,  # Where, .ecsv
 )->Path:             # The same path
-    "Write a table as ECSV with its number of rows and a digest, whole or absent."
+    "Write a table as ECSV with its number of rows and a digest, atomically."
     text = io.StringIO()
     table.write(text, format="ascii.ecsv")
     return write_whole(path, sign_table(text.getvalue()))

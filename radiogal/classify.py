@@ -55,6 +55,7 @@ from astropy.coordinates import BaseCoordinateFrame, SkyCoord
 from astropy.io import fits
 from astropy.table import Table
 
+# %% ../nbs/14_classify.ipynb #76fd0712
 from . import __version__
 from .catalogues import CatalogueError, read_frame
 from .config import (ConfigError, Damaged, RunConfig, Task, describe_run, find_root, read_config, write_json,
@@ -131,7 +132,7 @@ def read_texts(
     key: str,                # ra or dec
     unit: u.UnitBase = u.deg, # Of plain numbers
 )->np.ndarray:               # deg, NaN where empty
-    "Angles from texts; `BadPositions` names rows that are none, and those in another notation than the rest."
+    "Angles from texts; `BadPositions` names rows that are not angles, and those in another notation than the rest."
     texts = [" ".join(text.translate(_WRITTEN).split()) for text in texts]
     values, kinds, scales = np.full(len(texts), np.nan), np.full(len(texts), ""), dict(h=15., d=1., n=unit.to(u.deg))
     for i, text in enumerate(texts):
@@ -144,6 +145,7 @@ def read_texts(
         refuse(np.isin(kinds, ["h", "d"]), f"{key} is in other units than in the other rows: mixed degrees and sexagesimal")
     return values
 
+# %% ../nbs/14_classify.ipynb #16e94bc9
 def read_angles(
     table: Table,
     name: str,    # Of a column
@@ -209,6 +211,7 @@ def _find_said(table: Table)->tuple[str, object]: # System; equinox or None
         equinox = epoch
     return str(system or ""), equinox
 
+# %% ../nbs/14_classify.ipynb #cbfb1e8c
 def _read_column(table: Table, name: str)->list[str]:
     "Words of a column of some name in any case, row by row; `BadPositions` unless all rows have the same."
     found = _pick(table.colnames, name, "the table")
@@ -484,7 +487,7 @@ def prepare_cutouts(
     return shard
 
 def write_prepared_shard(shard: PreparedShard, path: Path)->Path:
-    "Plain arrays with their digest, compressed, whole or absent, the same bytes for the same content."
+    "Plain arrays with their digest, compressed, atomically, the same bytes for the same content."
     arrays = {key: shard.facts[key].to_numpy(str if key in TEXTS else float) for key in (*TEXTS, *NUMBERS)} | dict(
         names=shard.names, rows=shard.rows, images=shard.images, survey=np.array(shard.survey),
         pixel_arcsec=np.array(shard.pixel_arcsec))
@@ -562,7 +565,7 @@ def classify_shard(
     block: Table,            # name, ra, dec, crowding
     prepared: PreparedShard, # Of the same rows
     ensemble: Ensemble,
-    radius: u.Quantity,      # As of `count_trained`
+    radius: u.Quantity,      # As from `count_trained`
 )->pd.DataFrame:             # Columns as `describe_columns`, rows as asked
     "The catalogue's rows of one shard."
     columns = describe_columns(ensemble.classes, ensemble.calibrated)
@@ -605,7 +608,7 @@ def write_parquet(
     facts: dict,             # Any that JSON can hold
     rows_per_group: int = 10**6,
 )->Path:
-    "Rows as Parquet with facts and a digest in its header, whole or absent, the same bytes for the same content."
+    "Rows as Parquet with facts and a digest in its header, atomically, the same bytes for the same content."
     import pyarrow as pa
     from pyarrow import parquet
     said, buffer = dict(radiogal=json.dumps(facts, sort_keys=True), rows=digest_rows(rows)), io.BytesIO()
@@ -625,6 +628,7 @@ def check_order(
     odd = [f"{key} was {there.get(key)!r}, is {order[key]!r}" for key in sorted(order) if there.get(key) != order[key]]
     if odd: raise OtherOrder(f"{folder} was begun otherwise: {'; '.join(odd)}: go back to that, or choose another folder")
 
+# %% ../nbs/14_classify.ipynb #04431d00
 def read_order(folder: Path)->dict:
     "The order of a folder; `Damaged` where it is lost, or not what was written, `OtherOrder` for one without a digest."
     order = read_signed(folder/"order.json")
@@ -696,6 +700,7 @@ def take_claim(
     except (FileExistsError, FileNotFoundError): return None  # another one was faster, or cleared them away after the last shard
     finally: part.unlink(missing_ok=True)
 
+# %% ../nbs/14_classify.ipynb #56380599
 WITHOUT_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}
 
 def put_claim(part: Path, path: Path, words: str)->Path: # part: a file with the words
@@ -803,7 +808,7 @@ def read_shard(
     return rows
 
 def iterate_shards(folder: Path, order: dict)->Iterator[pd.DataFrame]:
-    "All shards, one at a time; `ShardError` as of `read_shard`, and where their counts do not add up."
+    "All shards, one at a time; `ShardError` as `read_shard` raises it, and where their counts do not add up."
     total = 0
     for number in range(count_shards(order)):
         rows = read_shard(folder, order, number)
@@ -864,7 +869,7 @@ def encode_rows(rows: pd.DataFrame, record: np.dtype)->bytes:
 
 # %% ../nbs/14_classify.ipynb #7f34920b
 def merge_fits(folder: Path, order: dict, path: Path)->Path:
-    "All shards as one FITS table; `ShardError` as of `iterate_shards`."
+    "All shards as one FITS table; `ShardError` as `iterate_shards` raises it."
     columns = describe_columns(tuple(order["classes"]), order["calibrated"])
     texts, widths = [key for key, facts in columns.items() if facts.kind == "str"], {}
     for rows in iterate_shards(folder, order):
@@ -895,7 +900,7 @@ def merge_parquet(folder: Path, order: dict, path: Path)->Path:
     return path
 
 def merge_shards(folder: Path, order: dict)->Path: # catalogue.fits
-    "The catalogue in both formats; claims and what killed workers left are cleared away. `ShardError` as of `iterate_shards`."
+    "The catalogue in both formats; claims and killed workers' leftovers are removed. `ShardError` as `iterate_shards` raises it."
     merge_parquet(folder, order, folder/"catalogue.parquet")
     path = merge_fits(folder, order, folder/"catalogue.fits")
     shutil.rmtree(folder/"claims", ignore_errors=True)
@@ -935,7 +940,7 @@ def open_archive(
     raw: Path,               # Keeps downloads and their manifest
     survey: str,
 )->Archive:
-    "An archive with its manners, as scraping has it."
+    "An archive with its rate limits, as scraping has it."
     hosts, pause = (services.allowed_hosts, services.seconds_between_requests) if services else ((), REGISTRY_PAUSE)
     fetcher = Fetcher(Manifest(raw/survey/"manifest.sqlite"), hosts, seconds_between_requests=pause)
     return Archive(fetcher, raw/survey if services else raw, services)
@@ -978,6 +983,7 @@ def open_networks(request: Request)->Ensemble:
     return open_ensemble(request.run, list_members(request.trained, request.task, request.network),
                          choose_classes(trained, task.classes), request.folder/"engines", request.engine)
 
+# %% ../nbs/14_classify.ipynb #f8bdde19
 def hash_folder(
     folder: Path,  # Of images
     out: Path,     # Of the catalogue, which may be inside
@@ -1005,7 +1011,7 @@ def describe_order(request: Request, ensemble: Ensemble)->dict: # Plain values
         images=request.source or describe_images(request), positions=hash_file(request.positions)[:16])
 
 def list_sources(request: Request, config: RunConfig)->Table: # name, ra, dec, crowding
-    "The positions asked for, with their company; `BadPositions` as of `read_sources`, and for simulated ones in a real run."
+    "The positions asked for, with their company; `BadPositions` as from `read_sources`, and for simulated ones in a real run."
     sources = read_sources(request.positions)
     if sources.meta["SIMULATE"] and not config.simulated: raise BadPositions("simulated positions in a run that is not")
     side = count_pixels(config.scraping, request.survey)*get_survey(request.survey).pixel_scale

@@ -34,7 +34,7 @@ class RadiogalError(Exception):
     "What radiogal raises by a name of its own is one: its message says what is wrong, and the way out where there is one."
 
 class ConfigError(RadiogalError, ValueError):
-    "A setting, a file or a place that a run needs is not as it must be; the message says which and what is allowed."
+    "A setting, a file or a place that a run needs is invalid or missing; the message says which and what is allowed."
 
 # %% ../nbs/00_config.ipynb #723b6fe4
 def _check_separator(root: Path)->Path:
@@ -174,7 +174,7 @@ class Training(Section):
     "One training run."
     epochs: Positive = Field(12, description="nuisance: passes over the training set")
     batch_size: Positive = Field(32, description="nuisance")
-    learning_rate: float|None = Field(None, gt=0, le=1, description="nuisance: largest step; the network's own if not set")
+    learning_rate: float|None = Field(None, gt=0, le=1, description="nuisance: peak learning rate; the network's own if not set")
     optimiser: Literal["Adam", "AdamW", "Nadam", "Adagrad", "RMSprop", "Muon"]|None = Field(None,
         description="scientific: the network's own if not set")
     schedule: Literal["constant", "cosine"] = Field("constant", description="nuisance: how the step falls with the epochs")
@@ -536,7 +536,7 @@ def write_whole(
     path: str|Path,      # Where the file shall be
     content: str|bytes,  # All of it
 )->Path:                 # The same path
-    "Write a file so that it is whole or absent, whenever the process is killed; `ConfigError` where it cannot be written."
+    "Write a file atomically: a killed process leaves the old or the new one; `ConfigError` where it cannot be written."
     path = Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     data = content.encode() if isinstance(content, str) else content
@@ -570,7 +570,7 @@ def write_json(
     path: str|Path,  # Where
     content: dict,   # Numbers, strings, lists, dictionaries
 )->Path:             # The same path
-    "Write JSON that is the same bytes for the same content, whole or absent."
+    "Write JSON that is the same bytes for the same content, atomically."
     return write_whole(path, _format_json(content))
 
 class Damaged(RadiogalError, ValueError):

@@ -47,7 +47,7 @@ COLUMNS = ("name", "survey", "decision", "reason", "who", "when")
 HEADER = ",".join(COLUMNS).encode()
 
 class CurationError(RadiogalError, ValueError):
-    "A decision or a decision file that is not as it must be; the message names file, line and value."
+    "A decision or a decision file that is invalid or missing; the message names file, line and value."
 
 def is_utc(when: str)->bool:
     "Whether a text is a time in ISO 8601 that says it is UTC."
@@ -72,7 +72,7 @@ def parse_line(
     line: bytes, # Without its end
     place: str,  # What to call it in an error
 )->dict[str, str]: # One decision, keys as `COLUMNS`
-    "Read one line of a decision file; `CurationError` if it is not CSV in UTF-8, not six values, or as of `check_decision`."
+    "Read one line of a decision file; `CurationError` if it is not CSV in UTF-8, not six values, or as `check_decision` raises it."
     try: values = next(csv.reader([line.decode().rstrip("\r")], strict=True), [])
     except (UnicodeDecodeError, csv.Error) as e: raise CurationError(f"{place}: not a line of CSV in UTF-8: {e}") from None
     if len(values) != len(COLUMNS):
@@ -151,7 +151,7 @@ def record_decision(
     reason: str,    # In a few words; needed for 'bad'
     who: str,       # Curator
 )->None:
-    "Append a decision, whole and on disk when this returns; `CurationError` as of `check_decision`, or for other columns."
+    "Append a decision, whole and on disk when this returns; `CurationError` as `check_decision` raises it, or for other columns."
     when = datetime.now(UTC).isoformat(timespec="milliseconds")
     row = dict(zip(COLUMNS, (name, survey, decision, reason, who, when), strict=True))
     check_decision(row, f"{name} in {survey}")
@@ -161,7 +161,7 @@ def record_decision(
 def read_lines(
     path: str|Path, # A decision file
 )->list[tuple[str, dict[str, str]]]: # What to call a line in an error, and its values; by time, at the same time by line
-    "Read a decision file's lines; `CurationError` if there is none, for other columns, or as of `parse_line`."
+    "Read a decision file's lines; `CurationError` if there is none, for other columns, or as `parse_line` raises it."
     file = Path(path).name
     try:
         with open(path, "rb") as f:
@@ -187,7 +187,7 @@ def read_decisions(
     path: str|Path,              # A decision file
     images: set[tuple[str, str]],# (name, survey) of the run's cutouts
 )->dict[tuple[str, str], dict]:  # The latest decision on each image
-    "Read decisions; `CurationError` names file and line of an unknown image, or as of `read_lines`."
+    "Read decisions; `CurationError` names file and line of an unknown image, or as `read_lines` raises it."
     latest = {}
     for place, row in drop_undone(read_lines(path)):
         image = row["name"], row["survey"]
@@ -200,7 +200,7 @@ def merge_decisions(
     paths: list[str|Path], # Decision files
     out: str|Path,         # Where the merged one goes; may be one of them
 )->Path:                   # The same path
-    "Every line of the files once, by time, then by curator or line; whole or absent; `CurationError` as of `read_lines`."
+    "Every line of the files once, by time, then curator or line; written atomically; `CurationError` as `read_lines` raises it."
     when = lambda row: (datetime.fromisoformat(row[-1]), row[-2])
     rows = heapq.merge(*([tuple(row.values()) for _, row in read_lines(path)] for path in paths), key=when)
     return write_whole(out, "".join(map(write_line, (COLUMNS, *dict.fromkeys(rows)))))
@@ -354,8 +354,9 @@ def plot_gallery(
 # %% ../nbs/07_curation.ipynb #3c920fd4
 FILTERS = ("all", "undecided", "suggested", *DECISIONS)
 
+# %% ../nbs/07_curation.ipynb #e625b09f
 class Desk:
-    "One curator's way through the cutouts; `CurationError` as of `read_lines`. All that lasts is in the decision file."
+    "One curator's way through the cutouts; `CurationError` as `read_lines` raises it. All that lasts is in the decision file."
     def __init__(self,
         path: str|Path,                            # The decision file; made if absent
         images: dict[tuple[str, str], str|Path],   # (name, survey) → its FITS file, in the order to look at them
@@ -409,7 +410,7 @@ class Desk:
         self.at = next((i for i in order if self.shown[i] not in self.decided), self.at)
 
     def mark(self, decision: str, reason: str = "")->None:
-        "Decide on the image, on disk when this returns, and go to the next; `CurationError` as of `check_decision`."
+        "Decide on the image, on disk when this returns, and go to the next; `CurationError` as `check_decision` raises it."
         if not self.shown: return
         record_decision(self.path, *self.shown[self.at], decision, " ".join(reason.split()), self.who)
         self.reread()
@@ -558,6 +559,7 @@ function render({ model, el }) {
 export default { render };
 """
 
+# %% ../nbs/07_curation.ipynb #87f3b626
 DESK_STYLE = """
 .rg-desk { padding: 6px; border: 2px solid #bbb; font-size: 12px; }
 .rg-desk:focus-within { border-color: #0072B2; }
@@ -630,7 +632,7 @@ def open_gallery(
     who: str,             # Curator
     root: Path|None = None, # The project; default: the one around the working folder
 )->DeskWidget:
-    "A run's cutouts to decide on; `CurationError` if it has no results, or as of `read_decisions`."
+    "A run's cutouts to decide on; `CurationError` if it has no results, or as `read_decisions` raises it."
     paths = Paths(root or find_root())
     config = read_config(paths.settings(run))
     results, path = paths.results(run), paths.root/name_decisions(config, run)

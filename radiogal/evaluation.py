@@ -195,7 +195,7 @@ def score_predictions(
 # %% ../nbs/12_evaluation.ipynb #94551db7
 def score_majority(
     predictions: pd.DataFrame, # A table of predictions; only its labels matter
-)->dict:                       # As of `score_predictions`
+)->dict:                       # As from `score_predictions`
     "Scores of always giving the class frequencies, so that the commonest class (the first, if equal) wins."
     check_predictions(predictions)
     frequency = predictions["label"].value_counts(normalize=True)
@@ -215,7 +215,7 @@ def scale_probabilities(
 
 def apply_temperature(
     predictions: pd.DataFrame, # A table of predictions
-    temperature: float,        # As of `fit_temperature`
+    temperature: float,        # As from `fit_temperature`
 )->pd.DataFrame:               # The same with other probabilities
     "A table of predictions at another temperature; `ValueError` names rows that are wrong."
     p = scale_probabilities(check_predictions(predictions)[1], temperature)
@@ -308,7 +308,7 @@ def compare_predictions(
     a: pd.DataFrame, # A table of predictions
     b: pd.DataFrame, # Another, of the same sources, in any order
 )->dict:             # n, both, only_a, only_b, neither, difference (accuracy of a minus b), p_value
-    "McNemar's exact two-sided test; `ValueError` as of `align_predictions`."
+    "McNemar's exact two-sided test; `ValueError` as `align_predictions` raises it."
     from scipy.stats import binomtest
     judged = [check_predictions(table) for table in align_predictions([a, b])]
     right_a, right_b = (p.argmax(axis=1) == y for y, p in judged)
@@ -325,7 +325,7 @@ def bootstrap_difference(
     n: int = 1000,    # How many times to draw
     seed: int = 0,    # The draw
 )->dict:              # score, n, difference (a minus b), low, high
-    "Score of a minus score of b, with a paired percentile bootstrap over sky groups; `ValueError` as of `align_predictions`."
+    "Score of a minus score of b, paired percentile bootstrap over sky groups; `ValueError` as `align_predictions` raises it."
     measure, aligned = find_score(score), align_predictions([a, b])
     (y, p_a), (_, p_b) = map(check_predictions, aligned)
     subtract = lambda rows: measure(y[rows], p_a[rows]) - measure(y[rows], p_b[rows])
@@ -346,7 +346,7 @@ def summarise_scores(
                              mean=mean.values, std=std.values, low=(mean - half).values, high=(mean + half).values))
 
 def summarise_runs(
-    scores: list[dict],        # As of `score_predictions`, with `seed`, `fold` and what `by` names
+    scores: list[dict],        # As from `score_predictions`, with `seed`, `fold` and what `by` names
     by: tuple[str, ...] = (),  # Keys that tell kinds of run apart, such as ("survey", "network")
 )->pd.DataFrame:               # Columns of `by`, then those of `summarise_scores`
     "Scores over seeds × folds, for each kind of run; `ValueError` names a key that is missing, or a seed and fold twice."
@@ -459,7 +459,7 @@ def summarise_tables(
     return row | dict(majority=majority["accuracy"])
 
 def summarise_classes(
-    tables: list[pd.DataFrame], # As of `summarise_tables`
+    tables: list[pd.DataFrame], # As from `summarise_tables`
 )->pd.DataFrame:                # class, runs, and of precision, recall, f1: mean and std; NaN where undefined in some run
     "Scores of each class over folds and seeds."
     scores, rows = [score_predictions(t)["per_class"] for t in tables], []
@@ -479,14 +479,14 @@ def match_tables(
     shared = sorted(mine.keys() & other.keys())
     return [mine[key] for key in shared], [other[key] for key in shared]
 
-def compare_seeds(a: list[pd.DataFrame], b: list[pd.DataFrame])->dict: # As of `compare_predictions`, of the largest p-value
-    "McNemar's test of two kinds of network, seed by seed; both as of `match_tables`."
+def compare_seeds(a: list[pd.DataFrame], b: list[pd.DataFrame])->dict: # As from `compare_predictions`, of the largest p-value
+    "McNemar's test of two kinds of network, seed by seed; both as from `match_tables`."
     of_seed = lambda tables, seed: pool_tables([t for t in tables if t["seed"].iloc[0] == seed])
     tests = [compare_predictions(of_seed(a, seed), of_seed(b, seed)) for seed in sorted({t["seed"].iloc[0] for t in a})]
     return max(tests, key=lambda t: t["p_value"])
 
 def compare_kinds(
-    a: list[pd.DataFrame], # One kind of network, as of `match_tables`, at least one
+    a: list[pd.DataFrame], # One kind of network, as from `match_tables`, at least one
     b: list[pd.DataFrame], # Another
 )->dict:                   # folds, seeds, n, of each counted score difference, low, high; only_first, only_second, p_value
     "Two kinds of network on the same sources, folds and seeds."
@@ -501,7 +501,7 @@ def compare_kinds(
 def average_predictions(
     tables: list[pd.DataFrame], # Of the same sources, none of which any member was trained on
 )->pd.DataFrame:                # Common columns of `RUN_KEYS`, members (number), and mean probabilities
-    "Mean probabilities of an ensemble, by source; `ValueError` as of `align_predictions`."
+    "Mean probabilities of an ensemble, by source; `ValueError` as `align_predictions` raises it."
     aligned = align_predictions(tables)
     both = pd.concat(aligned)
     shared = [key for key in RUN_KEYS if all(key in t for t in aligned) and both[key].nunique() == 1]
@@ -642,7 +642,7 @@ def guess_by_catalogue(
     labels,     # (n,), str: class of each source
     catalogues, # (n,), str: where its label is from
 )->dict:        # by_catalogue, by_majority: accuracies of the guess with and without knowing the catalogue
-    "What the catalogue alone gives away; `ValueError` as of `check_catalogues`."
+    "What the catalogue alone gives away; `ValueError` as `check_catalogues` raises it."
     counts = pd.crosstab(*check_catalogues(labels, catalogues)[::-1])
     n = len(np.asarray(labels))
     return dict(by_catalogue=float(counts.max(axis=1).sum()/n), by_majority=float(counts.sum().max()/n))
@@ -660,7 +660,7 @@ def leave_catalogues_out(
     catalogues, # (n,), str: where its label is from, such as `label_source` of targets
     groups,     # (n,), int: sky group of each source
 )->list[CatalogueSplit]: # One per catalogue, by name
-    "Splits that each leave one catalogue out; `ValueError` as of `check_catalogues`, or where nothing is left to train on."
+    "Splits that each leave one catalogue out; `ValueError` as `check_catalogues` raises it, or for nothing left to train on."
     (labels, catalogues), groups, splits = check_catalogues(labels, catalogues), np.asarray(groups), []
     if groups.shape != labels.shape: raise ValueError(f"{len(groups)} sky groups for {len(labels)} labels")
     for name in np.unique(catalogues):
@@ -688,7 +688,7 @@ def map_occlusion(
     patch: int = 16,      # Side, pixels
     step: int = 8,        # From one patch to the next, pixels
 )->np.ndarray:            # (size, size), float64, −1 to 1: loss of probability where covered
-    "Loss of a class's probability, mean over the patches on each pixel (Zeiler & Fergus 2014); `ValueError` as of `ask_network`."
+    "Loss of a class's probability, mean of a pixel's patches (Zeiler & Fergus 2014); `ValueError` as `ask_network` raises it."
     whole = ask_network(predict, check_images(image[None]))[0]
     if not 0 <= class_index < len(whole): raise ValueError(f"no class {class_index} of {len(whole)}")
     starts, loss, times = space_patches(len(image), patch, step), np.zeros(image.shape[:2]), np.zeros(image.shape[:2])

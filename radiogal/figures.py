@@ -78,7 +78,7 @@ def read_trainings(
     results: str|Path, # results/<run>
     config: RunConfig, # The run's settings
 )->dict[tuple, TrainedRun]: # By task, network, fold, seed; sky groups as on the sky
-    "Networks asked for that are there; `ValueError` if there is none, or as of `read_all_facts`."
+    "Networks asked for that are there; `ValueError` if there is none, or as `read_all_facts` raises it."
     facts, tasks, runs = read_all_facts(results, config), config.list_tasks(), {}
     for key in list_asked(config):
         folder = Path(results)/"training"/find_place(*key)
@@ -92,7 +92,7 @@ def read_transfers(
     results: str|Path, # results/<run>
     config: RunConfig, # The run's settings
 )->dict[Cell, TrainedRun]: # Sky groups as on the sky
-    "Transfers asked for that are there; as of `read_all_facts`."
+    "Transfers asked for that are there; as from `read_all_facts`."
     facts, tasks, runs = read_all_facts(results, config), config.list_tasks(), {}
     for cell in config.list_transfers():
         folder = Path(results)/"transfer"/cell.place
@@ -618,7 +618,7 @@ def save_figure(
     identity: dict,      # From `describe_run`
     kinds: tuple[str, ...] = ("png",), # And "pdf" for print
 )->Path:                 # The PNG
-    "Save a figure with the run's identity, whole or absent."
+    "Save a figure with the run's identity, atomically."
     figure = getattr(figure, "figure", figure)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once, not again for each format
@@ -637,7 +637,7 @@ def save_table(
     folder: str|Path,    # Where
     name: str,           # Without ending
 )->None:
-    "Write a table as CSV, Markdown and LaTeX, whole or absent."
+    "Write a table as CSV, Markdown and LaTeX, atomically."
     folder, short = Path(folder), table.round(3)
     write_whole(folder/f"{name}.csv", table.to_csv(index=False))
     write_whole(folder/f"{name}.md", short.to_markdown(index=False) + "\n")
@@ -648,7 +648,7 @@ def write_findings(
     findings: dict[str, list], # Sentences by heading; one without a sentence is left out
     identity: dict,            # From `describe_run`
 )->Path:
-    "Write what was found as Markdown, whole or absent."
+    "Write what was found as Markdown, atomically."
     head = (f"# Findings\n\nWritten by `13_final_plots` from the results of the run `{identity['run']}` ({identity['kind']}), "
             f"settings `{identity['settings']}`.")
     parts = [f"## {name}\n\n" + "\n".join(f"* {said}" for said in sentences) for name, sentences in findings.items() if sentences]

@@ -645,7 +645,7 @@ def list_faults(s: PreparedSet)->dict[str, np.ndarray]: # What may be wrong: (n,
             "its position is not on the sky": ~(np.isfinite(s.positions[:, 0]) & (np.abs(s.positions[:, 1]) <= 90))}
 
 def check_set(s: PreparedSet)->None:
-    "`ValueError` names the first source, or column, of a set that is not as it must be."
+    "`ValueError` names the first source, or column, of a set that is invalid or missing."
     check_columns(s)
     unique, counts = np.unique(s.names, return_counts=True)
     if (counts > 1).any(): raise ValueError(f"{unique[counts > 1][0]}: named {counts.max()} times")
@@ -693,7 +693,7 @@ def write_prepared(
     prepared: PreparedSet,  # What to keep
     path: str|Path,         # Where, .h5
 )->Path:                    # The same path
-    "Write a set as one HDF5 file, whole or absent, the same bytes for the same content."
+    "Write a set as one HDF5 file, atomically, the same bytes for the same content."
     buffer = io.BytesIO()
     with create_file(buffer) as f: write_arrays(f, {key: encode_column(getattr(prepared, key)) for key in COLUMNS})
     return write_whole(path, buffer.getvalue())

@@ -216,6 +216,7 @@ def read_signed(path: Path)->dict:
         raise Damaged(f"{path} is not what was written: make run-all makes a run's results again")
     return content
 
+# %% ../nbs/00_provenance.ipynb #5a0772e2
 def write_provenance(
     out_dir: Path,     # The result's folder
     origin: Origin,    # Of the result

@@ -1010,12 +1010,13 @@ def check_links(
     content: bytes, # DataLink's answer
     file: str,      # Name of the file to cut
 )->None:
-    "`FetchError` as of `open_votable` and `find_cutter`: an answer that does not help is not kept."
+    "`FetchError` as `open_votable` raises it and `find_cutter`: an answer that does not help is not kept."
     from pyvo.dal.adhoc import DatalinkResults
     open_votable(content, "CADC DataLink")
     with unwrap_errors("CADC DataLink"): links = DatalinkResults(parse_votable(content))
     find_cutter(links, file)
 
+# %% ../nbs/06_scraping.ipynb #95bf1e29
 class VlassCutouts:
     "VLASS quick-look cutouts from CADC."
     def __init__(self, archive: Archive, plan: CutoutPlan):
@@ -1225,6 +1226,7 @@ def describe_cutout(
     return row | dict(path=Path(os.path.relpath(cut.path, root)).as_posix(), covered_fraction=cut.covered, sha256=cut.sha256,
                       n_images=len(cut.raws))
 
+# %% ../nbs/06_scraping.ipynb #dac5be81
 def fetch_targets(
     targets: Table,   # name, ra, dec (deg)
     archive: Archive, # Where from

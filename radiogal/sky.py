@@ -470,7 +470,7 @@ def write_image(
     path: str|Path,       # Where
     hdu: fits.PrimaryHDU, # An image
 )->Path:                  # The same path
-    "Write an image, whole or absent."
+    "Write an image, atomically."
     return config.write_whole(path, encode_fits(hdu))
 
 # %% ../nbs/05_sky.ipynb #32f6c344
@@ -623,6 +623,7 @@ def _name_frame(header: fits.Header)->dict:
 # %% ../nbs/05_sky.ipynb #50fbedeb
 _IMAGE_NAME = re.compile(r".+\.(fits?|fts)(\.(gz|bz2|fz|z))?|.+\.fz", re.IGNORECASE)
 
+# %% ../nbs/05_sky.ipynb #12c177a1
 @dataclass(frozen=True)
 class FitsFolder:
     "Images from FITS files in `FIRST/`, `NVSS/`, `TGSS/` and `VLASS/` of a folder."
@@ -724,6 +725,7 @@ def _surround(footprints: list[tuple])->tuple[SkyCoord, np.ndarray]: # Centres; 
         radii.append(np.nan_to_num(corners.icrs.separation(centres[-1]).deg, nan=180.).max(initial=0)*1.01)
     return SkyCoord([c.ra for c in centres], [c.dec for c in centres], unit="deg"), np.array(radii)
 
+# %% ../nbs/05_sky.ipynb #a8bb4fc9
 def find_margin(footprint: tuple[Path, WCS, int, int], coord: SkyCoord)->float:
     "Pixels from a position to the nearest edge of an image; negative outside it or on the other side of the sky."
     _, wcs, nx, ny = footprint
@@ -1296,6 +1298,7 @@ def flatten_rms(image: bytes)->bytes:
     rms = np.nanmedian(np.abs(hdu.data - np.nanmedian(hdu.data)))/0.6745
     return encode_fits(fits.PrimaryHDU(np.full(hdu.data.shape, rms, dtype=np.float32), hdu.header))
 
+# %% ../nbs/05_sky.ipynb #8b49ee79
 class Archive:
     "Images and what the services need beside them: the VLASS tree, the images made so far, SkyView's temporary files."
     def __init__(self, images, server: str):
@@ -1500,7 +1503,7 @@ def write_table(
     path: str|Path, # Where
     table: Table,   # What
 )->Path:            # The same path
-    "Write a table as ECSV, whole or absent."
+    "Write a table as ECSV, atomically."
     return config.write_whole(path, provenance.sign_table(format_table(table)))
 
 def read_population(

@@ -482,7 +482,7 @@ def list_checkpoints(folder: Path)->list[Path]: # Newest first
     return [path for _, path in sorted(numbered, reverse=True)]
 
 def write_checkpoint(folder: Path, arrays: dict[str, np.ndarray])->Path: # arrays: from `pack_training`
-    "Write a checkpoint, whole or absent, and remove those that are older than the newest `N_CHECKPOINTS`."
+    "Write a checkpoint, atomically, and remove those that are older than the newest `N_CHECKPOINTS`."
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     content = buffer.getbuffer()
@@ -570,7 +570,7 @@ def fit_network(
     checkpoints: Path|None = None, # Folder: a training that was killed goes on from there; None keeps nothing
     apart: float = 0,        # Least seconds between two checkpoints: those of a large network take as long as a short epoch
 )->pd.DataFrame:             # epoch, loss, accuracy, val_loss, val_accuracy
-    "Train, and leave the model with the weights of its lowest validation loss; `ValueError` as of `check_sides`."
+    "Train, and leave the model with the weights of its lowest validation loss; `ValueError` as `check_sides` raises it."
     check_sides(training, validation, settings.batch_size)
     eye, whole = split_network(model)
     trunk = lend_trunk(whole, settings, len(training))
@@ -611,7 +611,7 @@ def predict_sources(
 
 # %% ../nbs/10_modelling.ipynb #9051b5d2
 def save_weights(model, path: Path)->Path:
-    "Weights as HDF5, whole or absent."
+    "Weights as HDF5, atomically."
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder)/"part.weights.h5"
         model.save_weights(part)

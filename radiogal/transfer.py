@@ -170,7 +170,8 @@ def retrain_stage(
             raise RuntimeError(f"frozen layer {name} moved while it was retrained")
     return history
 
-def score_untrained(model, validation: PreparedSet)->pd.DataFrame: # One row, as of `fit_network`; nothing of training
+# %% ../nbs/11_transfer.ipynb #6dd3aaf0
+def score_untrained(model, validation: PreparedSet)->pd.DataFrame: # One row, as from `fit_network`; nothing of training
     "The curve of a network that is not retrained: where it stands."
     p = predict_sources(model, validation).filter(like="p_").to_numpy()
     right, loss = p.argmax(axis=1) == validation.labels, -np.log(p[np.arange(len(p)), validation.labels])

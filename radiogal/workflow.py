@@ -327,6 +327,7 @@ def read_cells(results: Path)->dict[Path, Path]: # results: results/<run>; folde
                                           for place in read_json(path)}
     return found
 
+# %% ../nbs/15_workflow.ipynb #ef9d7db1
 def find_lost(root: Path, results: Path)->dict[Path, list[str]]: # results: results/<run>; records of steps: what, below the root
     "What steps have made that is lost, or not what was written: those steps are to be run again."
     cells, damaged = read_cells(results), find_damaged(results, root)
@@ -402,6 +403,7 @@ def call_snakemake(root: Path, lock, arguments: list[str], environment: dict)->i
                 with suppress(psutil.NoSuchProcess): end_children(psutil.Process(process.pid))
     return process.returncode
 
+# %% ../nbs/15_workflow.ipynb #167c0fa2
 @contextmanager
 def open_graph(
     paths: Paths,
@@ -479,6 +481,7 @@ def make_graph(
     summarise_run(paths, config, run)
     return status
 
+# %% ../nbs/15_workflow.ipynb #a64d5043
 def run_all(
     run: str,               # A file of config/
     seed: int|None = None,  # Replaces the file's seeds
@@ -548,7 +551,7 @@ def check_results(paths: Paths, found: Path)->None: # found: from `find_results`
             raise Damaged(f"{read[0]} is lost, or not what was written: make run-all RUN={found.name} makes it again")
 
 def keep_results(run: str)->int: # How many files
-    "Copy a run's small results into the repository; `ConfigError` if there are none, `Damaged` as of `check_results`."
+    "Copy a run's small results into the repository; `ConfigError` if there are none, `Damaged` as `check_results` raises it."
     paths = Paths(find_root())
     results, kept, config = paths.results(run), paths.kept(run), read_config(paths.settings(run))
     weights = [f"training/{each}/fold*/seed*/network.weights.h5" for each in config.kept_weights]
@@ -565,6 +568,7 @@ def find_results(paths: Paths, run: str)->Path:
         if any(folder.glob("t*/**/predictions.parquet")): return folder
     raise ConfigError(f"no results of run {run!r} in results/{run}: make run-all RUN={run} first")
 
+# %% ../nbs/15_workflow.ipynb #6ea15f80
 def find_trained(paths: Paths, run: str, task: str, network: str)->Path:
     "Where a run's trained networks of one kind are: in results, else among those kept, else nowhere yet."
     places = (paths.results(run), paths.kept(run))
@@ -584,7 +588,7 @@ def redraw_figures(
     mixed: bool = False,   # Results of different code or settings may stand side by side
     pdf: bool = False,     # Figures are saved for print too
 )->Path:                   # The executed notebook
-    "Redraw a run's report from its results; `ConfigError` for none or a run at work, `Damaged` as of `check_results`."
+    "Redraw a run's report from its results; `ConfigError` for none or a run at work, `Damaged` as `check_results` raises it."
     paths = Paths(find_root())
     config, found, results = read_config(paths.settings(run), seed), find_results(paths, run), paths.results(run)
     notebook, place = name_report(config)
@@ -636,14 +640,14 @@ def write_report(
     executed: Path, # An executed notebook that ends in a report
     page: Path,     # Where
 )->Path:            # The same
-    "Write an executed report as one HTML page, whole or absent; `ConfigError` as of `cut_report`."
+    "Write an executed report as one HTML page, atomically; `ConfigError` as `cut_report` raises it."
     import nbformat
     from nbconvert import HTMLExporter
     exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True)
     body, _ = exporter.from_notebook_node(cut_report(nbformat.read(executed, 4)))
     return write_whole(page, PAGE.format(title=executed.stem, body=body))
 
-def report_run(run: str, seed: int|None = None, mixed: bool = False, pdf: bool = False)->Path: # As of `redraw_figures`
+def report_run(run: str, seed: int|None = None, mixed: bool = False, pdf: bool = False)->Path: # As from `redraw_figures`
     "Redraw a run's report and write it as a page."
     executed = redraw_figures(run, seed, mixed, pdf)
     return write_report(executed, executed.parents[1]/"report.html")
@@ -760,6 +764,7 @@ def tell_end(run: str, status: int)->int: # The same exit status
     print(broke if status else ended, file=sys.stderr)
     return status
 
+# %% ../nbs/15_workflow.ipynb #9a2ab713
 def run_command(a: argparse.Namespace)->int: # Exit status
     "Do what a command line asks."
     if a.command == "run": return tell_end(a.run, run_all(a.run, a.seed, a.profile, a.cores))
