@@ -72,7 +72,7 @@ def parse_line(
     line: bytes, # Without its end
     place: str,  # What to call it in an error
 )->dict[str, str]: # One decision, keys as `COLUMNS`
-    "Read one line of a decision file; `CurationError` if it is not CSV in UTF-8, not six values, or as `check_decision` raises it."
+    "Read one line of a decision file; `CurationError` if not CSV in UTF-8, not six values, or as `check_decision` raises it."
     try: values = next(csv.reader([line.decode().rstrip("\r")], strict=True), [])
     except (UnicodeDecodeError, csv.Error) as e: raise CurationError(f"{place}: not a line of CSV in UTF-8: {e}") from None
     if len(values) != len(COLUMNS):
