@@ -10,6 +10,7 @@ from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import requests
 from faulty import Case, serve
@@ -116,6 +117,24 @@ def smoke_run(tmp_path_factory):
             status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
             assert status == 0, said
     return folder
+
+
+LATER = ("training", "transfer", "steps/training", "steps/transfer", "classify", "report")
+
+
+def forget_later(folder):
+    "A smoke run whose networks are still to be trained."
+    for part in LATER: shutil.rmtree(folder/"results"/"smoke"/part)
+    return folder
+
+
+def read_numbers(folder):
+    "Whatever a smoke run says in numbers: bytes of its metrics, tables, sets and networks; of a catalogue the rows."
+    results = folder/"results"/"smoke"
+    kinds = "*.ecsv", "metrics.json", "*.h5", "predictions.parquet", "*.csv", "densities.json"
+    rows = {path: pd.read_parquet(path).to_csv() for path in results.rglob("catalogue.parquet")}  # its header has the commit
+    found = rows | {path: path.read_bytes() for kind in kinds for path in results.rglob(kind)}
+    return {str(path.relative_to(results)): read for path, read in found.items()}
 
 
 LAB_OPTIONS = ("--no-browser", "--port=0", "--ip=127.0.0.1", "--allow-root", "--IdentityProvider.token=lesson")

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.table import Table
-from conftest import ROOT, copy_project, find_processes, finish, radiogal, wait_for
+from conftest import ROOT, copy_project, find_processes, finish, radiogal, read_numbers, wait_for
 from faulty import say
 
 from radiogal.catalogues import read_table, write_table
@@ -557,13 +557,6 @@ def test_commit_of_another_repository_is_not_the_projects(tmp_path, monkeypatch,
         monkeypatch.setenv(key, str(value))
         assert git_commit(tmp_path/"clone") == (own, True) and git_commit(tmp_path/"copy") == ("unknown", False)
     saw("unknown, or the clone's own commit")
-
-
-def read_numbers(folder):
-    "Whatever a run says in numbers: every byte of its metrics, tables, sets and networks, and the rows of its catalogue."
-    kinds, results = ("*.ecsv", "*s.json", "*.h5", "predictions.parquet", "*.csv"), folder/"results"/"smoke"
-    rows = {path: pd.read_parquet(path).to_csv() for path in results.rglob("catalogue.parquet")}  # its header has the commit
-    return rows | {path: path.read_bytes() for kind in kinds for path in results.rglob(kind)}
 
 
 def damage_some(rng, files, n):

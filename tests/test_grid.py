@@ -3,24 +3,9 @@ import shutil
 
 import nbformat
 import pytest
-from conftest import finish, radiogal
+from conftest import finish, forget_later, radiogal, read_numbers
 
 pytestmark = pytest.mark.full
-LATER = ("training", "transfer", "steps", "classify", "report")
-
-
-def read_results(folder):
-    "Every byte of every number that the later half of a smoke run leaves."
-    results = folder/"results"/"smoke"
-    paths = [path for kind in LATER for name in ("metrics.json", "*.parquet", "*.csv") for path in (results/kind).rglob(name)]
-    return {str(path.relative_to(results)): path.read_bytes() for path in sorted(paths)}
-
-
-def forget_later(folder):
-    "A project whose networks are still to be trained."
-    for kind in LATER: shutil.rmtree(folder/"results"/"smoke"/kind, ignore_errors=True)
-    return folder
-
 
 BREAK = """
 train = train_cell
@@ -49,9 +34,9 @@ def test_one_cell_a_step_and_many_give_the_same_bytes(several, tmp_path):
         assert status == 0, words
         said.append(sum(line.startswith(("  10_modelling", "  11_transfer")) for line in words.splitlines()))
     assert said == [2, 6]
-    together = read_results(several)
+    together = read_numbers(several)
     assert len([path for path in together if path.endswith("metrics.json")]) >= 6
-    assert read_results(alone) == together
+    assert read_numbers(alone) == together
 
 
 def test_a_cell_that_fails_leaves_its_neighbours_and_is_named(several):

@@ -6,9 +6,8 @@ import shutil
 import signal
 
 import nbformat
-import pyarrow.parquet as pq
 import pytest
-from conftest import copy_project, find_processes, finish, list_moments, radiogal, stop_when, wait_for
+from conftest import copy_project, find_processes, finish, forget_later, list_moments, radiogal, read_numbers, stop_when, wait_for
 
 from radiogal.workflow import LESSON
 
@@ -77,29 +76,12 @@ def test_broken_cell_is_named_and_what_does_not_depend_on_it_is_finished(smoke_r
     assert any(o.output_type == "error" for c in kept.cells if c.cell_type == "code" for o in c.outputs)
 
 
-LATER = ("training", "transfer", "steps/training", "steps/transfer", "classify", "report")
-
-
-def forget_later(folder):
-    "A project whose networks are still to be trained."
-    for part in LATER: shutil.rmtree(folder/"results"/"smoke"/part)
-    return folder
-
-
 def draw_kills(folder, seed):
     "Ten moments of a run's later parts, in its order, and a pause (s) after each: between two files, perhaps."
     rng, moments = random.Random(seed), list_moments(folder)  # noqa: S311
     drawn = [rng.sample([path for path in moments if path.parts[2] == part], n)
              for part, n in (("training", 3), ("transfer", 3), ("classify", 2), ("report", 2))]
     return [(path, rng.uniform(0, 1)) for several in drawn for path in sorted(several, key=moments.index)]
-
-
-def read_numbers(folder):
-    "Every number that a smoke run leaves: its tables and metrics; of a catalogue the rows alone, since it names the commit."
-    results, names = folder/"results"/"smoke", ("metrics.json", "*.csv", "*.ecsv", "predictions.parquet")
-    found = {path: path.read_bytes() for name in names for path in results.rglob(name)}
-    found |= {path: str(pq.read_table(path).to_pydict()) for path in results.rglob("catalogue.parquet")}
-    return {str(path.relative_to(results)): read for path, read in found.items()}
 
 
 def test_killed_ten_times_it_ends_as_if_uninterrupted(smoke_run, tmp_path):
