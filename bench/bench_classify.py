@@ -36,7 +36,7 @@ def draw_images(n, size=PIXELS, seed=1):
 
 def make_sources(n=SAMPLE):
     "A prepared set to train on, which nobody does."
-    from radiogal.preparation import PreparedSet
+    from radiogal.datasets import PreparedSet
     number = np.arange(n)
     return PreparedSet(draw_images(n), np.array([f"S{i}" for i in number]), number % 2, ("FRI", "FRII"), number, number//2 % 2,
                        "FIRST", True, np.transpose([number/10, number/10]), np.ones(n), np.ones(n), np.ones((n, 3)), 1.8, ())
@@ -51,8 +51,7 @@ def open_networks(folder, engine):
 
 def make_networks(folder):
     "In a process of its own: an untrained network, exported; and one prepared shard."
-    from radiogal.classify import NUMBERS, TEXTS, PreparedShard, write_prepared_shard
-    from radiogal.engines import list_engines, write_untrained
+    from radiogal.engines import NUMBERS, TEXTS, PreparedShard, list_engines, write_prepared_shard, write_untrained
     write_untrained(folder/"training"/"FIRST"/"fields", make_sources(), "FIRST", "fields", folds=(0,))
     for engine in list_engines(): open_networks(folder, engine)
     texts = {key: ["ok" if key == "state" else ""]*SHARD for key in TEXTS}
@@ -98,9 +97,9 @@ def compare(folder, engine):
 
 def measure_preparation(folder):
     "In a process of its own: what it costs to prepare a cutout on disk as a run does."
-    from radiogal.classify import prepare_cutouts, write_prepared_shard
     from radiogal.config import read_config
-    from radiogal.preparation import make_sample
+    from radiogal.datasets import make_sample
+    from radiogal.engines import prepare_cutouts, write_prepared_shard
     config = read_config(Path(__file__).parent.parent/"config"/"smoke.toml")
     prep = config.preparation.model_copy(update=dict(field_arcmin=PIXELS*0.03, image_size=PIXELS))
     cut = config.scraping.model_copy(update=dict(cutout_arcmin=PIXELS*0.03))
@@ -120,7 +119,8 @@ def measure_plan(folder, n):
     "In a process of its own: to read positions from a table, name them, and count their company."
     from astropy import units as u
 
-    from radiogal.classify import count_company, read_sources
+    from radiogal.engines import count_company
+    from radiogal.positions import read_sources
     rng = np.random.default_rng(1)
     path = folder/f"positions{n}.fits"
     Table(dict(ra=rng.uniform(0, 360, n), dec=rng.uniform(-40, 90, n))).write(path)

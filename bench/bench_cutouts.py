@@ -14,7 +14,7 @@ from astropy.nddata import Cutout2D
 from astropy.table import Table
 from astropy.wcs import WCS
 
-from radiogal.scraping import CutoutPlan, RawImage, Target, cut_group
+from radiogal.cutouts import CutoutPlan, RawImage, Target, cut_group
 
 N, SIZE, SIDE, CENTRE = 300, 3722, 150, (180.0, 30.0)
 

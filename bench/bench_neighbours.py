@@ -13,7 +13,7 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 
-from radiogal import catalogues, densities
+from radiogal import candidates, surveys
 from radiogal.config import Candidates
 from radiogal.surveys import get_survey
 
@@ -59,14 +59,14 @@ def loop_flat_python(ra_hour, dec_deg):
 
 def find_both(coords):
     "What radiogal does in the same time: neighbours within 60 arcsec, nearest first, and groups."
-    pairs = catalogues.find_pairs(coords, 60*u.arcsec)
-    return catalogues.find_nearest(pairs), catalogues.group_pairs(pairs)
+    pairs = candidates.find_pairs(coords, 60*u.arcsec)
+    return candidates.find_nearest(pairs), candidates.group_pairs(pairs)
 
 
 def draw_field(n, dec, seed=1):
     "A simulated field as dense and as clustered as FIRST, n rows, away from RA 0 h, which the flat sky tears apart."
     radius = np.degrees(np.sqrt(1.1*n/FIRST.density.value/np.pi)/57.2958)*u.deg
-    field = densities.draw_clustered(FIRST.density, densities.FIRST_MEMBERS, densities.FIRST_SCATTER,
+    field = surveys.draw_clustered(FIRST.density, surveys.FIRST_MEMBERS, surveys.FIRST_SCATTER,
                                      SkyCoord(180*u.deg, dec*u.deg), radius, np.random.default_rng(seed))
     return field[:n]
 
@@ -100,12 +100,12 @@ def draw_footprint(n, seed=1):
     for ra_low, ra_high, dec_low, dec_high in FOOTPRINT.values():
         centre = SkyCoord((ra_low + ra_high)/2*u.deg, (dec_low + dec_high)/2*u.deg)
         corners = SkyCoord([ra_low, ra_low, ra_low]*u.deg, [dec_low, 0, dec_high]*u.deg)
-        block = densities.draw_clustered(1.1*FIRST.density, densities.FIRST_MEMBERS, densities.FIRST_SCATTER, centre,
+        block = surveys.draw_clustered(1.1*FIRST.density, surveys.FIRST_MEMBERS, surveys.FIRST_SCATTER, centre,
                                          centre.separation(corners).max() + 1*u.deg, rng)
         east, dec = (block.ra.deg - ra_low) % 360, block.dec.deg
         kept.append(block[(east < ra_high - ra_low) & (dec > dec_low) & (dec < dec_high)])
     coords = SkyCoord(np.concatenate([k.ra.deg for k in kept]), np.concatenate([k.dec.deg for k in kept]), unit="deg")
-    table = catalogues.draw_components(coords[rng.permutation(len(coords))], rng)[:n]
+    table = candidates.draw_components(coords[rng.permutation(len(coords))], rng)[:n]
     if len(table) < n: raise ValueError(f"drew {len(table)} rows, fewer than {n}")
     return table
 
@@ -118,15 +118,15 @@ def read_peak():
 
 def run_full(path):
     "In a process of its own: neighbours within 60 arcsec and groups of all rows, then the whole search."
-    with np.load(path) as columns: table = catalogues.tabulate_first(dict(columns), SIMULATE=True, area_deg2=FIRST.area.value)
+    with np.load(path) as columns: table = candidates.tabulate_first(dict(columns), SIMULATE=True, area_deg2=FIRST.area.value)
     before = read_peak()
-    coords = catalogues.locate(table)
+    coords = candidates.locate(table)
     seconds, ((_, separation), group) = measure(lambda: find_both(coords), 1)
     after = read_peak()
     members = np.bincount(group)
     print(f"  neighbours within 60″ and groups: {seconds:.2f} s, peak memory {after:.2f} GiB ({before:.2f} before); "
           f"{np.isfinite(separation).mean():.1%} of the rows have a neighbour, {(members > 1).sum():,} groups of two or more")
-    seconds, (candidates, _) = measure(lambda: catalogues.find_candidates(table, Candidates()), 1)
+    seconds, (candidates, _) = measure(lambda: candidates.find_candidates(table, Candidates()), 1)
     print(f"  the whole search, from rows to candidates: {seconds:.2f} s, peak memory {read_peak():.2f} GiB; "
           f"{len(candidates):,} candidates")
     print(f"  rows by reason: {candidates.meta['rows']}")

@@ -21,7 +21,7 @@ def read_peak():
 
 def make_set(size):
     "A prepared set of noise, large enough for some batches."
-    from radiogal.preparation import PreparedSet
+    from radiogal.datasets import PreparedSet
     rng, n = np.random.default_rng(1), IMAGES
     return PreparedSet(rng.random((n, size, size, 1), dtype=np.float32), np.array([f"S{i}" for i in range(n)]),
                        np.arange(n) % CLASSES, tuple("ABCD"[:CLASSES]), np.arange(n), np.zeros(n, int), "FIRST", True,

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from radiogal.config import Paths, find_root
-from radiogal.preparation import read_prepared
+from radiogal.datasets import read_prepared
 
 CLASSES = {"FRI": "FR I", "FRII": "FR II", "Bent": "bent", "Compact": "compact"}
 CENTRE_ARCMIN = 4.0

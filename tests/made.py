@@ -8,9 +8,11 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from faulty import say
 
+from radiogal.archives import find_tile, name_image, show_index
+from radiogal.clients import VLASS_SUFFIX, Archive
 from radiogal.fetch import Fetcher, Limits, Manifest
-from radiogal.scraping import VLASS_SUFFIX, Archive, fetch_cutouts
-from radiogal.sky import find_tile, make_wcs, name_image, show_index
+from radiogal.scraping import fetch_cutouts
+from radiogal.sky import make_wcs
 from radiogal.surveys import LIVE_SERVICES
 
 MORE_AXES = dict(CTYPE3="FREQ", CRVAL3=1.4e9, CDELT3=1e6, CRPIX3=1., CTYPE4="STOKES", CRVAL4=1., CDELT4=1., CRPIX4=1.)

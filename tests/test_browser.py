@@ -16,7 +16,7 @@ from astropy.table import Table
 from conftest import LAB_OPTIONS, copy_project, find_lab
 from playwright.sync_api import expect, sync_playwright
 
-from radiogal.catalogues import write_table
+from radiogal.candidates import write_table
 from radiogal.config import read_config
 from radiogal.curation import curate_cutouts, drop_undone, read_lines
 from radiogal.sky import draw_population, observe_classes, write_image

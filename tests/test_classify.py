@@ -13,20 +13,13 @@ from astropy.table import Table
 from conftest import copy_project, finish, radiogal, stop_when
 
 from radiogal.catalogues import CATALOGUES, find_registered, read_catalogue
-from radiogal.classify import (
-    BadPositions,
-    ShardError,
-    claim_shard,
-    describe_columns,
-    merge_shards,
-    name_shard,
-    read_sources,
-    write_parquet,
-)
+from radiogal.classify import ShardError, claim_shard, merge_shards, name_shard, write_parquet
 from radiogal.config import read_config
-from radiogal.engines import list_engines, write_untrained
+from radiogal.datasets import PreparedSet, list_steps, write_prepared
+from radiogal.engines import describe_columns, list_engines, write_untrained
 from radiogal.fetch import Fetcher, Manifest, get_registered, select_files, url_to_path
-from radiogal.preparation import PreparedSet, list_steps, prepare_image, read_image, write_prepared
+from radiogal.positions import BadPositions, read_sources
+from radiogal.preparation import prepare_image, read_image
 
 LEFT_OUT = slice(20, None, 60)  # Positions whose images the archive does not have
 SHARDS = 4  # Of ten positions each, where 460 are not needed

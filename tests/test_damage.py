@@ -18,12 +18,9 @@ from astropy.table import Table
 from conftest import ROOT, copy_project, find_processes, finish, radiogal, read_numbers, wait_for
 from faulty import say
 
-from radiogal.catalogues import read_table, write_table
+from radiogal.candidates import read_table, write_table
 from radiogal.classify import (
-    NUMBERS,
-    TEXTS,
     OtherOrder,
-    PreparedShard,
     Request,
     ShardError,
     begin_order,
@@ -32,13 +29,20 @@ from radiogal.classify import (
     has_retry,
     name_shard,
     read_order,
-    read_prepared_shard,
     read_shard,
     write_parquet,
-    write_prepared_shard,
 )
 from radiogal.config import ConfigError, Damaged, Paths, check_name, find_root, git_commit, read_config, write_json, write_whole
-from radiogal.engines import keep_file, read_facts, read_predictions
+from radiogal.engines import (
+    NUMBERS,
+    TEXTS,
+    PreparedShard,
+    keep_file,
+    read_facts,
+    read_predictions,
+    read_prepared_shard,
+    write_prepared_shard,
+)
 from radiogal.fetch import FetchError
 from radiogal.provenance import (
     Origin,
@@ -93,7 +97,7 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
-def make_step(project, place="sky/sky.ecsv", content="name ra\na 1.25\nb 2.5\n", notebook="05_sky", **more):
+def make_step(project, place="sky/sky.ecsv", content="name ra\na 1.25\nb 2.5\n", notebook="08_sky", **more):
     "A result of the smoke run with its record."
     path = write_whole(project/"results"/"smoke"/place, content)
     write_provenance(path.parent, Origin(notebook, "", {}, {}), SMOKE, "smoke", project, more)
@@ -131,11 +135,11 @@ def test_damaged_export_is_made_again(tmp_path, saw, damage):
 @pytest.mark.parametrize("name", ["network.weights.h5", "metrics.json", "predictions.parquet"])
 def test_damaged_network_is_named(tmp_path, saw, damage, name):
     for each in ("network.weights.h5", "metrics.json", "predictions.parquet"): write_whole(tmp_path/each, b"0123456789"*9)
-    write_provenance(tmp_path, Origin("10_modelling", "", {}, {}), SMOKE, "smoke", tmp_path, {})
+    write_provenance(tmp_path, Origin("17_modelling", "", {}, {}), SMOKE, "smoke", tmp_path, {})
     check_network(tmp_path)
     damage(tmp_path/name)
     with pytest.raises(Damaged, match=f"{name} is not what was written: make run-all") as told: check_network(tmp_path)
-    assert find_change(tmp_path, Origin("10_modelling", "", {}, {}), tmp_path) == f"lost or damaged: {name}"
+    assert find_change(tmp_path, Origin("17_modelling", "", {}, {}), tmp_path) == f"lost or damaged: {name}"
     saw(told.value.args[0].replace(str(tmp_path), "…"))
 
 
@@ -225,7 +229,7 @@ def test_damaged_input_of_a_step_is_named(project, saw, damage):
     table = make_step(project)
     damage(table)
     with pytest.raises(Damaged, match="results/smoke/sky/sky.ecsv is not what was written: make run-all RUN=smoke") as told:
-        run_notebook("04_catalogues", "smoke", {}, project/"executed.ipynb", project/"out", [table])
+        run_notebook("07_catalogues", "smoke", {}, project/"executed.ipynb", project/"out", [table])
     assert not (project/"executed.ipynb").exists()
     saw(told.value)
 
@@ -254,9 +258,9 @@ def test_every_lost_result_names_its_step(project, saw):
 
 @fault(77)
 def test_lost_cell_names_the_step_of_its_grid(project, saw):
-    weights = make_step(project, "training/FIRST/dense/fold0/seed1/network.weights.h5", notebook="10_modelling")
+    weights = make_step(project, "training/FIRST/dense/fold0/seed1/network.weights.h5", notebook="17_modelling")
     cells = write_json(project/"results"/"smoke"/"steps"/"training"/"1of1"/"cells.json", {os.path.relpath(weights, project): ""})
-    write_provenance(cells.parent, Origin("10_modelling", "", {}, {}), SMOKE, "smoke", project, {})
+    write_provenance(cells.parent, Origin("17_modelling", "", {}, {}), SMOKE, "smoke", project, {})
     record = cells.with_name("provenance.json")
     assert find_lost(project, project/"results"/"smoke") == {}
     flip(weights)
@@ -310,7 +314,7 @@ def test_each_bit_of_a_record_counts(tmp_path, saw):
 @fault(79, "a damaged log, page or download of a run", "named")
 def test_damaged_log_or_download_is_named(project, saw):
     paths = Paths(project)
-    log, page = (write_whole(paths.results("smoke")/name, "said") for name in ("logs/05_sky.log", "report.html"))
+    log, page = (write_whole(paths.results("smoke")/name, "said") for name in ("logs/08_sky.log", "report.html"))
     answer = write_whole(paths.raw/"smoke"/"FIRST"/"a.fits", "pixels")
     summarise_run(paths, SMOKE, "smoke")
     assert find_loose(paths, "smoke") == []
@@ -330,7 +334,7 @@ def test_odd_names_are_refused(project, capsys, saw, name):
                     ["run", "smoke", f"--profile={name}"],
                     ["classify", f"--run={name}", "--task=a", "--survey=FIRST", "--positions=a.csv", "--out=o"],
                     ["classify", "--run=smoke", f"--task={name}", "--survey=FIRST", "--positions=a.csv", "--out=o"],
-                    ["notebook", "05_sky", "--executed=a", "--out-dir=o", "--", name],
+                    ["notebook", "08_sky", "--executed=a", "--out-dir=o", "--", name],
                     ["notebook", "--executed=a", "--out-dir=o", "--", name, "smoke"]):
         assert main(command) == 1, command
         said = capsys.readouterr().err
@@ -621,7 +625,7 @@ def test_results_lost_in_the_middle_are_made_again(smoke_run, tmp_path, saw):
     cell = next(path.parent for path in sorted(results.glob("training/*/*/fold0/seed1/metrics.json")))
     for name in ("network.weights.h5", "metrics.json", "predictions.parquet"): (cell/name).unlink()
     (results/"preparation"/"FIRST"/"prepared.h5").unlink()
-    (results/"notebooks"/"13_final_plots.ipynb").unlink()
+    (results/"notebooks"/"24_final_plots.ipynb").unlink()
     for name in ("scraping", "steps/scraping"): shutil.rmtree(results/name)
     for path in (folder/"figures"/"smoke").glob("*.png"): path.unlink()
     status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))

@@ -9,18 +9,15 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from conftest import ROOT
 
-from radiogal.catalogues import group_sky
+from radiogal.candidates import group_sky
 from radiogal.config import read_config
+from radiogal.datasets import PER_SOURCE, PreparedSet, make_sample, prepare_survey
 from radiogal.preparation import (
-    PER_SOURCE,
-    PreparedSet,
     Unusable,
     clip_background,
     estimate_background,
     iterate_views,
-    make_sample,
     prepare_image,
-    prepare_survey,
     rotate_images,
     scale_minmax,
     space_angles,

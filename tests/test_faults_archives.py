@@ -9,9 +9,10 @@ from astropy.coordinates import SkyCoord
 from faulty import say
 from made import Tree, list_tiles, make_field, open_services, read_pixels, scrape, write_centred, write_image
 
+from radiogal.archives import SIAP_FIELDS, find_tile, format_votable, name_image, show_table, show_text
+from radiogal.clients import find_tiles, parse_listing, parse_tiles, select_newest
+from radiogal.cutouts import check_image, read_cutout
 from radiogal.fetch import FetchError, hash_file
-from radiogal.scraping import check_image, find_tiles, parse_listing, parse_tiles, read_cutout, select_newest
-from radiogal.sky import SIAP_FIELDS, find_tile, format_votable, name_image, show_table, show_text
 
 fault = pytest.mark.fault
 HERE = SkyCoord(162.5303, 30.6771, unit="deg")

@@ -11,8 +11,8 @@ import pytest
 from astropy.io import fits
 from faulty import drip, hang, reset, say, serve
 
+from radiogal.cutouts import check_image
 from radiogal.fetch import FetchError, RegisteredFile, get_registered
-from radiogal.scraping import check_image
 
 fault = pytest.mark.fault
 BODY = bytes(range(256))*40  # 10,240 bytes

@@ -15,11 +15,13 @@ from astropy.io import fits
 from conftest import copy_project, finish, radiogal, wait_for
 from faulty import drip, hang, say
 
-from radiogal.catalogues import CATALOGUES, CatalogueError, fetch_labels, read_catalogue
+from radiogal.archives import TEXT, format_votable
+from radiogal.catalogues import CATALOGUES, fetch_labels, read_catalogue
 from radiogal.config import ConfigError, read_config
+from radiogal.datasets import PreparedError, make_sample, prepare_survey, read_prepared
 from radiogal.fetch import Manifest
-from radiogal.preparation import PreparedError, make_sample, prepare_survey, read_image, read_prepared
-from radiogal.sky import TEXT, format_votable
+from radiogal.positions import CatalogueError
+from radiogal.preparation import read_image
 from radiogal.surveys import LIVE_SERVICES
 from radiogal.training import BadCheckpoint, hash_bytes, read_arrays
 

@@ -14,14 +14,20 @@ from astropy.wcs import WCS
 from faulty import say
 from made import open_services, scrape, write_centred, write_image
 
-from radiogal.catalogues import CATALOGUES, CatalogueError, parse_frdeep, parse_labels, read_frame
-from radiogal.classify import BadPositions, check_preparation, open_images, plot_gallery, read_sources
+from radiogal.archives import serve_archives
+from radiogal.catalogues import CATALOGUES, parse_frdeep, parse_labels
+from radiogal.classify import open_images, plot_gallery
+from radiogal.clients import Archive
 from radiogal.config import ConfigError, read_config
 from radiogal.curation import plot_gallery as plot_page
+from radiogal.cutouts import plot_survey_views, read_cutout
+from radiogal.datasets import list_steps
+from radiogal.engines import check_preparation
 from radiogal.fetch import Fetcher, Limits, Manifest
-from radiogal.preparation import Unusable, list_steps, measure_flux, read_image
-from radiogal.scraping import Archive, fetch_cutouts, plot_survey_views, read_cutout
-from radiogal.sky import FitsFolder, make_wcs, serve_archives
+from radiogal.positions import BadPositions, CatalogueError, read_frame, read_sources
+from radiogal.preparation import Unusable, measure_flux, read_image
+from radiogal.scraping import FitsFolder, fetch_cutouts
+from radiogal.sky import make_wcs
 
 fault = pytest.mark.fault
 PLACE = SkyCoord(162.53, 30.677, unit="deg")

@@ -16,11 +16,13 @@ from children import fork
 from faulty import say
 from tqdm import tqdm
 
-from radiogal.catalogues import write_table
+from radiogal.archives import answer_first
+from radiogal.candidates import write_table
+from radiogal.clients import Archive
 from radiogal.config import read_config
 from radiogal.fetch import Fetcher, Limits, Manifest, Record
-from radiogal.scraping import Archive, fetch_cutouts
-from radiogal.sky import ArtificialSky, answer_first, draw_population
+from radiogal.scraping import fetch_cutouts
+from radiogal.sky import ArtificialSky, draw_population
 from radiogal.surveys import LIVE_SERVICES
 from radiogal.workflow import clear_leftovers
 

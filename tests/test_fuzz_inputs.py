@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made import write_centred
 
-from radiogal.classify import BadPositions, read_sources
+from radiogal.cutouts import read_cutout
 from radiogal.fetch import FetchError
-from radiogal.scraping import read_cutout
-from radiogal.sky import BadImage, cut_file, read_footprint
+from radiogal.positions import BadImage, BadPositions, read_sources
+from radiogal.scraping import cut_file, read_footprint
 
 pytestmark = [pytest.mark.full, pytest.mark.filterwarnings("ignore")]  # astropy says much of broken cards, which is its right
 PLACE = SkyCoord(162.53, 30.677, unit="deg")

@@ -9,8 +9,8 @@ import pytest
 from radiogal import catalogues, fetch
 from radiogal.catalogues import CATALOGUES
 from radiogal.config import read_config
+from radiogal.datasets import find_held
 from radiogal.fetch import Fetcher, Manifest, read_registry, registry_hosts, select_files, url_to_path
-from radiogal.heldout import find_held
 from radiogal.preparation import prepare_image, read_image
 
 N = CATALOGUES["frdeep-test"].n_rows

@@ -49,7 +49,7 @@ def run_code(address, kernel, code):
 
 def test_lab_has_the_notebooks_and_a_kernel_that_finds_radiogal(lab):
     names = {f["name"] for f in ask(lab, "GET", "contents")["content"]}
-    assert {"00_config.ipynb", "13_final_plots.ipynb"} <= names
+    assert {"01_config.ipynb", "24_final_plots.ipynb"} <= names
     kernel = ask(lab, "POST", "kernels", json=dict(name="python3"))["id"]
     try: said = run_code(lab, kernel, "import radiogal.config as c; print(c.Paths(c.find_root()).nbs.is_dir(), c.__file__)")
     finally: ask(lab, "DELETE", f"kernels/{kernel}")

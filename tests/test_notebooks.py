@@ -16,7 +16,7 @@ from PIL import Image
 
 TOLERANCE = 4.0  # Of 255, root mean square: text that moved by a pixel passes, a line that moved does not
 NOTEBOOKS = sorted((path.stem for path in (ROOT/"nbs").glob("*.ipynb")), reverse=True)  # those that train take longest
-STEADY = {"10_modelling": 1, "11_transfer": 1}  # Pictures before a training of the notebook's own, which processors end otherwise
+STEADY = {"17_modelling": 1, "18_transfer": 1}  # Pictures before a training of the notebook's own, which processors end otherwise
 
 
 class Shell(CaptureShell):
@@ -72,7 +72,7 @@ def test_cells_pass_and_pictures_look_as_stored(name):
 
 
 def test_a_changed_picture_is_seen():
-    picture = read_picture(list_pictures(nbformat.read(ROOT/"nbs"/"12_evaluation.ipynb", 4))[0])
+    picture = read_picture(list_pictures(nbformat.read(ROOT/"nbs"/"19_evaluation.ipynb", 4))[0])
     thinner = picture.resize((picture.width, picture.height - 2))
     assert measure_difference(picture, picture) == 0
     assert measure_difference(picture, thinner) > TOLERANCE

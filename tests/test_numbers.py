@@ -7,11 +7,12 @@ import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 
-from radiogal.catalogues import Labels, build_targets, find_centroids, name_positions, tabulate_labels
+from radiogal.archives import TILE_COUNTS, TILE_DECS, find_tile, tabulate_tiles
+from radiogal.candidates import check_groups, find_centroids, name_positions, split_folds
+from radiogal.catalogues import Labels, build_targets, tabulate_labels
+from radiogal.clients import HALF_IMAGE, TILE_ROUNDING, find_tiles, parse_tiles
 from radiogal.curation import COLUMNS, Desk, drop_undone, group_curators, merge_decisions, read_decisions, read_lines
-from radiogal.preparation import check_groups, split_folds
-from radiogal.scraping import HALF_IMAGE, TILE_ROUNDING, find_tiles, parse_tiles
-from radiogal.sky import TILE_COUNTS, TILE_DECS, deproject, find_tile, name_position, tabulate_tiles
+from radiogal.positions import deproject, name_position
 
 IMAGES = {("S1", "FIRST"), ("S2", "FIRST")}
 

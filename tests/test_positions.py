@@ -9,18 +9,11 @@ from astropy.io import fits
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from radiogal.scraping import (
-    HALF_IMAGE,
-    SkyImage,
-    cut_out,
-    find_tiles,
-    measure_margin,
-    name_file,
-    parse_image_name,
-    parse_tiles,
-    write_first_form,
-)
-from radiogal.sky import TILE_COUNTS, TILE_DECS, deproject, find_tile, make_wcs, name_image, read_sexagesimal, tabulate_tiles
+from radiogal.archives import TILE_COUNTS, TILE_DECS, find_tile, name_image, read_sexagesimal, tabulate_tiles
+from radiogal.clients import HALF_IMAGE, find_tiles, measure_margin, parse_image_name, parse_tiles, write_first_form
+from radiogal.cutouts import SkyImage, cut_out, name_file
+from radiogal.positions import deproject
+from radiogal.sky import make_wcs
 
 check = settings(derandomize=True, max_examples=80, deadline=None, database=None)
 seam = st.sampled_from([0., 1e-9, 1e-6, 0.0021, 179.9999999, 180., 359.9979, 359.999999, 360 - 1e-9])

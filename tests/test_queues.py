@@ -13,21 +13,12 @@ from conftest import ROOT
 from faulty import Service, say
 from made import OK, open_services, scrape, write_centred, write_votable
 
-from radiogal.catalogues import read_table, write_table
+from radiogal.candidates import read_table, write_table
 from radiogal.classify import list_retries, name_shard, write_parquet
+from radiogal.clients import Archive, describe_image
+from radiogal.cutouts import CutoutPlan, Target, name_file, plot_coverage, to_ascii
 from radiogal.fetch import AGAIN, Fetcher, FetchError, Limits, Manifest, fetch_all, hash_file, is_loopback, one_line
-from radiogal.scraping import (
-    Archive,
-    CutoutPlan,
-    Target,
-    describe_image,
-    fetch_cutouts,
-    fetch_targets,
-    name_file,
-    plot_coverage,
-    tabulate_outcomes,
-    to_ascii,
-)
+from radiogal.scraping import fetch_cutouts, fetch_targets, tabulate_outcomes
 from radiogal.workflow import find_retries
 
 fault = pytest.mark.fault

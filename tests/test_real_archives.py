@@ -13,24 +13,22 @@ from astropy.nddata import Cutout2D
 from astropy.wcs import WCS, FITSFixedWarning
 from scipy.spatial import cKDTree
 
+from radiogal.archives import TILE_COUNTS, TILE_DECS, find_tile, serve_archives
 from radiogal.catalogues import CATALOGUES, find_registered, read_catalogue
-from radiogal.fetch import Fetcher, FetchError, Limits, Manifest, get_registered
-from radiogal.scraping import (
+from radiogal.clients import (
     HALF_IMAGE,
     TILE_MARGIN,
     Archive,
-    count_pixels_bytes,
-    fetch_cutouts,
     find_tiles,
     parse_image_name,
     parse_listing,
     parse_tiles,
     project_offsets,
-    read_cutout,
-    read_wcs,
     select_newest,
 )
-from radiogal.sky import TILE_COUNTS, TILE_DECS, FitsFolder, find_tile, serve_archives
+from radiogal.cutouts import count_pixels_bytes, read_cutout, read_wcs
+from radiogal.fetch import Fetcher, FetchError, Limits, Manifest, get_registered
+from radiogal.scraping import FitsFolder, fetch_cutouts
 
 PAGE = "https://archive-new.nrao.edu/vlass/quicklook/"
 

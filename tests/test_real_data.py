@@ -5,9 +5,9 @@ from astropy import units as u
 from astropy.stats import sigma_clipped_stats
 
 from radiogal.catalogues import CATALOGUES, crossmatch_labels, gather_labels, get_catalogue
+from radiogal.cutouts import read_cutout
 from radiogal.fetch import Fetcher, FetchError, Manifest, check_sources, get_registered, select_files, url_to_path
 from radiogal.preparation import estimate_background
-from radiogal.scraping import read_cutout
 
 TABLES = tuple(name for name, c in CATALOGUES.items() if c.file and not name.endswith("-test"))
 

@@ -8,23 +8,11 @@ from astropy.coordinates import SkyCoord
 from astropy.stats import sigma_clipped_stats
 from astropy.table import Table, vstack
 
-from radiogal.catalogues import find_registered, get_catalogue, group_sky, read_catalogue
+from radiogal.candidates import find_leaks, group_sky, list_cutouts, split_folds
+from radiogal.catalogues import find_registered, get_catalogue, read_catalogue
+from radiogal.datasets import GRIESE_CLASSES, build_griese_set, read_griese_folds, read_mirabest, read_prepared, write_prepared
 from radiogal.fetch import select_files, url_to_path
-from radiogal.preparation import (
-    GRIESE_CLASSES,
-    build_griese_set,
-    crop_or_pad,
-    estimate_background,
-    find_leaks,
-    list_cutouts,
-    match_survey,
-    read_griese_folds,
-    read_image,
-    read_mirabest,
-    read_prepared,
-    split_folds,
-    write_prepared,
-)
+from radiogal.preparation import crop_or_pad, estimate_background, match_survey, read_image
 
 FIRST_WIDTH, GRIESE_WIDTH = 150*1.8*u.arcsec, 300*1.8*u.arcsec  # FRDEEP's and Griese's cutouts
 

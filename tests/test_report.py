@@ -9,7 +9,8 @@ import pytest
 from conftest import copy_project, finish, radiogal
 
 from radiogal.config import read_config, write_json
-from radiogal.figures import check_same, read_trainings, read_transfers
+from radiogal.diagnosis import read_trainings, read_transfers
+from radiogal.figures import check_same
 from radiogal.provenance import sign
 
 GRID = """
@@ -79,8 +80,8 @@ def change_provenance(folder, change):
 
 @pytest.mark.parametrize("change, said", [
     (lambda p: None, ""),
-    (lambda p: p.update(code="0"*64), "different code of 10_modelling"),
-    (lambda p: p["inputs"].update({"radiogal/models.py": p.pop("code")}), "different code of 10_modelling, radiogal/models.py"),
+    (lambda p: p.update(code="0"*64), "different code of 17_modelling"),
+    (lambda p: p["inputs"].update({"radiogal/models.py": p.pop("code")}), "different code of 17_modelling, radiogal/models.py"),
     (lambda p: p["resolved_settings"]["training"].update(epochs=99), "other settings (recipe)"),
     (lambda p: p["resolved_settings"]["preparation"].update(clip_sigma=5.0), "other settings (preparation)")])
 def test_results_of_different_code_or_settings_are_named(finished, tmp_path, change, said):
@@ -101,7 +102,7 @@ def test_mixed_results_are_drawn_when_asked_and_a_failed_cell_is_a_hole(finished
     cell.mkdir()
     (cell/"error.txt").write_text("BadWeights: of another shape\n\nTraceback\n")
     status, said = finish(radiogal(folder, "figures", "smoke"))
-    assert status == 1 and "different code of 10_modelling" in said and "mixed = True" in said, said
+    assert status == 1 and "different code of 17_modelling" in said and "mixed = True" in said, said
     status, said = finish(radiogal(folder, "figures", "smoke", "--mixed"))
     assert status == 0, said
     holes = pd.read_csv(results/"report"/"holes_simulated.csv")

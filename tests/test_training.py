@@ -11,8 +11,8 @@ from test_training_faults import ONE_THREAD
 
 from radiogal import training
 from radiogal.config import Training, read_config
+from radiogal.datasets import sample_set
 from radiogal.models import build_network
-from radiogal.preparation import sample_set
 from radiogal.training import fit_network, predict_sources, start_keras, write_training
 
 pytestmark = pytest.mark.full

@@ -15,8 +15,8 @@ import pytest
 from test_faults_kills import fork
 
 from radiogal.config import read_config
+from radiogal.datasets import sample_set
 from radiogal.models import build_network
-from radiogal.preparation import sample_set
 from radiogal.training import fit_network, hash_bytes, list_checkpoints, predict_sources, start_keras, write_training
 from radiogal.workflow import clear_leftovers
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from radiogal.config import Method, Training, parse_config, read_config
+from radiogal.datasets import sample_set
 from radiogal.models import BadWeights, build_network
-from radiogal.preparation import sample_set
 from radiogal.training import fit_network, predict_sources, start_keras, write_training
 from radiogal.transfer import carry_weights, choose_few, join_sets, lengthen, retrain_network
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from made import ERROR, FIELDS, OK, OVERFLOW, open_services, scrape, write_centred
 from made import write_votable as write
 
+from radiogal.archives import name_image, show_table, show_text
 from radiogal.catalogues import CATALOGUES, check_answer
-from radiogal.classify import BadPositions, read_sources
-from radiogal.fetch import BadVotable, FetchError, HostileVotable, parse_votable
-from radiogal.scraping import VLASS_SUFFIX, check_links, check_results, check_siap, is_fits, parse_listing, select_newest
-from radiogal.sky import name_image, show_table, show_text
+from radiogal.clients import VLASS_SUFFIX, check_links, check_results, check_siap, is_fits, parse_listing, select_newest
+from radiogal.fetch import FetchError
+from radiogal.positions import BadPositions, BadVotable, HostileVotable, parse_votable, read_sources
 
 fault = pytest.mark.fault
 HERE = SkyCoord(162.5303, 30.6771, unit="deg")
