@@ -64,13 +64,13 @@ def make_networks(folder):
 
 def start_job(folder, engine, n):
     "A list of which every shard is prepared: all of them are one file."
-    from radiogal.classify import Job, begin_order, name_shard
+    from radiogal.classify import Job, begin_job, name_shard
     from radiogal.config import read_config
     config, ensemble = read_config(Path(__file__).parent.parent/"config"/"smoke.toml"), open_networks(folder, engine)
     out, number = Path(tempfile.mkdtemp(dir=folder)), np.arange(n)
     order = dict(model=ensemble.identity, survey="FIRST", shard_size=SHARD, classes=["FRI", "FRII"], calibrated=True)
     rows = dict(name=[f"J{i:09}" for i in number], ra=number*360/n, dec=np.zeros(n), crowding=0*number)
-    order = begin_order(out, order, lambda: Table(rows))
+    order = begin_job(out, order, lambda: Table(rows))
     (out/"prepared").mkdir()
     for i in range(n//SHARD): os.link(folder/"shard.npz", name_shard(out, "prepared", i, ".npz"))
     return Job(out, order, config, ensemble, None, ())
@@ -119,13 +119,13 @@ def measure_plan(folder, n):
     "In a process of its own: to read positions from a table, name them, and count their company."
     from astropy import units as u
 
-    from radiogal.engines import count_company
+    from radiogal.engines import count_neighbours
     from radiogal.positions import read_sources
     rng = np.random.default_rng(1)
     path = folder/f"positions{n}.fits"
     Table(dict(ra=rng.uniform(0, 360, n), dec=rng.uniform(-40, 90, n))).write(path)
     began = time.perf_counter()
-    count_company(read_sources(path), 1*u.arcmin)
+    count_neighbours(read_sources(path), 1*u.arcmin)
     return dict(positions=n, seconds=time.perf_counter() - began, MB=read_peak())
 
 

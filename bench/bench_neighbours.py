@@ -126,9 +126,9 @@ def run_full(path):
     members = np.bincount(group)
     print(f"  neighbours within 60″ and groups: {seconds:.2f} s, peak memory {after:.2f} GiB ({before:.2f} before); "
           f"{np.isfinite(separation).mean():.1%} of the rows have a neighbour, {(members > 1).sum():,} groups of two or more")
-    seconds, (candidates, _) = measure(lambda: candidates.find_candidates(table, Candidates()), 1)
+    seconds, (found, _) = measure(lambda: candidates.find_candidates(table, Candidates()), 1)
     print(f"  the whole search, from rows to candidates: {seconds:.2f} s, peak memory {read_peak():.2f} GiB; "
-          f"{len(candidates):,} candidates")
+          f"{len(found):,} candidates")
     print(f"  rows by reason: {candidates.meta['rows']}")
 
 

@@ -89,8 +89,8 @@ def measure_pipeline(name):
     start_keras(1)
     settings, size = Training(batch_size=BATCH, **PIPELINES[name]), NETWORKS[name].image_size
     sources = make_set(216 if settings.augmentation == "turns" else size)
-    eye, trunk = split_network(build_network(name, size, CLASSES, 1))
-    views = Views(sources.images, size, eye, settings, 1)
+    stem, trunk = split_network(build_network(name, size, CLASSES, 1))
+    views = Views(sources.images, size, stem, settings, 1)
     compile_network(trunk, settings, len(sources))
     constant = next(draw_epoch(views, sources, 0))
 

@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['OURS', 'LONGEST_REASON', 'UNSCALED', 'CENTRE_ARCSEC', 'FEWEST_KNOWN', 'RUSTIGE', 'SCORES', 'PROTOCOLS', 'PUBLISHED',
-           'ENSEMBLES', 'Judged', 'read_validation', 'list_holes', 'group_judged', 'pool_folds', 'rebuild_network',
-           'predict_heldout', 'find_kept', 'find_in', 'judge_heldout', 'explain_splits', 'scale_judged',
-           'average_calibration', 'tabulate_calibration', 'name_machine', 'measure_cost', 'tell_holes',
-           'tabulate_comparison', 'plot_comparison', 'plot_cost', 'tabulate_class_scores', 'tabulate_pairs',
-           'plot_differences', 'list_ensembles', 'gather_members', 'score_ensemble', 'tabulate_ensembles',
-           'plot_ensembles', 'cut_centre', 'measure_sizes', 'tabulate_property', 'tabulate_by_catalogue',
-           'choose_sources', 'tabulate_left_out', 'find_mixed', 'plot_left_out', 'choose_typical', 'explain_source',
-           'cite', 'cite_same', 'look_up', 'tabulate_published', 'judge_goal', 'tabulate_goals']
+           'ENSEMBLES', 'Judged', 'read_validation', 'list_missing_runs', 'group_judged', 'pool_folds',
+           'rebuild_network', 'predict_heldout', 'find_kept', 'find_in', 'judge_heldout', 'explain_splits',
+           'scale_judged', 'average_calibration', 'tabulate_calibration', 'name_machine', 'measure_cost',
+           'tell_missing_runs', 'tabulate_comparison', 'plot_comparison', 'plot_cost', 'tabulate_class_scores',
+           'tabulate_pairs', 'plot_differences', 'list_ensembles', 'gather_members', 'score_ensemble',
+           'tabulate_ensembles', 'plot_ensembles', 'cut_centre', 'measure_sizes', 'tabulate_property',
+           'tabulate_by_catalogue', 'choose_sources', 'tabulate_left_out', 'find_mixed', 'plot_left_out',
+           'choose_typical', 'explain_source', 'cite', 'cite_same', 'look_up', 'tabulate_published', 'judge_goal',
+           'tabulate_goals']
 
 # %% ../nbs/23_benchmark.ipynb #32d2440f
 import json
@@ -25,7 +26,7 @@ from textwrap import shorten
 import numpy as np
 import pandas as pd
 
-from .config import RunConfig, find_images, find_place, list_asked, write_whole
+from .config import RunConfig, find_images, find_place, list_asked, write_atomic
 from .datasets import PreparedSet, choose_classes, read_prepared
 from .diagnosis import (TrainedRun, assign_groups, bin_accuracy, guess_by_catalogue, map_occlusion,
                                 measure_extent, read_facts, read_trainings)
@@ -61,7 +62,7 @@ def read_validation(
     return [Judged(*key, "validation", trained.predictions, trained, trained.timing)
             for key, trained in read_trainings(results, config).items()]
 
-def list_holes(
+def list_missing_runs(
     config: RunConfig,    # The run's settings
     judged: list[Judged], # From `read_validation`
 )->pd.DataFrame:          # task, network, fold, seed, reason
@@ -143,7 +144,7 @@ def judge_heldout(
         if not (weights and prepared): return None
         sources = choose_classes(read_prepared(prepared), task.classes)
         table = predict_heldout(j, weights, sources, read_facts(prepared.parent))
-        write_whole(places[0]/answers, table.to_parquet(index=False))
+        write_atomic(places[0]/answers, table.to_parquet(index=False))
     return replace(j, split="held-out", predictions=table)
 
 LONGEST_REASON = 140  # Characters of a table's cell
@@ -218,24 +219,24 @@ def measure_cost(
                 minutes=epochs*per_epoch/60, timed_on=machine)
 
 # %% ../nbs/23_benchmark.ipynb #b2d8d271
-def tell_holes(holes: pd.DataFrame)->str: # Rows of `list_holes`
+def tell_missing_runs(missing_runs: pd.DataFrame)->str: # Rows of `list_missing_runs`
     "Missing trainings in words."
-    return "; ".join(f"fold {row.fold} seed {row.seed} {row.reason}" for row in holes.itertuples())
+    return "; ".join(f"fold {row.fold} seed {row.seed} {row.reason}" for row in missing_runs.itertuples())
 
 def tabulate_comparison(
     judged: list[Judged],      # On either split
     calibration: pd.DataFrame, # From `tabulate_calibration`
-    holes: pd.DataFrame,       # From `list_holes`
+    missing_runs: pd.DataFrame,       # From `list_missing_runs`
 )->pd.DataFrame:               # One row per task, network and split; networks never trained come last, empty
     "The networks side by side."
     errors, rows = calibration.groupby(["task", "network", "split"])[["ece_before", "ece_after"]].mean(), []
-    gaps = dict(list(holes.groupby(["task", "network"])))
+    gaps = dict(list(missing_runs.groupby(["task", "network"])))
     for key, several in group_judged(judged, "task", "network", "split").items():
-        missing = tell_holes(gaps[key[:2]]) if key[:2] in gaps else ""
+        missing = tell_missing_runs(gaps[key[:2]]) if key[:2] in gaps else ""
         rows.append(dict(zip(("task", "network", "split"), key, strict=True)) | summarise_tables([j.predictions for j in several])
                     | errors.loc[key].to_dict() | measure_cost(several) | dict(missing=missing))
     there = {(j.task, j.network) for j in judged}
-    rows += [dict(task=task, network=network, split="validation", runs=0, missing=tell_holes(gap))
+    rows += [dict(task=task, network=network, split="validation", runs=0, missing=tell_missing_runs(gap))
              for (task, network), gap in gaps.items() if (task, network) not in there]
     order = lambda tasks: tasks.map(list(dict.fromkeys(tasks)).index)
     return pd.DataFrame(rows).sort_values("task", kind="stable", key=order, ignore_index=True)
@@ -593,15 +594,15 @@ def judge_goal(
     rows: pd.DataFrame,   # Where it is found: one row, or none where the goal's split was not measured
     column: str,          # Of the row
     ends: tuple = (),     # Columns of its interval
-)->dict:                  # task, goal, wanted, split, value, low, high, reached, surely (by the whole interval)
+)->dict:                  # task, goal, wanted, split, value, low, high, reached, ci_beyond_target (by the whole interval)
     "Is a goal reached?"
     facts = dict(task=task, goal=goal, wanted=wanted)
-    if rows.empty or not np.isfinite(rows[column].iloc[0]): return facts | dict(reached="not measured", surely="")
+    if rows.empty or not np.isfinite(rows[column].iloc[0]): return facts | dict(reached="not measured", ci_beyond_target="")
     row, say = rows.iloc[0], lambda reached: "yes" if reached else "no"
     interval = dict(zip(("low", "high"), (float(row[end]) for end in ends), strict=False))
-    surely = say(all(test(end, wanted) for end in interval.values())) if ends else ""
+    ci_beyond_target = say(all(test(end, wanted) for end in interval.values())) if ends else ""
     return facts | dict(split=row["split"], value=float(row[column])) | interval | dict(
-        reached=say(test(row[column], wanted)), surely=surely)
+        reached=say(test(row[column], wanted)), ci_beyond_target=ci_beyond_target)
 
 def tabulate_goals(
     comparison: pd.DataFrame, # From `tabulate_comparison`

@@ -22,7 +22,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
-from .config import Candidates, Damaged, Sky, write_whole
+from .config import Candidates, Damaged, Sky, write_atomic
 from .positions import CatalogueError
 from .provenance import check_table, sign_table
 from .surveys import FIRST_MEMBERS, FIRST_SCATTER, cap_area, draw_clustered, get_survey
@@ -35,7 +35,7 @@ def write_table(
     "Write a table as ECSV with its number of rows and a digest, atomically."
     text = io.StringIO()
     table.write(text, format="ascii.ecsv")
-    return write_whole(path, sign_table(text.getvalue()))
+    return write_atomic(path, sign_table(text.getvalue()))
 
 def read_table(path: str|Path)->Table:
     "Read an ECSV table, empty strings as such; `CatalogueError` where it is none, `Damaged` where it is not what was written."

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['BEAT_S', 'SILENT_S', 'WITHOUT_LINKS', 'CARDS', 'GALLERY', 'SHOWN', 'digest_rows', 'read_rows', 'write_parquet',
-           'OtherOrder', 'check_order', 'read_order', 'begin_order', 'count_shards', 'read_block', 'name_shard',
+           'JobMismatch', 'check_job', 'read_job', 'begin_job', 'count_shards', 'read_block', 'name_shard',
            'describe_process', 'is_stale', 'take_claim', 'put_claim', 'keep_touching', 'claim_shard', 'Job',
            'fetch_shard', 'throw_away', 'prepare_shard', 'do_shard', 'work_through', 'ShardError', 'read_shard',
            'iterate_shards', 'drop_damaged', 'list_waiting', 'open_whole', 'plan_record', 'write_head', 'encode_rows',
            'merge_fits', 'describe_schema', 'merge_parquet', 'merge_shards', 'check_folder', 'open_images',
-           'open_archive', 'Request', 'find_task', 'open_networks', 'hash_folder', 'describe_images', 'describe_order',
+           'open_archive', 'Request', 'find_task', 'open_networks', 'hash_folder', 'describe_images', 'describe_job',
            'list_sources', 'find_raw', 'open_job', 'work_alone', 'limit_threads', 'work_together', 'classify_positions',
            'has_retry', 'list_retries', 'plot_counts', 'plot_sky', 'plot_measures', 'plot_doubt', 'choose_random',
            'choose_uncertain', 'read_images', 'caption_row', 'plot_gallery', 'draw_page', 'encode_figure', 'write_rows',
@@ -47,11 +47,11 @@ from . import __version__
 from .archives import serve_archives
 from .clients import Archive
 from .config import (ConfigError, Damaged, RunConfig, Task, describe_run, find_root, read_config, write_json,
-                             write_whole)
+                             write_atomic)
 from .cutouts import CutoutPlan, count_pixels, name_file, to_ascii
 from .datasets import choose_classes, read_prepared
 from .engines import (ColumnFacts, Ensemble, PreparedShard, adapt_config, check_preparation, classify_shard,
-                              count_company, describe_columns, hash_parts, list_members, open_ensemble,
+                              count_neighbours, describe_columns, hash_parts, list_members, open_ensemble,
                               prepare_cutouts, read_prepared_shard, write_prepared_shard)
 from .fetch import AGAIN, Fetcher, Manifest, hash_file
 from .positions import BadPositions, read_sources
@@ -89,42 +89,42 @@ def write_parquet(
     said, buffer = dict(radiogal=json.dumps(facts, sort_keys=True), rows=digest_rows(rows)), io.BytesIO()
     table = pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(said)
     parquet.write_table(table, buffer, row_group_size=rows_per_group)
-    return write_whole(path, buffer.getvalue())
+    return write_atomic(path, buffer.getvalue())
 
-class OtherOrder(ConfigError):
+class JobMismatch(ConfigError):
     "A folder holds parts of another catalogue; the message says what differs."
 
-def check_order(
+def check_job(
     there: dict,  # As it was begun
     order: dict,  # As it is wanted
     folder: Path, # For the error
 )->None:
-    "`OtherOrder` names what differs; what the positions added to the order is not asked for."
+    "`JobMismatch` names what differs; what the positions added to the order is not asked for."
     odd = [f"{key} was {there.get(key)!r}, is {order[key]!r}" for key in sorted(order) if there.get(key) != order[key]]
-    if odd: raise OtherOrder(f"{folder} was begun otherwise: {'; '.join(odd)}: go back to that, or choose another folder")
+    if odd: raise JobMismatch(f"{folder} was begun otherwise: {'; '.join(odd)}: go back to that, or choose another folder")
 
 # %% ../nbs/22_classify.ipynb #04431d00
-def read_order(folder: Path)->dict:
-    "The order of a folder; `Damaged` where it is lost, or not what was written, `OtherOrder` for one without a digest."
-    order = read_signed(folder/"order.json")
-    if "digest" not in order: raise OtherOrder(f"{folder} was begun by another version of radiogal: choose another folder")
+def read_job(folder: Path)->dict:
+    "The order of a folder; `Damaged` where it is lost, or not what was written, `JobMismatch` for one without a digest."
+    order = read_signed(folder/"job.json")
+    if "digest" not in order: raise JobMismatch(f"{folder} was begun by another version of radiogal: choose another folder")
     del order["digest"]
     return order
 
-def begin_order(
+def begin_job(
     folder: Path,
     order: dict,               # What decides the catalogue: plain values
     load: Callable[[], Table], # name, ra, dec, crowding; called when the order is new, or its positions are damaged
 )->dict:                       # The order, with how many positions there are, and the digest of their file
-    "Write an order and its positions, or find them as they were written; `OtherOrder` where a different one is there."
+    "Write an order and its positions, or find them as they were written; `JobMismatch` where a different one is there."
     with suppress(Damaged):
-        check_order(there := read_order(folder), order, folder)
+        check_job(there := read_job(folder), order, folder)
         if is_as_written(folder/"positions.parquet", there["listed"]): return there
     sources = load()
     rows = pd.DataFrame({key: np.array(sources[key]) for key in ("name", "ra", "dec", "crowding")})
     listed = hash_file(write_parquet(rows, folder/"positions.parquet", {}, order["shard_size"]))
     order = order | dict(n=len(rows), listed=listed)
-    write_json(folder/"order.json", sign(order))
+    write_json(folder/"job.json", sign(order))
     return order
 
 def count_shards(order: dict)->int:
@@ -211,7 +211,7 @@ def claim_shard(folder: Path, number: int)->Iterator[bool]: # Is the shard this 
 class Job:
     "All that a worker needs."
     folder: Path       # Holds the order, the shards, and what they are made of
-    order: dict        # From `begin_order`
+    order: dict        # From `begin_job`
     config: RunConfig  # That prepares images as the networks know them
     ensemble: Ensemble
     archive: Archive   # Where images come from
@@ -276,7 +276,7 @@ def read_shard(
     except Damaged as e: raise ShardError(f"shard {number}: {e}") from e
     if models := sorted({facts.get("model"), *rows.model} - {order["model"]}, key=str):
         raise ShardError(f"shard {number} was classified by model {models[0]}, the others by {order['model']}")
-    if odd := [key for key in order if key != "digest" and facts.get(key) != order[key]]:  # of order.json, not of rows
+    if odd := [key for key in order if key != "digest" and facts.get(key) != order[key]]:  # of job.json, not of rows
         raise ShardError(f"shard {number} is of another order: {odd[0]} is {facts.get(odd[0])!r}, not {order[odd[0]]!r}")
     if rows.name.tolist() != list(read_block(folder, number)["name"]):
         raise ShardError(f"shard {number} has {len(rows)} rows that are not those asked for, in their order")
@@ -476,7 +476,7 @@ def describe_images(request: Request)->str:
         return f"folder {hash_folder(Path(request.images), request.folder)}"
     return f"sky {hash_file(request.sky)[:16]}" if request.sky else "archive"
 
-def describe_order(request: Request, ensemble: Ensemble)->dict: # Plain values
+def describe_job(request: Request, ensemble: Ensemble)->dict: # Plain values
     "What decides a catalogue's rows."
     config, task = find_task(request)
     return describe_run(read_config(request.toml_path), request.run, find_root()) | dict(
@@ -490,7 +490,7 @@ def list_sources(request: Request, config: RunConfig)->Table: # name, ra, dec, c
     sources = read_sources(request.positions)
     if sources.meta["SIMULATE"] and not config.simulated: raise BadPositions("simulated positions in a run that is not")
     side = count_pixels(config.scraping, request.survey)*get_survey(request.survey).pixel_scale
-    sources["crowding"] = count_company(sources, side/2)
+    sources["crowding"] = count_neighbours(sources, side/2)
     return sources
 
 # %% ../nbs/22_classify.ipynb #f90af26e
@@ -504,9 +504,9 @@ def open_job(request: Request)->Iterator[Job]:
     config, _ = find_task(request)
     if not request.positions.is_file(): raise BadPositions(f"{request.positions}: there is no such file")
     load = cache(lambda: list_sources(request, config))
-    if not (request.folder/"order.json").is_file(): load()  # Before networks are opened, which takes longer
+    if not (request.folder/"job.json").is_file(): load()  # Before networks are opened, which takes longer
     ensemble = open_networks(request)
-    order = begin_order(request.folder, describe_order(request, ensemble), load)
+    order = begin_job(request.folder, describe_job(request, ensemble), load)
     drop_damaged(request.folder)
     thrown = tuple(each for each in ("cutouts", *["downloads"]*(not request.raw)) if each not in request.kept)
     with open_images(config, request.images, request.sky, request.survey) as services:
@@ -534,7 +534,7 @@ def classify_positions(
 )->tuple[list[int], list[int]]: # Shards done here, and those that other workers still have
     "Do what is left of a request; the worker that finds all shards done puts the catalogue together."
     done = work_together(replace(request, source=describe_images(request)), workers)
-    order = read_order(request.folder)
+    order = read_job(request.folder)
     waiting = list_waiting(request.folder, order)
     if not waiting: merge_shards(request.folder, order)
     return done, waiting
@@ -696,7 +696,7 @@ SHOWN = ("name", "ra", "dec", "class", "entropy", "flux_density", "extent", "sta
 
 def write_page(folder: Path)->Path: # quicklook.html
     "The quick look at a finished request."
-    order = read_order(folder)
+    order = read_job(folder)
     columns = [*SHOWN, *(f"p_{c}" for c in order["classes"])]  # a hash for each of a million rows would fill the memory
     rows = pd.read_parquet(folder/"catalogue.parquet", columns=columns)
     figures = "".join(f"<h2>{heading}</h2>{encode_figure(f)}" for heading, f in draw_page(folder, rows, order).items())
@@ -704,5 +704,5 @@ def write_page(folder: Path)->Path: # quicklook.html
     style = "body{font-family:sans-serif;margin:2em}td,th{text-align:left;padding:0 1em 0 0}img{max-width:100%}"
     title = f"{len(rows)} positions in {order['survey']}" + ", simulated"*order["simulated"]
     head = f'<!doctype html><meta charset="utf-8"><title>{escape(title)}</title><style>{style}</style>'
-    return write_whole(folder/"quicklook.html", f"{head}<h1>{escape(title)}</h1>{figures}<h2>Without an image</h2>"
+    return write_atomic(folder/"quicklook.html", f"{head}<h1>{escape(title)}</h1>{figures}<h2>Without an image</h2>"
                        f"{write_rows(count_reasons(rows))}<h2>What made it</h2>{write_rows(facts)}\n")

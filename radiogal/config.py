@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['NAME', 'CutoutSurvey', 'MorphologyClass', 'PublishedSet', 'DrawnSet', 'Network', 'Name', 'Positive', 'Fraction',
-           'Arcmin', 'Names', 'DRAWS_TO_FILES', 'RadiogalError', 'ConfigError', 'find_root', 'check_name', 'Paths',
-           'Section', 'Targets', 'Candidates', 'Sky', 'Scraping', 'Curation', 'Preparation', 'Training', 'Task', 'Pair',
-           'Method', 'Transfer', 'Cell', 'read_recipe', 'RunConfig', 'to_tuples', 'find_section', 'explain_error',
-           'parse_config', 'read_config', 'list_asked', 'find_place', 'find_images', 'deal_cells', 'settings_hash',
-           'git_commit', 'describe_run', 'write_whole', 'tidy_numbers', 'hash_file', 'write_json', 'Damaged',
-           'read_json', 'settle_backend']
+           'Arcmin', 'Names', 'RENAMED', 'DRAWS_TO_FILES', 'RadiogalError', 'ConfigError', 'find_root', 'check_name',
+           'Paths', 'Section', 'Targets', 'Candidates', 'Sky', 'Scraping', 'Curation', 'Preparation', 'Training',
+           'Task', 'Pair', 'Method', 'Transfer', 'Cell', 'read_recipe', 'RunConfig', 'to_tuples', 'find_section',
+           'rename_settings', 'explain_error', 'parse_config', 'read_config', 'list_asked', 'find_place', 'find_images',
+           'deal_cells', 'settings_hash', 'git_commit', 'describe_run', 'write_atomic', 'tidy_numbers', 'hash_file',
+           'write_json', 'Damaged', 'read_json', 'settle_backend']
 
 # %% ../nbs/01_config.ipynb #00b154f4
 import hashlib
@@ -180,14 +180,14 @@ class Training(Section):
     schedule: Literal["constant", "cosine"] = Field("constant", description="nuisance: how the step falls with the epochs")
     label_smoothing: Fraction = Field(0.0, description="nuisance")
     class_weights: Fraction = Field(1.0, description="nuisance: power of the balanced class weights; 0: none")
-    averaging: float = Field(0.0, ge=0, lt=1, description="nuisance: decay of the running mean of the weights; 0: none")
-    norm_sources: int = Field(0, ge=0, description="nuisance: normalisations are measured anew on so many training sources "
+    ema_decay: float = Field(0.0, ge=0, lt=1, description="nuisance: decay of the running mean of the weights; 0: none")
+    bn_recalibration_sources: int = Field(0, ge=0, description="nuisance: normalisations are measured anew on so many training sources "
         "before each validation; 0: their running means, which lag behind averaged weights in a short training")
     augmentation: Literal["views", "turns"] = Field("views", description="scientific: the 8 exact views, or any angle as well")
     zoom: float = Field(0.0, ge=0, le=0.5, description="scientific: largest change of a turned image's scale, natural logarithm")
     max_shift: int = Field(0, ge=0, description="nuisance: largest random shift, pixels")
     patience: int = Field(0, ge=0, description="nuisance: end after so many epochs without a lower validation loss; 0: never")
-    body_rate: float = Field(1.0, gt=0, le=1, description="nuisance: step of all layers but the last, as a part of the step")
+    backbone_lr_factor: float = Field(1.0, gt=0, le=1, description="nuisance: step of all layers but the last, as a part of the step")
 
 class Task(Section):
     "What is to be told apart, in which set of images."
@@ -220,7 +220,7 @@ class Method(Section):
     unfreeze_every: int = Field(0, ge=0, description="nuisance: one more convolution is freed after so many epochs; 0: never")
     counts: tuple[Annotated[int, Field(ge=2)], ...] = Field((),
         description="scientific: repeated with so few training sources of the target")
-    few: tuple[Network, ...] = Field((), description="scientific: repeated with few sources for these only; all if none is named")
+    count_networks: tuple[Network, ...] = Field((), description="scientific: repeated with few sources for these only; all if none is named")
     networks: tuple[Network, ...] = Field((), description="scientific: only these; all of the run if none is named")
     training: dict = Field({}, description="nuisance: settings of [training] that are the method's own")
 
@@ -308,7 +308,7 @@ class RunConfig(Section):
                 few = tuple(n for n in method.counts if ends.counts is None or n in ends.counts)
                 networks = [n for n in ends.networks or self.networks if n in (method.networks or self.networks)]
                 asked = {None: [] if (method.start, method.images) == ("new", "target") else networks}
-                asked |= {count: [n for n in networks if n in (method.few or networks)] for count in few}
+                asked |= {count: [n for n in networks if n in (method.count_networks or networks)] for count in few}
                 cells += [Cell(pair, name, count, *run) for count, those in asked.items()
                           for run in product(those, self.folds, self.seeds)]
         return cells
@@ -436,6 +436,14 @@ def find_section(model: type[BaseModel], place: tuple)->type[BaseModel]:
         model = get_args(model)[1] if get_origin(model) is dict else model.model_fields[part].annotation
     return model
 
+RENAMED = dict(averaging="ema_decay", norm_sources="bn_recalibration_sources", body_rate="backbone_lr_factor", few="count_networks")
+
+def rename_settings(settings):
+    "Settings as an older version wrote them, with the names that they have now."
+    if isinstance(settings, (list, tuple)): return [rename_settings(value) for value in settings]
+    if not isinstance(settings, dict): return settings
+    return {RENAMED.get(key, key): rename_settings(value) for key, value in settings.items()}
+
 def explain_error(
     error: dict,             # One entry of `ValidationError.errors()`
     model: type[BaseModel],  # The model that was read
@@ -443,6 +451,7 @@ def explain_error(
     "One line for one wrong setting."
     key = ".".join(str(p) for p in error["loc"])
     if error["type"] == "extra_forbidden":
+        if (name := error["loc"][-1]) in RENAMED: return f"{key}: this setting is called {RENAMED[name]} now"
         return f"{key}: unknown key; allowed are {', '.join(sorted(find_section(model, error['loc'][:-1]).model_fields))}"
     if error["type"] == "missing": return f"{key}: missing"
     reason = error["msg"].removeprefix("Value error, ")
@@ -532,7 +541,7 @@ def describe_run(
                 commit=commit if clean else f"{commit} with uncommitted changes")
 
 # %% ../nbs/01_config.ipynb #67f71cae
-def write_whole(
+def write_atomic(
     path: str|Path,      # Where the file shall be
     content: str|bytes,  # All of it
 )->Path:                 # The same path
@@ -571,7 +580,7 @@ def write_json(
     content: dict,   # Numbers, strings, lists, dictionaries
 )->Path:             # The same path
     "Write JSON that is the same bytes for the same content, atomically."
-    return write_whole(path, _format_json(content))
+    return write_atomic(path, _format_json(content))
 
 class Damaged(RadiogalError, ValueError):
     "A file that is lost, or not what was written; the message names it, and the command that makes it again."

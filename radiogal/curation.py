@@ -35,7 +35,7 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from filelock import SoftFileLock
 
 from .candidates import read_table
-from .config import Paths, RadiogalError, RunConfig, find_root, read_config, write_whole
+from .config import Paths, RadiogalError, RunConfig, find_root, read_config, write_atomic
 from .cutouts import draw_beam, draw_scale, estimate_noise, read_cutout
 from .fetch import STATES, FetchError
 
@@ -202,7 +202,7 @@ def merge_decisions(
     "Every line of the files once, by time, then curator or line; written atomically; `CurationError` as `read_lines` raises it."
     when = lambda row: (datetime.fromisoformat(row[-1]), row[-2])
     rows = heapq.merge(*([tuple(row.values()) for _, row in read_lines(path)] for path in paths), key=when)
-    return write_whole(out, "".join(map(write_line, (COLUMNS, *dict.fromkeys(rows)))))
+    return write_atomic(out, "".join(map(write_line, (COLUMNS, *dict.fromkeys(rows)))))
 
 # %% ../nbs/13_curation.ipynb #39f8b6cb
 def group_curators(

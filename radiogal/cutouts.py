@@ -33,7 +33,7 @@ from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 from astropy.wcs.wcs import WcsError
 
-from .config import RadiogalError, Scraping, write_whole
+from .config import RadiogalError, Scraping, write_atomic
 from .fetch import STATES, FetchError, name_url
 from .positions import BadImage, clean_header, is_number, read_celestial
 from .surveys import find_beam, get_survey
@@ -481,7 +481,7 @@ def make_cutout(
     if (covered := header["COVERED"]) < plan.min_covered:
         raise FetchError("reject", f"only {covered:.3f} of the cutout has data, {plan.min_covered:g} is the least allowed")
     content = encode_image(data, header)
-    path = write_whole(plan.folder/f"{name_file(target.name)}.fits", content)
+    path = write_atomic(plan.folder/f"{name_file(target.name)}.fits", content)
     return Cutout(path, covered, hashlib.sha256(content).hexdigest(), [raws[0], *used])
 
 def cut_group(

@@ -38,7 +38,7 @@ from astropy.wcs import WCS
 from .candidates import check_groups, check_names, exclude_positions, group_sky, split_folds
 from .catalogues import (CATALOGUES, MIRABEST_CONFIDENCES, Labels, build_targets, find_registered,
                                  read_catalogue, tabulate_labels, translate_mirabest)
-from .config import RadiogalError, RunConfig, write_whole
+from .config import RadiogalError, RunConfig, write_atomic
 from .fetch import FetchError, Fetcher, RegisteredFile, get_registered, select_files
 from .preparation import (Ready, Unusable, crop_or_pad, normalise_observed, prepare_image, read_image,
                                   scale_minmax)
@@ -155,7 +155,7 @@ def write_prepared(
     "Write a set as one HDF5 file, atomically, the same bytes for the same content."
     buffer = io.BytesIO()
     with create_file(buffer) as f: write_arrays(f, {key: encode_column(getattr(prepared, key)) for key in COLUMNS})
-    return write_whole(path, buffer.getvalue())
+    return write_atomic(path, buffer.getvalue())
 
 # %% ../nbs/15_datasets.ipynb #c73658bd
 def read_array(f: h5py.File, key: str)->np.ndarray:

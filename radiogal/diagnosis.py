@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from .candidates import read_table
-from .config import Cell, RunConfig, find_images, find_place, list_asked, write_whole
+from .config import Cell, RunConfig, find_images, find_place, list_asked, write_atomic
 from .datasets import PreparedSet
 from .evaluation import (SUM_TOLERANCE, align_predictions, bin_confidence, check_predictions, list_classes,
                                  refuse_rows, score_ece, wilson_interval)
@@ -503,7 +503,7 @@ def save_figure(
     for kind in kinds:
         out = io.BytesIO()
         figure.savefig(out, format=kind, metadata=metadata[kind])
-        write_whole(Path(folder)/f"{stem}.{kind}", out.getvalue())
+        write_atomic(Path(folder)/f"{stem}.{kind}", out.getvalue())
     return Path(folder)/f"{stem}.png"
 
 # %% ../nbs/20_diagnosis.ipynb #f2b65cb8
@@ -514,6 +514,6 @@ def save_table(
 )->None:
     "Write a table as CSV, Markdown and LaTeX, atomically."
     folder, short = Path(folder), table.round(3)
-    write_whole(folder/f"{name}.csv", table.to_csv(index=False))
-    write_whole(folder/f"{name}.md", short.to_markdown(index=False) + "\n")
-    write_whole(folder/f"{name}.tex", short.to_latex(index=False, float_format="%.3f", escape=True))
+    write_atomic(folder/f"{name}.csv", table.to_csv(index=False))
+    write_atomic(folder/f"{name}.md", short.to_markdown(index=False) + "\n")
+    write_atomic(folder/f"{name}.tex", short.to_latex(index=False, float_format="%.3f", escape=True))

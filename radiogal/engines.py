@@ -7,10 +7,10 @@ __all__ = ['PADDINGS', 'WRITERS', 'NO_TELEMETRY', 'RUNTIMES', 'NEIGHBOUR', 'BATC
            'Graph', 'fold_fields', 'write_convolution', 'write_fields', 'write_pooling', 'write_crop', 'write_dense',
            'write_normalisation', 'write_shape', 'write_reduction', 'split_head', 'write_onnx', 'count_threads',
            'open_keras', 'load_runtime', 'open_onnxruntime', 'open_openvino', 'list_engines', 'choose_engine', 'Known',
-           'unit_vectors', 'measure_distance', 'learn_known', 'score_strangeness', 'Member', 'ask_member', 'read_facts',
+           'unit_vectors', 'measure_distance', 'learn_known', 'score_ood', 'Member', 'ask_member', 'read_facts',
            'read_predictions', 'find_temperature', 'read_classes', 'open_model', 'hash_parts', 'keep_file',
            'learn_member', 'digest_sources', 'open_member', 'Ensemble', 'Answers', 'ask_ensemble', 'list_members',
-           'open_ensemble', 'write_untrained', 'count_company', 'adapt_config', 'check_preparation', 'PreparedShard',
+           'open_ensemble', 'write_untrained', 'count_neighbours', 'adapt_config', 'check_preparation', 'PreparedShard',
            'measure_cutout', 'prepare_cutouts', 'write_prepared_shard', 'read_prepared_shard', 'compute_entropy',
            'ColumnFacts', 'describe_columns', 'count_trained', 'classify_shard']
 
@@ -38,7 +38,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
 from . import __version__
-from .config import ConfigError, Damaged, RunConfig, read_json, write_whole
+from .config import ConfigError, Damaged, RunConfig, read_json, write_atomic
 from .datasets import GRIESE_HISTORY, PreparedSet, digest_arrays, encode_column, list_steps
 from .diagnosis import measure_extent
 from .evaluation import CalibrationError, fit_temperature
@@ -240,7 +240,7 @@ def learn_known(
     median = np.median(distances)
     return Known(known, float(median), float(1.4826*np.median(np.abs(distances - median))))
 
-def score_strangeness(features: np.ndarray, known: Known)->np.ndarray: # (n,), standard deviations; NaN without scatter
+def score_ood(features: np.ndarray, known: Known)->np.ndarray: # (n,), standard deviations; NaN without scatter
     "Out-of-distribution score: how much farther away than validation sources are."
     distances = measure_distance(features, known.features)
     return (distances - known.median)/known.scatter if known.scatter > 0 else np.full(len(features), np.nan)
@@ -327,7 +327,7 @@ def keep_file(
     for path in sorted(kept.glob(f"{name}-*{suffix}")):
         if path.name == f"{name}-{hash_bytes(path.read_bytes())}{suffix}": return path
     content = make()
-    return write_whole(kept/f"{name}-{hash_bytes(content)}{suffix}", content)
+    return write_atomic(kept/f"{name}-{hash_bytes(content)}{suffix}", content)
 
 # %% ../nbs/21_engines.ipynb #e68ee5ab
 def learn_member(
@@ -395,7 +395,7 @@ class Answers(NamedTuple):
     "What an ensemble says of images."
     probabilities: np.ndarray # (n, classes), 0–1, rows sum to 1
     spread: np.ndarray        # (n,), 0–0.5; NaN for one member
-    strangeness: np.ndarray   # (n,), standard deviations, mean over members
+    ood_score: np.ndarray   # (n,), standard deviations, mean over members
 
 def ask_ensemble(
     ensemble: Ensemble,
@@ -407,7 +407,7 @@ def ask_ensemble(
     for member in ensemble.members:
         features, logits = ask_member(member, images)
         each.append(softmax(logits.astype(float)/(member.temperature or 1), axis=1))
-        scores.append(score_strangeness(features, member.known))
+        scores.append(score_ood(features, member.known))
     mean = np.mean(each, axis=0)
     chosen = np.stack(each)[:, np.arange(len(mean)), mean.argmax(axis=1)]
     spread = chosen.std(axis=0) if len(each) > 1 else np.full(len(mean), np.nan)
@@ -463,7 +463,7 @@ def write_untrained(
     return out
 
 # %% ../nbs/21_engines.ipynb #1a2bb3be
-def count_company(
+def count_neighbours(
     sources: Table,     # ra, dec (deg)
     radius: u.Quantity, # Half of a cutout's side
 )->np.ndarray:          # (n,), int
@@ -560,7 +560,7 @@ def write_prepared_shard(shard: PreparedShard, path: Path)->Path:
         pixel_arcsec=np.array(shard.pixel_arcsec))
     buffer = io.BytesIO()
     np.savez_compressed(buffer, digest=digest_arrays(arrays), **arrays)
-    return write_whole(path, buffer.getvalue())
+    return write_atomic(path, buffer.getvalue())
 
 def read_prepared_shard(path: Path)->PreparedShard:
     "The inverse of `write_prepared_shard`; `Damaged` where the file is lost, or not what was written."
@@ -604,7 +604,7 @@ def describe_columns(
         **{"class": C("str", "", "src.class", "Most probable class; empty without an image")},
         entropy=C("float", "bit", "stat.value", "Shannon entropy of the probabilities"),
         spread=C("float", "", "stat.stdev;stat.probability", "Standard deviation of the class's probability over members"),
-        strangeness=C("float", "", "stat.value", "Distance from the training images, in validation sources' sigma"),
+        ood_score=C("float", "", "stat.value", "Distance from the training images, in validation sources' sigma"),
         n_trained=C("int", "", "meta.number", "Members that were trained on a source at this position"),
         crowding=C("int", "", "meta.number;src", "Other positions asked for within half of the cutout's side"),
         covered_fraction=C("float", "", "stat.value", "Part of the cutout's pixels with data"),
@@ -648,5 +648,5 @@ def classify_shard(
         for i, c in enumerate(ensemble.classes): rows.loc[chosen, f"p_{c}"] = answers.probabilities[:, i]
         rows.loc[chosen, "class"] = np.array(ensemble.classes, object)[answers.probabilities.argmax(axis=1)]
         rows.loc[chosen, "entropy"] = compute_entropy(answers.probabilities)
-        rows.loc[chosen, "spread"], rows.loc[chosen, "strangeness"] = answers.spread, answers.strangeness
+        rows.loc[chosen, "spread"], rows.loc[chosen, "ood_score"] = answers.spread, answers.ood_score
     return rows

@@ -484,7 +484,7 @@ class Wanted:
     @property
     def key(self)->str: return self.name or name_url(self.url + (f"#{self.form.decode()}" if self.form is not None else ""))
 
-    def look_at(self, part: Path)->None:
+    def inspect(self, part: Path)->None:
         "Check a file; what it asks to be tried again becomes `Trouble`, and whatever else its reader raises a `FetchError`."
         try: self.check(part)
         except FetchError as e:
@@ -497,7 +497,7 @@ class Wanted:
 
     def accepts(self, path: Path)->bool:
         "Does a file that was kept pass the check of today?"
-        try: self.look_at(path)
+        try: self.inspect(path)
         except FetchError: return False
         return True
 
@@ -548,7 +548,7 @@ class Downloader:
                     elif e.state != "retry": self.hosts.clear_failures(host)  # It is well, whatever it said
                     raise
                 if watch.over: raise late  # A body without a length looks whole when its connection is shut
-                if onward is None: wanted.look_at(part)
+                if onward is None: wanted.inspect(part)
             self.hosts.clear_failures(host)
             if onward is None: return url
             if url.startswith("https:") and not onward[0].startswith("https:"):
@@ -648,7 +648,7 @@ class Fetcher:
         if wanted.form is not None or urlsplit(wanted.url).query: return None
         if not (mirror := find_mirror()) or not (source := mirror/url_to_path(wanted.url)).is_file(): return None
         shutil.copyfile(source, part)
-        wanted.look_at(part)
+        wanted.inspect(part)
         return source.as_uri()
 
 # %% ../nbs/04_fetch.ipynb #2d03326f

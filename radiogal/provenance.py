@@ -28,7 +28,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from .config import (ConfigError, Damaged, RadiogalError, RunConfig, _format_json, describe_run, hash_file,
-                             read_json, write_json, write_whole)
+                             read_json, write_json, write_atomic)
 
 # %% ../nbs/02_provenance.ipynb #498c7b8b
 LESSON = "lesson"  # The tag of cells that are for the reader and the tests, and not for a run
@@ -350,7 +350,7 @@ def make_cells(
         try: make()
         except Exception as error:  # whatever it is, it is this cell's alone, and told below
             failed[folder] = f"{type(error).__name__}: {error}"
-            write_whole(folder/"error.txt", f"{failed[folder]}\n\n{traceback.format_exc()}")
+            write_atomic(folder/"error.txt", f"{failed[folder]}\n\n{traceback.format_exc()}")
             print(f"{folder}: {failed[folder]}")
     if failed: raise CellsFailed(f"{len(failed)} of {len(cells)} failed: " + "; ".join(f"{k}: {v}" for k, v in failed.items()))
 

@@ -34,7 +34,7 @@ from .candidates import read_table, write_table
 from .catalogues import CATALOGUES, Catalogue, fetch_labels, read_targets
 from .clients import (VLASS_ROUTES, Archive, Client, FirstForm, NvssSkyView, TgssSiap, VlassCutouts,
                               VlassImages, choose_routes, find_tiles, keep_newest, rank_images)
-from .config import ConfigError, Paths, RunConfig, find_root, write_whole
+from .config import ConfigError, Paths, RunConfig, find_root, write_atomic
 from .cutouts import (Cutout, CutoutPlan, RawImage, Target, attempt, count_pixels, count_side, cut_group,
                               name_file, read_header)
 from .fetch import (AGAIN, STATES, FetchError, Fetcher, Limits, Manifest, RegisteredFile, fetch_all,
@@ -444,6 +444,6 @@ def scrape_survey(
         fetcher = Fetcher(Manifest(raw/survey/"manifest.sqlite"), hosts, seconds_between_requests=pause)
         folder = raw/survey if services else raw  # Pinned files have addresses of their own
         cutouts = fetch_targets(targets, Archive(fetcher, folder, services), plan, find_root())
-    if chosen.archive == "loopback": write_whole(out/"requests.txt", "".join(f"{request}\n" for request in requests))
+    if chosen.archive == "loopback": write_atomic(out/"requests.txt", "".join(f"{request}\n" for request in requests))
     write_table(cutouts, out/"cutouts.ecsv")
     return cutouts

@@ -7,7 +7,7 @@ __all__ = ['CORE', 'HOT_SPOT', 'JET', 'LOBE', 'OLD_PLASMA', 'PART', 'SIDES', 'BU
            'COUNTS_SLOPE', 'COMPACT_JY', 'COMPACT_ARCSEC', 'JITTER', 'FIELD_MARGIN', 'COMPONENT', 'FWHM_SIGMA', 'REACH',
            'PROJECTIONS', 'ARCHIVE_CARDS', 'AXES', 'VLASS_OVERLAP', 'make_part', 'split_jet', 'build_fri', 'build_frii',
            'bend_jet', 'build_bent', 'recentre', 'build_compact', 'count_brighter', 'draw_power_law', 'expect_larger',
-           'draw_sizes', 'draw_shapes', 'draw_company', 'place_targets', 'find_faintest', 'draw_population',
+           'draw_sizes', 'draw_shapes', 'draw_field_population', 'place_targets', 'find_faintest', 'draw_population',
            'list_components', 'place_parts', 'find_covariance', 'add_gaussian', 'make_wcs', 'select_near',
            'render_sources', 'draw_noise', 'make_axis', 'list_axes', 'make_header', 'observe', 'encode_fits',
            'write_image', 'place_images', 'spread', 'format_table', 'hash_parts', 'read_code', 'ArtificialSky',
@@ -193,7 +193,7 @@ def draw_shapes(
                 angular_size=np.where(compact, rng.uniform(*COMPACT_ARCSEC, n), size),
                 position_angle=rng.uniform(0, 360, n), inclination=inclination, shape_seed=rng.integers(2**31, size=n))
 
-def draw_company(
+def draw_field_population(
     rng: np.random.Generator,
     area: u.Quantity,   # Of the field
     faintest: u.Quantity, # Flux density at 1.4 GHz
@@ -235,7 +235,7 @@ def draw_population(
     rng = np.random.default_rng(sky.seed)
     labels = np.repeat(np.array(classes), sky.sources_per_class)
     east, north, side = place_targets(rng, len(labels), sky.spacing_arcmin)
-    targets, company = draw_shapes(rng, labels, sky), draw_company(rng, (side*u.arcmin)**2, find_faintest(names))
+    targets, company = draw_shapes(rng, labels, sky), draw_field_population(rng, (side*u.arcmin)**2, find_faintest(names))
     offsets = rng.uniform(-side/120, side/120, (2, len(company["flux_density"])))
     ra, dec = deproject(np.append(east, offsets[0]), np.append(north, offsets[1]), sky.ra_deg, sky.dec_deg)
     columns = dict(name=[name_position(*p) for p in zip(ra, dec, strict=True)], ra=ra, dec=dec,
@@ -415,7 +415,7 @@ def write_image(
     hdu: fits.PrimaryHDU, # An image
 )->Path:                  # The same path
     "Write an image, atomically."
-    return config.write_whole(path, encode_fits(hdu))
+    return config.write_atomic(path, encode_fits(hdu))
 
 # %% ../nbs/08_sky.ipynb #32f6c344
 VLASS_OVERLAP = 122 # Pixels by which neighbouring quick-look images overlap: 3722 of them on a pitch of 3600
@@ -599,7 +599,7 @@ def write_table(
     table: Table,   # What
 )->Path:            # The same path
     "Write a table as ECSV, atomically."
-    return config.write_whole(path, provenance.sign_table(format_table(table)))
+    return config.write_atomic(path, provenance.sign_table(format_table(table)))
 
 def read_population(
     path: str|Path, # A `sky.ecsv`

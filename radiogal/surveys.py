@@ -6,10 +6,10 @@
 __all__ = ['mJy_beam', 'SURVEYS', 'TGSS_ROUND_BEAM_DEC', 'SPECTRAL_INDEX', 'LIVE_SERVICES', 'STUDY_DENSITIES', 'EXPECTED_ONLY',
            'FIRST_MEMBERS', 'FIRST_SCATTER', 'Survey', 'get_survey', 'beam_area', 'find_beam', 'scale_flux',
            'limit_at_1400', 'Services', 'tabulate_surveys', 'plot_resolution', 'tile_area', 'collect_densities',
-           'expect_count', 'p_count', 'count_distribution', 'p_more_than_one', 'p_company', 'score_company',
-           'tabulate_company', 'plot_counts', 'plot_company_by_tile', 'fit_depth', 'predict_density',
-           'plot_company_by_depth', 'count_in_tiles', 'draw_uniform', 'cap_area', 'draw_clustered', 'simulate_company',
-           'expect_variance', 'plot_clustering', 'summarise_densities']
+           'expect_count', 'p_count', 'count_distribution', 'p_more_than_one', 'p_neighbours', 'score_neighbours',
+           'tabulate_neighbours', 'plot_counts', 'plot_neighbours_by_tile', 'fit_depth', 'predict_density',
+           'plot_neighbours_by_depth', 'count_in_tiles', 'draw_uniform', 'cap_area', 'draw_clustered',
+           'simulate_neighbours', 'expect_variance', 'plot_clustering', 'summarise_densities']
 
 # %% ../nbs/03_surveys.ipynb #defd3138
 from dataclasses import dataclass, field
@@ -219,7 +219,7 @@ def p_more_than_one(
     from scipy.special import pdtrc
     return pdtrc(1, expected)
 
-def p_company(
+def p_neighbours(
     expected, # Mean number of sources in a tile, scalar or array
 ):            # Probability, same shape
     "Chance that a tile centred on a source holds another one."
@@ -228,7 +228,7 @@ def p_company(
 
 # %% ../nbs/03_surveys.ipynb #981e9654
 @u.quantity_input
-def score_company(
+def score_neighbours(
     density: u.deg**-2, # Sources per solid angle
     side: u.arcmin,     # Side of the tile
 )->dict[str, float]:    # Plain numbers, ready for JSON
@@ -236,14 +236,14 @@ def score_company(
     expected = expect_count(density, side)
     more = p_more_than_one(expected)
     return dict(density_per_deg2=density.to_value(u.deg**-2), expected=expected, p_none=p_count(0, expected),
-                p_one=p_count(1, expected), p_more_than_one=more, one_in_n=1/more, p_company=p_company(expected))
+                p_one=p_count(1, expected), p_more_than_one=more, one_in_n=1/more, p_neighbours=p_neighbours(expected))
 
-def tabulate_company(
+def tabulate_neighbours(
     densities: dict[str, u.Quantity], # Rows per deg², by survey
     side: u.Quantity,                 # Side of the tile
 )->QTable:                            # One row per survey
-    "The numbers of `score_company` as a table; errors as `tile_area`."
-    scores = {name: score_company(density, side) for name, density in densities.items()}
+    "The numbers of `score_neighbours` as a table; errors as `tile_area`."
+    scores = {name: score_neighbours(density, side) for name, density in densities.items()}
     table = QTable(rows=[dict(survey=name) | score for name, score in scores.items()])
     table.rename_column("density_per_deg2", "density")
     table["density"].unit = u.deg**-2
@@ -269,7 +269,7 @@ def plot_counts(
     return ax
 
 # %% ../nbs/03_surveys.ipynb #148798fd
-def plot_company_by_tile(
+def plot_neighbours_by_tile(
     densities: dict[str, u.Quantity], # Rows per deg², by survey
     side: u.Quantity,                 # The tile that is marked
     ax=None,                          # Axes to draw on
@@ -307,7 +307,7 @@ def predict_density(
     return density_at_1mJy*limit.to_value(u.mJy)**slope
 
 # %% ../nbs/03_surveys.ipynb #de131687
-def plot_company_by_depth(
+def plot_neighbours_by_depth(
     surveys: list[Survey], # Drawn; those in `EXPECTED_ONLY` are open markers and not fitted
     side: u.Quantity,      # Side of the tile
     ax=None,               # Axes to draw on
@@ -380,7 +380,7 @@ def draw_clustered(
 FIRST_MEMBERS, FIRST_SCATTER = 0.35, 20*u.arcsec  # Chosen to give the groups of Cress et al. 1996; not a fit
 
 # %% ../nbs/03_surveys.ipynb #5602da14
-def simulate_company(
+def simulate_neighbours(
     density: u.Quantity,                # Mean density of sources
     side: u.Quantity,                   # Side of the tile
     seed: int,                          # Of the drawn catalogue
@@ -436,16 +436,16 @@ def plot_clustering(
 # %% ../nbs/03_surveys.ipynb #1d0d1cfb
 def summarise_densities(
     side: u.Quantity,           # Side of the tile
-    random_counts: np.ndarray,  # From `simulate_company` at FIRST's density
+    random_counts: np.ndarray,  # From `simulate_neighbours` at FIRST's density
     neighbours: np.ndarray,     # From the same
 )->dict:                        # Plain numbers, ready for `write_json`
     "All numbers of this notebook for one tile: per survey, as in the study, with depth, and the simulated clustering."
     slope, at_1mJy = fit_depth([s for name, s in SURVEYS.items() if name not in EXPECTED_ONLY])
-    score = lambda densities: {name: score_company(density, side) for name, density in densities.items()}
+    score = lambda densities: {name: score_neighbours(density, side) for name, density in densities.items()}
     return dict(
         tile_arcmin=side.to_value(u.arcmin), surveys=score(collect_densities()), study=score(STUDY_DENSITIES),
         depth=dict(slope=slope, density_at_1mJy_per_deg2=at_1mJy.to_value(u.deg**-2)),
         clustering_simulated=dict(
             survey="FIRST", members=FIRST_MEMBERS, scatter_arcsec=FIRST_SCATTER.to_value(u.arcsec),
             n_random=len(random_counts), n_centred=len(neighbours), mean=random_counts.mean(), variance=random_counts.var(),
-            p_more_than_one=(random_counts > 1).mean(), p_company=(neighbours > 0).mean()))
+            p_more_than_one=(random_counts > 1).mean(), p_neighbours=(neighbours > 0).mean()))

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['start_keras_once', 'TURNED_EVERY', 'WARMUP', 'READY', 'N_READY', 'N_CHECKPOINTS', 'CHECKPOINTS_APART',
            'CHECKPOINT_NAME', 'CURVE', 'log', 'start_keras', 'order_sources', 'read_sources', 'find_turns',
-           'draw_turns', 'turn_and_scale', 'split_network', 'look_at', 'Views', 'batch_rows', 'weigh_classes',
-           'count_steps', 'draw_epoch', 'draw_ahead', 'group_sizes', 'define_grouped_muon', 'slow_body',
+           'draw_turns', 'turn_and_scale', 'split_network', 'apply_stem', 'Views', 'batch_rows', 'weigh_classes',
+           'count_steps', 'draw_epoch', 'draw_ahead', 'group_sizes', 'define_grouped_muon', 'slow_backbone',
            'choose_optimiser', 'trace_once', 'compile_network', 'averaged_weights', 'train_epoch', 'score_epoch',
-           'without_memory', 'measure_norms', 'describe_layers', 'lend_copy', 'lend_trunk', 'check_sides',
+           'without_memory', 'recalibrate_norms', 'describe_layers', 'lend_copy', 'lend_trunk', 'check_sides',
            'check_finite', 'fingerprint_training', 'list_state', 'pack_training', 'hash_bytes', 'list_checkpoints',
            'write_checkpoint', 'BadCheckpoint', 'read_arrays', 'read_checkpoint', 'resume_training', 'cut_images',
            'choose_size', 'is_over', 'fit_network', 'predict_sources', 'save_weights', 'write_training', 'plot_history',
@@ -38,7 +38,7 @@ from tqdm import tqdm
 
 from . import __version__
 from .config import (RadiogalError, RunConfig, Training, find_images, find_place, find_root, settle_backend,
-                             write_json, write_whole)
+                             write_json, write_atomic)
 from .datasets import PreparedSet, choose_classes, read_prepared
 from .models import NETWORKS, build_network
 from .preparation import augment_batch, crop_or_pad
@@ -124,13 +124,13 @@ def split_network(
     scales = model.get_layer("scales").output
     return keras.Model(model.inputs, scales), keras.Model(scales, model.outputs, name=model.name)
 
-def look_at(
-    eye,                # From `split_network`
+def apply_stem(
+    stem,                # From `split_network`
     images: np.ndarray, # (n, size, size, 1), float32, 0–1, of the network's size
 )->np.ndarray:          # (n, side, side, channels), float32: what the trunk is given
     "Images as the trunk sees them."
-    if eye is None: return images
-    return np.concatenate([eye.predict_on_batch(images[i:i + 64]) for i in range(0, len(images), 64)])
+    if stem is None: return images
+    return np.concatenate([stem.predict_on_batch(images[i:i + 64]) for i in range(0, len(images), 64)])
 
 # %% ../nbs/17_modelling.ipynb #194228ed
 class Views:
@@ -138,11 +138,11 @@ class Views:
     def __init__(self,
         images: np.ndarray, # (n, stored, stored, 1), float32, 0–1: training images only
         size: int,          # Side the network sees, pixels; not larger than stored
-        eye,                # From `split_network`
+        stem,                # From `split_network`
         settings: Training, # Augmentation, scale, shifts
         seed: int,          # Of the run
     ):
-        self.images, self.size, self.eye, self.settings, self.seed = images, size, eye, settings, seed
+        self.images, self.size, self.stem, self.settings, self.seed = images, size, stem, settings, seed
         parts = [self.show(images[some]) for some in batch_rows(np.arange(len(images)), 64)]  # full images are large
         self.shown, self.turns = np.concatenate(parts), np.full(len(images), -1)
         self.across = self.shown.swapaxes(1, 2).copy()
@@ -150,7 +150,7 @@ class Views:
 
     def show(self, images: np.ndarray)->np.ndarray: # (n, side, side, channels)
         "The central part of some images, as the trunk sees it."
-        return look_at(self.eye, crop_or_pad(images[..., 0], self.size)[..., None])
+        return apply_stem(self.stem, crop_or_pad(images[..., 0], self.size)[..., None])
 
     def sample(self, n: int)->np.ndarray: # (n, side, side, channels), float32: fewer, if there are fewer
         "Some of the images as they are shown at present, the same ones for the same seed."
@@ -272,7 +272,7 @@ def define_grouped_muon()->type: # A keras.optimizers.Optimizer
 # %% ../nbs/17_modelling.ipynb #c899a4f6
 WARMUP = 1/30  # Of the steps, for the rise before a cosine
 
-def slow_body(
+def slow_backbone(
     kind: type,  # keras.optimizers.Optimizer
     rate: float, # 0–1
 )->type:         # The same, with smaller steps
@@ -296,11 +296,11 @@ def choose_optimiser(
         rise = max(1, round(WARMUP*n_steps))
         named["learning_rate"] = keras.optimizers.schedules.CosineDecay(0.0, max(1, n_steps - rise), warmup_steps=rise,
                                                                         warmup_target=named["learning_rate"])
-    if settings.averaging: named |= dict(use_ema=True, ema_momentum=settings.averaging)
+    if settings.ema_decay: named |= dict(use_ema=True, ema_momentum=settings.ema_decay)
     named["name"] = "optimiser"  # it is stored with the weights, and Keras would number those of one process
     kind = settings.optimiser or published["class_name"]
     kind = define_grouped_muon() if kind == "Muon" else getattr(keras.optimizers, kind)
-    return (kind if settings.body_rate == 1 else slow_body(kind, settings.body_rate))(**named)
+    return (kind if settings.backbone_lr_factor == 1 else slow_backbone(kind, settings.backbone_lr_factor))(**named)
 
 def trace_once(model)->None:
     "What Keras calls for images, truth and weights; on TensorFlow traced for batches of any size, not for one and then for all."
@@ -366,7 +366,7 @@ def without_memory(norms: list):
     finally:
         for layer, momentum in zip(norms, momenta, strict=True): layer.momentum = momentum
 
-def measure_norms(
+def recalibrate_norms(
     model,              # keras.Model, after `trace_once`
     images: np.ndarray, # Training images as the model sees them, n of them
 )->None:
@@ -486,7 +486,7 @@ def write_checkpoint(folder: Path, arrays: dict[str, np.ndarray])->Path: # array
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     content = buffer.getbuffer()
-    path = write_whole(folder/f"checkpoint-{len(arrays['history']):04}-{hash_bytes(content)}.npz", content)
+    path = write_atomic(folder/f"checkpoint-{len(arrays['history']):04}-{hash_bytes(content)}.npz", content)
     for old in list_checkpoints(folder)[N_CHECKPOINTS:]: old.unlink()
     return path
 
@@ -572,10 +572,10 @@ def fit_network(
 )->pd.DataFrame:             # epoch, loss, accuracy, val_loss, val_accuracy
     "Train, and leave the model with the weights of its lowest validation loss; `ValueError` as `check_sides` raises it."
     check_sides(training, validation, settings.batch_size)
-    eye, whole = split_network(model)
+    stem, whole = split_network(model)
     trunk = lend_trunk(whole, settings, len(training))
-    views = Views(training.images, model.input_shape[1], eye, settings, seed)
-    validated = look_at(eye, cut_images(validation, model.input_shape[1]).images)
+    views = Views(training.images, model.input_shape[1], stem, settings, seed)
+    validated = apply_stem(stem, cut_images(validation, model.input_shape[1]).images)
     fingerprint = fingerprint_training(whole, training, validation, settings, seed)
     best, history = resume_training(trunk, checkpoints, fingerprint) if checkpoints else ([], [])
     kept = time.monotonic()
@@ -583,7 +583,7 @@ def fit_network(
         while not is_over(history, settings):
             row = train_epoch(trunk, views, training, len(history))
             with averaged_weights(trunk):
-                if settings.norm_sources: measure_norms(trunk, views.sample(settings.norm_sources))
+                if settings.bn_recalibration_sources: recalibrate_norms(trunk, views.sample(settings.bn_recalibration_sources))
                 row += score_epoch(trunk, validated, validation.labels)
                 check_finite(row, len(history), settings.learning_rate)
                 if all(row[2] < earlier[2] for earlier in history): best = trunk.get_weights()
@@ -615,7 +615,7 @@ def save_weights(model, path: Path)->Path:
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder)/"part.weights.h5"
         model.save_weights(part)
-        return write_whole(path, part.read_bytes())
+        return write_atomic(path, part.read_bytes())
 
 def write_training(
     out_dir: str|Path,          # Folder of this run
@@ -631,8 +631,8 @@ def write_training(
                            validation_accuracy=best.val_accuracy, n_validation=len(predictions),
                            parameters=model.count_params())
     save_weights(model, out_dir/"network.weights.h5")
-    write_whole(out_dir/"history.csv", history.to_csv(index=False))
-    write_whole(out_dir/"predictions.parquet", predictions.assign(**facts, split="validation").to_parquet(index=False))
+    write_atomic(out_dir/"history.csv", history.to_csv(index=False))
+    write_atomic(out_dir/"predictions.parquet", predictions.assign(**facts, split="validation").to_parquet(index=False))
     write_json(out_dir/"metrics.json", metrics)
     return metrics
 

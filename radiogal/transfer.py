@@ -24,7 +24,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord, search_around_sky
 
 from .config import (Cell, Method, RunConfig, Training, find_images, find_place, find_root, read_json,
-                             write_json, write_whole)
+                             write_json, write_atomic)
 from .datasets import PER_SOURCE, PreparedSet
 from .models import BadWeights, build_network, load_network_weights
 from .provenance import (Origin, check_network, clear_results, find_change, hash_files, measure_use,
@@ -306,8 +306,8 @@ def describe_origin(results: Path, config: RunConfig, cell: Cell, code: str)->Or
 def write_changes(start, model, validation: PreparedSet, out_dir: Path)->None: # start, model: keras.Model
     "Write how alike two networks are, layer by layer, and their first filters."
     likeness = measure_similarity(start, model, cut_images(validation, model.input_shape[1]).images)
-    write_whole(out_dir/"similarity.csv", likeness.to_csv(index=False))
-    write_whole(out_dir/"filters.csv", list_filters(start, model).to_csv(index=False, float_format="%.6g"))
+    write_atomic(out_dir/"similarity.csv", likeness.to_csv(index=False))
+    write_atomic(out_dir/"filters.csv", list_filters(start, model).to_csv(index=False, float_format="%.6g"))
 
 def transfer_cell(
     results: Path,     # results/<run>, with prepared images and source networks; takes on the cell's folder

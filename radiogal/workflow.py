@@ -34,7 +34,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .config import (ConfigError, Damaged, Paths, RadiogalError, RunConfig, check_name, deal_cells,
-                             describe_run, find_root, list_asked, read_config, read_json, write_json, write_whole)
+                             describe_run, find_root, list_asked, read_config, read_json, write_json, write_atomic)
 from .fetch import AGAIN, check_sources, find_mirror, select_files
 from .provenance import (LESSON, Origin, check_inputs, check_network, describe_machine, digest_code,
                                  find_damaged, find_unexported, hash_files, is_as_written, read_signed, sign,
@@ -303,7 +303,7 @@ def list_needed_files(config: RunConfig)->list: # RegisteredFile
 def check_places(paths: Paths, run: str)->None:
     "Can results, figures and raw data be written? `ConfigError` names the folder."
     for folder in (paths.results(run), paths.figures(run), paths.raw):
-        write_whole(folder/".writable", "").unlink()
+        write_atomic(folder/".writable", "").unlink()
 
 def clear_leftovers(folders: list[Path])->int: # How many there were
     "Remove temporary files of a run that was killed while it wrote."
@@ -559,8 +559,8 @@ def keep_results(run: str)->int: # How many files
     files = sorted({path for pattern in (*KEPT, *weights) for path in results.glob(pattern)})
     if not files: raise ConfigError(f"no results of run {run!r} in results/{run}: make run-all RUN={run} first")
     check_results(paths, results)
-    for path in files: write_whole(kept/path.relative_to(results), path.read_bytes())
-    if (findings := results/"report"/"findings.md").is_file(): write_whole(paths.root/"docs"/"findings.md", findings.read_bytes())
+    for path in files: write_atomic(kept/path.relative_to(results), path.read_bytes())
+    if (findings := results/"report"/"findings.md").is_file(): write_atomic(paths.root/"docs"/"findings.md", findings.read_bytes())
     return len(files)
 
 def find_results(paths: Paths, run: str)->Path:
@@ -646,7 +646,7 @@ def write_report(
     from nbconvert import HTMLExporter
     exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True)
     body, _ = exporter.from_notebook_node(cut_report(nbformat.read(executed, 4)))
-    return write_whole(page, PAGE.format(title=executed.stem, body=body))
+    return write_atomic(page, PAGE.format(title=executed.stem, body=body))
 
 def report_run(run: str, seed: int|None = None, mixed: bool = False, pdf: bool = False)->Path: # As from `redraw_figures`
     "Redraw a run's report and write it as a page."
@@ -665,7 +665,7 @@ def refresh_notebook(path: Path)->None:
     try: client.execute()
     except CellExecutionError as e: raise NotebookFailed(describe_failure(path, notebook.cells)) from e
     for cell in notebook.cells: tidy_outputs(cell)
-    write_whole(path, nbformat.writes(notebook) + "\n")
+    write_atomic(path, nbformat.writes(notebook) + "\n")
 
 # %% ../nbs/25_workflow.ipynb #bcd1cf20
 def add_classify(parser: argparse.ArgumentParser)->None:
@@ -710,14 +710,14 @@ def list_files(folder: Path)->Path: # files.json
 
 def classify(a: argparse.Namespace)->int: # Exit status
     "Do what is left of a catalogue, and say how far it is."
-    from radiogal.classify import classify_positions, list_retries, read_order, write_page
+    from radiogal.classify import classify_positions, list_retries, read_job, write_page
     request, root = read_request(a), find_root()
     read = [path for path in (Path(request.sky), request.positions) if path.is_file()]
     check_inputs(hash_files(read, root), request.results)
     name_changed(request.folder)
     for path in list_retries(request.folder) if a.retry else []: path.unlink(missing_ok=True)
     done, waiting = classify_positions(request, a.workers)
-    total = read_order(request.folder)["n"]
+    total = read_job(request.folder)["n"]
     print(f"{len(done)} shards done here", file=sys.stderr)
     if waiting: print(f"{len(waiting)} shards are with other workers: the last one makes the catalogue", file=sys.stderr)
     else:

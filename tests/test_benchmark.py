@@ -8,7 +8,7 @@ from conftest import copy_project, finish, radiogal
 SMALL = """
 [recipes.fields]
 schedule = "cosine"
-averaging = 0.9
+ema_decay = 0.9
 augmentation = "turns"
 
 [tasks.fr]
@@ -63,7 +63,7 @@ def test_another_recipe_trains_only_its_own_network_again(finished, tmp_path):
     folder = shutil.copytree(finished, tmp_path/"project")
     config, results = folder/"config"/"smoke.toml", folder/"results"/"smoke"/"training"
     before = {path: path.stat().st_mtime_ns for path in results.rglob("timing.json")}
-    config.write_text(config.read_text().replace("averaging = 0.9", "averaging = 0.8"))
+    config.write_text(config.read_text().replace("ema_decay = 0.9", "ema_decay = 0.8"))
     status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
     assert status == 0, said
     ran = {line.split()[0] for line in said.splitlines() if line.endswith(" s")}

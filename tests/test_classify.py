@@ -138,7 +138,7 @@ def test_two_workers_do_no_shard_twice(project, whole):
 
 
 def test_shard_of_another_model_is_refused(whole):
-    order, path = json.loads((whole/"order.json").read_text()), name_shard(whole, "shards", 3, ".parquet")
+    order, path = json.loads((whole/"job.json").read_text()), name_shard(whole, "shards", 3, ".parquet")
     before, rows = path.read_bytes(), pd.read_parquet(path)
     try:
         write_parquet(rows.assign(model="0123456789abcdef"), path, order | dict(model="0123456789abcdef"))

@@ -20,19 +20,19 @@ from faulty import say
 
 from radiogal.candidates import read_table, write_table
 from radiogal.classify import (
-    OtherOrder,
+    JobMismatch,
     Request,
     ShardError,
-    begin_order,
+    begin_job,
     describe_images,
     drop_damaged,
     has_retry,
     name_shard,
-    read_order,
+    read_job,
     read_shard,
     write_parquet,
 )
-from radiogal.config import ConfigError, Damaged, Paths, check_name, find_root, git_commit, read_config, write_json, write_whole
+from radiogal.config import ConfigError, Damaged, Paths, check_name, find_root, git_commit, read_config, write_json, write_atomic
 from radiogal.engines import (
     NUMBERS,
     TEXTS,
@@ -99,7 +99,7 @@ def project(tmp_path, monkeypatch):
 
 def make_step(project, place="sky/sky.ecsv", content="name ra\na 1.25\nb 2.5\n", notebook="08_sky", **more):
     "A result of the smoke run with its record."
-    path = write_whole(project/"results"/"smoke"/place, content)
+    path = write_atomic(project/"results"/"smoke"/place, content)
     write_provenance(path.parent, Origin(notebook, "", {}, {}), SMOKE, "smoke", project, more)
     return path
 
@@ -107,7 +107,7 @@ def make_step(project, place="sky/sky.ecsv", content="name ra\na 1.25\nb 2.5\n",
 @fault(72, "a flipped bit or a cut in a cutout", "named, nothing prepared of it")
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_cutout_is_named(tmp_path, saw, damage):
-    path = write_whole(tmp_path/"cutout.fits", bytes(range(256)))
+    path = write_atomic(tmp_path/"cutout.fits", bytes(range(256)))
     sha256 = hash_file(path)
     assert check_listed(path, sha256) == path
     damage(path)
@@ -134,7 +134,7 @@ def test_damaged_export_is_made_again(tmp_path, saw, damage):
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", ["network.weights.h5", "metrics.json", "predictions.parquet"])
 def test_damaged_network_is_named(tmp_path, saw, damage, name):
-    for each in ("network.weights.h5", "metrics.json", "predictions.parquet"): write_whole(tmp_path/each, b"0123456789"*9)
+    for each in ("network.weights.h5", "metrics.json", "predictions.parquet"): write_atomic(tmp_path/each, b"0123456789"*9)
     write_provenance(tmp_path, Origin("17_modelling", "", {}, {}), SMOKE, "smoke", tmp_path, {})
     check_network(tmp_path)
     damage(tmp_path/name)
@@ -146,7 +146,7 @@ def test_damaged_network_is_named(tmp_path, saw, damage, name):
 @fault(74)
 @pytest.mark.parametrize("content", [b"", b"[1]", b'{"task": "FIRST"}', b'{"task": '])
 def test_what_is_no_metrics_or_predictions_is_named(tmp_path, saw, content):
-    for name in ("metrics.json", "predictions.parquet"): write_whole(tmp_path/name, content)
+    for name in ("metrics.json", "predictions.parquet"): write_atomic(tmp_path/name, content)
     with pytest.raises(Damaged, match="metrics.json") as told: read_facts(tmp_path)
     with pytest.raises(Damaged, match="predictions.parquet cannot be read"): read_predictions(tmp_path)
     saw(told.value.args[0].replace(str(tmp_path), "…"))
@@ -155,7 +155,7 @@ def test_what_is_no_metrics_or_predictions_is_named(tmp_path, saw, content):
 def make_catalogue(folder, n=5, **order):
     "The order, the positions and the shards of a catalogue; who was asked what is returned."
     asked, table = [], Table(dict(name=[f"S{i}" for i in range(n)], ra=np.arange(n)/3, dec=np.arange(n)/7, crowding=[0]*n))
-    begin = lambda **more: begin_order(folder, dict(model="m", shard_size=2, images="archive") | order | more,
+    begin = lambda **more: begin_job(folder, dict(model="m", shard_size=2, images="archive") | order | more,
                                        lambda: asked.append(1) or table)
     there = begin()
     for number in range(-(-n//2)):
@@ -166,13 +166,13 @@ def make_catalogue(folder, n=5, **order):
 
 @fault(75, "damaged order, positions, shard or prepared shard of a catalogue", "made again")
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("name", ["order.json", "positions.parquet"])
+@pytest.mark.parametrize("name", ["job.json", "positions.parquet"])
 def test_damaged_order_or_positions_are_made_again(tmp_path, saw, damage, name):
     begin, order, asked = make_catalogue(tmp_path)
     before = (tmp_path/name).read_bytes()
     damage(tmp_path/name)
     assert begin() == order and asked == [1, 1] and (tmp_path/name).read_bytes() == before
-    assert read_order(tmp_path) == order and drop_damaged(tmp_path) == []
+    assert read_job(tmp_path) == order and drop_damaged(tmp_path) == []
     saw(f"{name}: written again, the same bytes")
 
 
@@ -287,9 +287,9 @@ FOREIGN = ['{"digest": 1}', '{"steps": []}', "[]", "{", "", '{"outputs": {"a": "
 @pytest.mark.parametrize("content", FOREIGN)
 def test_foreign_record_ends_no_run(project, saw, content):
     paths, table = Paths(project), make_step(project)
-    foreign = write_whole(paths.results("smoke")/"mine"/"provenance.json", content.encode("latin-1"))
+    foreign = write_atomic(paths.results("smoke")/"mine"/"provenance.json", content.encode("latin-1"))
     assert find_damaged(paths.results("smoke"), project) == {foreign: ["results/smoke/mine/provenance.json"]}
-    write_whole(paths.results("smoke")/"provenance.json", content)
+    write_atomic(paths.results("smoke")/"provenance.json", content)
     assert find_loose(paths, "smoke") == []
     summarise_run(paths, SMOKE, "smoke")
     assert read_signed(paths.results("smoke")/"provenance.json")["steps"] == []  # a step without its time is none
@@ -314,8 +314,8 @@ def test_each_bit_of_a_record_counts(tmp_path, saw):
 @fault(79, "a damaged log, page or download of a run", "named")
 def test_damaged_log_or_download_is_named(project, saw):
     paths = Paths(project)
-    log, page = (write_whole(paths.results("smoke")/name, "said") for name in ("logs/08_sky.log", "report.html"))
-    answer = write_whole(paths.raw/"smoke"/"FIRST"/"a.fits", "pixels")
+    log, page = (write_atomic(paths.results("smoke")/name, "said") for name in ("logs/08_sky.log", "report.html"))
+    answer = write_atomic(paths.raw/"smoke"/"FIRST"/"a.fits", "pixels")
     summarise_run(paths, SMOKE, "smoke")
     assert find_loose(paths, "smoke") == []
     for path in (log, page, answer): flip(path)
@@ -420,10 +420,10 @@ def refuse(*_, **__): raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
 @fault(83, "a read-only file system", "one line that names the place")
 def test_read_only_file_system_is_one_line(project, monkeypatch, capsys, saw):
-    write_whole(project/"a.json", "as it was")
+    write_atomic(project/"a.json", "as it was")
     monkeypatch.setattr(os, "replace", refuse)
     monkeypatch.setattr(Path, "unlink", refuse)
-    with pytest.raises(ConfigError, match="cannot write .*a.json: Read-only file system"): write_whole(project/"a.json", "new")
+    with pytest.raises(ConfigError, match="cannot write .*a.json: Read-only file system"): write_atomic(project/"a.json", "new")
     assert main(["run", "smoke"]) == 1
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("radiogal: cannot write") and "Read-only file system" in said
@@ -454,8 +454,8 @@ REQUEST = Request(ROOT/"config"/"smoke.toml", "smoke", "FIRST", "FIRST", "alhass
 
 @fault(85, "other images, or another sky, asked for with the folder of an old answer", "refused in words")
 def test_old_answer_is_not_given_for_new_images(tmp_path, saw):
-    for name, content in dict(a=b"pixels", b=b"other!", c=b"pixels").items(): write_whole(tmp_path/name/"FIRST"/"x.fits", content)
-    sky = write_whole(tmp_path/"sky.ecsv", "one")
+    for name, content in dict(a=b"pixels", b=b"other!", c=b"pixels").items(): write_atomic(tmp_path/name/"FIRST"/"x.fits", content)
+    sky = write_atomic(tmp_path/"sky.ecsv", "one")
     sources = {name: describe_images(replace(REQUEST, **given)) for name, given in dict(
         a=dict(images=str(tmp_path/"a")), b=dict(images=str(tmp_path/"b")), c=dict(images=str(tmp_path/"c")),
         registry=dict(images="registry"), archive={}, sky=dict(sky=str(sky))).items()}
@@ -463,11 +463,11 @@ def test_old_answer_is_not_given_for_new_images(tmp_path, saw):
     begin, order, asked = make_catalogue(tmp_path/"out", images=sources["a"])
     assert begin(images=sources["c"]) == order
     for other in ("b", "registry", "archive", "sky"):
-        with pytest.raises(OtherOrder, match=r"images was 'folder \w+', is .*: go back to that, or choose another") as told:
+        with pytest.raises(JobMismatch, match=r"images was 'folder \w+', is .*: go back to that, or choose another") as told:
             begin(images=sources[other])
     sky.write_text("two")
     assert describe_images(replace(REQUEST, sky=str(sky))) != sources["sky"]
-    write_whole(tmp_path/"a"/"FIRST"/"y.fits", b"one more")
+    write_atomic(tmp_path/"a"/"FIRST"/"y.fits", b"one more")
     assert describe_images(replace(REQUEST, images=str(tmp_path/"a"))) != sources["a"]
     with pytest.raises(ConfigError, match="neither registry nor a folder"): describe_images(replace(REQUEST, images="nowhere"))
     assert asked == [1]
@@ -477,9 +477,9 @@ def test_old_answer_is_not_given_for_new_images(tmp_path, saw):
 @fault(85)
 def test_folder_of_an_older_version_is_refused_and_stays(tmp_path, saw):
     begin, _, _ = make_catalogue(tmp_path)
-    write_json(tmp_path/"order.json", dict(model="m", shard_size=2, n=5))
+    write_json(tmp_path/"job.json", dict(model="m", shard_size=2, n=5))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(OtherOrder, match="begun by another version of radiogal: choose another folder") as told: begin()
+    with pytest.raises(JobMismatch, match="begun by another version of radiogal: choose another folder") as told: begin()
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     saw(told.value.args[0].replace(str(tmp_path), "…"))
 
@@ -512,8 +512,8 @@ def test_snakemake_is_given_no_profile_of_a_user(tmp_path, monkeypatch, saw):
 @fault(87, "start-up files of IPython, a kernel python3 of another Python", "this Python runs the notebook, and they do not")
 def test_notebook_runs_on_this_python_without_start_up_files(tmp_path, monkeypatch, saw):
     start = "import builtins; builtins.open_to_all = 1"
-    write_whole(tmp_path/".ipython"/"profile_default"/"startup"/"00.py", start)
-    monkeypatch.setenv("PYTHONSTARTUP", str(write_whole(tmp_path/"start.py", start)))
+    write_atomic(tmp_path/".ipython"/"profile_default"/"startup"/"00.py", start)
+    monkeypatch.setenv("PYTHONSTARTUP", str(write_atomic(tmp_path/"start.py", start)))
     foreign = dict(argv=["/bin/false", "{connection_file}"], display_name="Site", language="python")
     for place in ("site/kernels", ".local/share/jupyter/kernels"): write_json(tmp_path/place/"python3"/"kernel.json", foreign)
     for key, value in dict(HOME=tmp_path, JUPYTER_PATH=tmp_path/"site").items(): monkeypatch.setenv(key, str(value))
@@ -574,7 +574,7 @@ def damage_some(rng, files, n):
     return {path: path.read_bytes() for path in hit}
 
 
-def list_whole(folder):
+def list_atomic_writes(folder):
     "Files that hold something, in order."
     files = [path for path in folder.rglob("*") if path.is_file() and not path.parent.name.startswith(".")]
     return sorted(path for path in files if path.stat().st_size)
@@ -598,9 +598,9 @@ def test_random_damage_is_named_or_made_again(smoke_run, tmp_path, saw):
     assert status == 0, said
     catalogue = (folder/"mine"/"catalogue.fits").read_bytes()
     summary = folder/"results"/"smoke"/"provenance.json"  # written anew at each call
-    files = [path for part in ("results", "data") for path in list_whole(folder/part) if path != summary]
+    files = [path for part in ("results", "data") for path in list_atomic_writes(folder/part) if path != summary]
     hit = damage_some(rng, [path for path in files if path.suffix != ".sqlite"], N_FLIPS[0])
-    files = list_whole(folder/"mine")
+    files = list_atomic_writes(folder/"mine")
     hit_there = damage_some(rng, [path for path in files if path.suffix != ".sqlite"], N_FLIPS[1])
     status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
     assert status == 0 and "Traceback" not in said, said

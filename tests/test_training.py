@@ -17,8 +17,8 @@ from radiogal.training import fit_network, predict_sources, start_keras, write_t
 
 pytestmark = pytest.mark.full
 ROOT = Path(__file__).parent.parent
-SETTINGS = Training(epochs=10, batch_size=8, schedule="cosine", averaging=0.9, augmentation="turns", max_shift=1,
-                    label_smoothing=0.1, class_weights=0.5, norm_sources=12)
+SETTINGS = Training(epochs=10, batch_size=8, schedule="cosine", ema_decay=0.9, augmentation="turns", max_shift=1,
+                    label_smoothing=0.1, class_weights=0.5, bn_recalibration_sources=12)
 
 
 def fit(number, folder, seed, last, others):
