@@ -6,10 +6,10 @@
 __all__ = ['NAME', 'CutoutSurvey', 'MorphologyClass', 'PublishedSet', 'DrawnSet', 'Network', 'Name', 'Positive', 'Fraction',
            'Arcmin', 'Names', 'RENAMED', 'DRAWS_TO_FILES', 'RadiogalError', 'ConfigError', 'find_root', 'check_name',
            'Paths', 'Section', 'Targets', 'Candidates', 'Sky', 'Scraping', 'Curation', 'Preparation', 'Training',
-           'Task', 'Pair', 'Method', 'Transfer', 'Cell', 'read_recipe', 'RunConfig', 'to_tuples', 'find_section',
-           'rename_settings', 'explain_error', 'parse_config', 'read_config', 'list_asked', 'find_place', 'find_images',
-           'deal_cells', 'settings_hash', 'git_commit', 'describe_run', 'write_atomic', 'tidy_numbers', 'hash_file',
-           'write_json', 'Damaged', 'read_json', 'settle_backend']
+           'Method', 'Transfer', 'Cell', 'read_recipe', 'RunConfig', 'to_tuples', 'find_section', 'rename_settings',
+           'explain_error', 'parse_config', 'read_config', 'list_asked', 'find_place', 'find_images', 'deal_cells',
+           'settings_hash', 'git_commit', 'describe_run', 'write_atomic', 'tidy_numbers', 'hash_file', 'write_json',
+           'Damaged', 'read_json', 'settle_backend']
 
 # %% ../nbs/01_config.ipynb #00b154f4
 import hashlib
@@ -181,33 +181,15 @@ class Training(Section):
     label_smoothing: Fraction = Field(0.0, description="nuisance")
     class_weights: Fraction = Field(1.0, description="nuisance: power of the balanced class weights; 0: none")
     ema_decay: float = Field(0.0, ge=0, lt=1, description="nuisance: decay of the running mean of the weights; 0: none")
-    bn_recalibration_sources: int = Field(0, ge=0, description="nuisance: normalisations are measured anew on so many training sources "
-        "before each validation; 0: their running means, which lag behind averaged weights in a short training")
+    bn_recalibration_sources: int = Field(0, ge=0,
+        description="nuisance: batch normalisation is measured anew on so many training sources before each validation; "
+        "0: its running means, which lag behind averaged weights in a short training")
     augmentation: Literal["views", "turns"] = Field("views", description="scientific: the 8 exact views, or any angle as well")
     zoom: float = Field(0.0, ge=0, le=0.5, description="scientific: largest change of a turned image's scale, natural logarithm")
     max_shift: int = Field(0, ge=0, description="nuisance: largest random shift, pixels")
     patience: int = Field(0, ge=0, description="nuisance: end after so many epochs without a lower validation loss; 0: never")
-    backbone_lr_factor: float = Field(1.0, gt=0, le=1, description="nuisance: step of all layers but the last, as a part of the step")
-
-class Task(Section):
-    "What is to be told apart, in which set of images."
-    images: CutoutSurvey|PublishedSet|DrawnSet = Field(
-        description="scientific: a survey of the run, one of its published sets, or the artificial sky as a survey sees it")
-    classes: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9]+$")], tuple[MorphologyClass, ...]] = Field(min_length=2,
-        description="scientific: each class, in the order of the network's outputs, and the labels that belong to it")
-    networks: dict[Network, tuple[Annotated[int, Field(ge=0)], ...]] = Field({},
-        description="scientific: networks and their folds, where not those of the run")
-    training: dict = Field({}, description="nuisance: settings of [training] that are the task's own")
-
-class Pair(Section):
-    "From where to where weights are carried."
-    source: Name = Field(description="scientific: the task whose weights are carried over; without tasks, a survey")
-    target: Name = Field(description="scientific: the task they are carried to")
-    source_fold: Literal["same", "next"]|Annotated[int, Field(ge=0)] = Field("same", description="scientific: "
-        "fold of the source network; 'next' has been trained on what the target validates, where both have the same sources")
-    methods: tuple[Name, ...] = Field((), description="scientific: names of methods; all if none is named")
-    counts: tuple[int, ...]|None = Field(None, description="scientific: of the methods' counts only these; all if not set")
-    networks: tuple[Network, ...] = Field((), description="scientific: only these; all of the run if none is named")
+    backbone_lr_factor: float = Field(1.0, gt=0, le=1,
+        description="nuisance: learning rate of all layers but the last, as a part of the peak learning rate")
 
 # %% ../nbs/01_config.ipynb #04109639
 class Method(Section):
@@ -220,7 +202,8 @@ class Method(Section):
     unfreeze_every: int = Field(0, ge=0, description="nuisance: one more convolution is freed after so many epochs; 0: never")
     counts: tuple[Annotated[int, Field(ge=2)], ...] = Field((),
         description="scientific: repeated with so few training sources of the target")
-    count_networks: tuple[Network, ...] = Field((), description="scientific: repeated with few sources for these only; all if none is named")
+    count_networks: tuple[Network, ...] = Field((),
+        description="scientific: repeated with few sources for these only; all if none is named")
     networks: tuple[Network, ...] = Field((), description="scientific: only these; all of the run if none is named")
     training: dict = Field({}, description="nuisance: settings of [training] that are the method's own")
 
@@ -436,7 +419,8 @@ def find_section(model: type[BaseModel], place: tuple)->type[BaseModel]:
         model = get_args(model)[1] if get_origin(model) is dict else model.model_fields[part].annotation
     return model
 
-RENAMED = dict(averaging="ema_decay", norm_sources="bn_recalibration_sources", body_rate="backbone_lr_factor", few="count_networks")
+RENAMED = dict(averaging="ema_decay", norm_sources="bn_recalibration_sources", body_rate="backbone_lr_factor",
+               few="count_networks")  # settings of older versions
 
 def rename_settings(settings):
     "Settings as an older version wrote them, with the names that they have now."

@@ -560,7 +560,8 @@ def keep_results(run: str)->int: # How many files
     if not files: raise ConfigError(f"no results of run {run!r} in results/{run}: make run-all RUN={run} first")
     check_results(paths, results)
     for path in files: write_atomic(kept/path.relative_to(results), path.read_bytes())
-    if (findings := results/"report"/"findings.md").is_file(): write_atomic(paths.root/"docs"/"findings.md", findings.read_bytes())
+    findings = results/"report"/"findings.md"
+    if findings.is_file(): write_atomic(paths.root/"docs"/"findings.md", findings.read_bytes())
     return len(files)
 
 def find_results(paths: Paths, run: str)->Path:

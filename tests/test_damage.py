@@ -32,7 +32,7 @@ from radiogal.classify import (
     read_shard,
     write_parquet,
 )
-from radiogal.config import ConfigError, Damaged, Paths, check_name, find_root, git_commit, read_config, write_json, write_atomic
+from radiogal.config import ConfigError, Damaged, Paths, check_name, find_root, git_commit, read_config, write_atomic, write_json
 from radiogal.engines import (
     NUMBERS,
     TEXTS,

@@ -72,7 +72,7 @@ def test_cells_pass_and_pictures_look_as_stored(name):
 
 
 def test_a_changed_picture_is_seen():
-    picture = read_picture(list_pictures(nbformat.read(ROOT/"nbs"/"19_evaluation.ipynb", 4))[0])
+    picture = read_picture(list_pictures(nbformat.read(ROOT/"nbs"/"20_diagnosis.ipynb", 4))[0])
     thinner = picture.resize((picture.width, picture.height - 2))
     assert measure_difference(picture, picture) == 0
     assert measure_difference(picture, thinner) > TOLERANCE
