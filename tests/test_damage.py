@@ -454,7 +454,8 @@ REQUEST = Request(ROOT/"config"/"smoke.toml", "smoke", "FIRST", "FIRST", "alhass
 
 @fault(85, "other images, or another sky, asked for with the folder of an old answer", "refused in words")
 def test_old_answer_is_not_given_for_new_images(tmp_path, saw):
-    for name, content in dict(a=b"pixels", b=b"other!", c=b"pixels").items(): write_atomic(tmp_path/name/"FIRST"/"x.fits", content)
+    for name, content in dict(a=b"pixels", b=b"other!", c=b"pixels").items():
+        write_atomic(tmp_path/name/"FIRST"/"x.fits", content)
     sky = write_atomic(tmp_path/"sky.ecsv", "one")
     sources = {name: describe_images(replace(REQUEST, **given)) for name, given in dict(
         a=dict(images=str(tmp_path/"a")), b=dict(images=str(tmp_path/"b")), c=dict(images=str(tmp_path/"c")),
