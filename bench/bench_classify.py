@@ -38,8 +38,9 @@ def make_sources(n=SAMPLE):
     "A prepared set to train on, which nobody does."
     from radiogal.datasets import PreparedSet
     number = np.arange(n)
-    return PreparedSet(draw_images(n), np.array([f"S{i}" for i in number]), number % 2, ("FRI", "FRII"), number, number//2 % 2,
-                       "FIRST", True, np.transpose([number/10, number/10]), np.ones(n), np.ones(n), np.ones((n, 3)), 1.8, ())
+    return PreparedSet(draw_images(n), np.array([f"S{i}" for i in number]), number % 2, ("FRI", "FRII"), number,
+                       number//2 % 2, "FIRST", True, np.transpose([number/10, number/10]), np.ones(n), np.ones(n),
+                       np.ones((n, 3)), 1.8, ())
 
 
 def open_networks(folder, engine):
@@ -131,8 +132,8 @@ def measure_plan(folder, n):
 
 def call(function, folder, *arguments):
     "One measurement in a fresh process."
-    done = subprocess.run([sys.executable, __file__, "--call", function, str(folder), *map(str, arguments)], capture_output=True,
-                          text=True, env=os.environ | dict(TF_CPP_MIN_LOG_LEVEL="3"))
+    done = subprocess.run([sys.executable, __file__, "--call", function, str(folder), *map(str, arguments)],
+                          capture_output=True, text=True, env=os.environ | dict(TF_CPP_MIN_LOG_LEVEL="3"))
     if done.returncode: raise SystemExit(done.stderr)
     return json.loads(done.stdout.splitlines()[-1])
 

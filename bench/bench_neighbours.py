@@ -118,7 +118,8 @@ def read_peak():
 
 def run_full(path):
     "In a process of its own: neighbours within 60 arcsec and groups of all rows, then the whole search."
-    with np.load(path) as columns: table = candidates.tabulate_first(dict(columns), SIMULATE=True, area_deg2=FIRST.area.value)
+    with np.load(path) as columns:
+        table = candidates.tabulate_first(dict(columns), SIMULATE=True, area_deg2=FIRST.area.value)
     before = read_peak()
     coords = candidates.locate(table)
     seconds, ((_, separation), group) = measure(lambda: find_both(coords), 1)

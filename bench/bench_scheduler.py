@@ -40,8 +40,8 @@ def plan(text, folder, n):
     (folder/"Snakefile").write_text(text)
     began = time.perf_counter()
     settings = ["--config", f"shards={n}", f"workers={WORKERS}"]
-    subprocess.run([sys.executable, "-m", "snakemake", "--snakefile", folder/"Snakefile", "--directory", folder, "--dry-run",
-                    "--quiet", "all", "--cores", "2", *settings], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "snakemake", "--snakefile", folder/"Snakefile", "--directory", folder,
+                    "--dry-run", "--quiet", "all", "--cores", "2", *settings], check=True, capture_output=True)
     return time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss/1024
 
 
@@ -65,7 +65,8 @@ WAYS = {"a job per shard": lambda folder, n: plan(PER_SHARD, folder, n),
 
 def call(way, n):
     "One measurement in a fresh process and folder."
-    done = subprocess.run([sys.executable, __file__, "--call", way, str(n)], capture_output=True, text=True, env=os.environ)
+    done = subprocess.run([sys.executable, __file__, "--call", way, str(n)], capture_output=True, text=True,
+                          env=os.environ)
     if done.returncode: raise SystemExit(done.stderr)
     seconds, memory = json.loads(done.stdout.splitlines()[-1])
     return dict(way=way, shards=n, seconds=seconds, per_shard_ms=1e3*seconds/n, MB=memory)
@@ -80,5 +81,6 @@ def main(counts):
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--call"]:
-        with tempfile.TemporaryDirectory() as folder: print(json.dumps(WAYS[sys.argv[2]](Path(folder), int(sys.argv[3]))))
+        with tempfile.TemporaryDirectory() as folder:
+            print(json.dumps(WAYS[sys.argv[2]](Path(folder), int(sys.argv[3]))))
     else: main([int(a) for a in sys.argv[1:]] or COUNTS)

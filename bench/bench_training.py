@@ -25,7 +25,8 @@ def make_set(size):
     rng, n = np.random.default_rng(1), IMAGES
     return PreparedSet(rng.random((n, size, size, 1), dtype=np.float32), np.array([f"S{i}" for i in range(n)]),
                        np.arange(n) % CLASSES, tuple("ABCD"[:CLASSES]), np.arange(n), np.zeros(n, int), "FIRST", True,
-                       np.transpose([np.linspace(0, 300, n), np.zeros(n)]), np.ones(n), np.ones(n), np.ones((n, 3)), 1.8, ())
+                       np.transpose([np.linspace(0, 300, n), np.zeros(n)]), np.ones(n), np.ones(n), np.ones((n, 3)),
+                       1.8, ())
 
 
 def count_products(model):
@@ -77,8 +78,8 @@ def measure(name):
     training, prediction = fill_rates(model, size)
     products = count_products(model)
     return dict(network=name, pixels=size, parameters=model.count_params(), products=products/1e6, training=training,
-                prediction=prediction, training_share=300*products*training/peak, prediction_share=100*products*prediction/peak,
-                peak=peak/1e9, MB=read_peak())
+                prediction=prediction, training_share=300*products*training/peak,
+                prediction_share=100*products*prediction/peak, peak=peak/1e9, MB=read_peak())
 
 
 def measure_pipeline(name):
@@ -108,7 +109,8 @@ def measure_pipeline(name):
     return dict(network=name, drawn=drawn, constant=constant, cost=cost[0], low=cost[1], high=cost[2])
 
 
-ONE_THREAD = dict(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1", OMP_NUM_THREADS="1", TF_ENABLE_ONEDNN_OPTS="1")
+ONE_THREAD = dict(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1", OMP_NUM_THREADS="1",
+                  TF_ENABLE_ONEDNN_OPTS="1")
 
 
 def call(function, name):
@@ -128,7 +130,8 @@ def main():
     print("\n".join(rates.pformat()))
     costs = Table(rows=[call("measure_pipeline", name) for name in PIPELINES])
     for column in ("cost", "low", "high"): costs[column] = 100*costs[column]
-    for column, form in dict(drawn=".2f", constant=".2f", cost=".1f", low=".1f", high=".1f").items(): costs[column].format = form
+    for column, form in dict(drawn=".2f", constant=".2f", cost=".1f", low=".1f", high=".1f").items():
+        costs[column].format = form
     print(f"Seconds of an epoch of {IMAGES} images: batches drawn and augmented, against one batch repeated.\n"
           f"Cost in per cent: median and quartiles of {EPOCHS} pairs of epochs")
     print("\n".join(costs.pformat()))

@@ -94,7 +94,8 @@ def main():
         print("| row | " + " | ".join(f"{commit}, s | MiB" for commit in clones) + " |\n|---|" + "---|"*2*len(clones))
         for row in asked.rows:
             numbers = [measure(clone, row) for clone in clones.values()]
-            print(f"| {row} | " + " | ".join(f"{seconds:.1f} | {mib:.0f}" for seconds, mib in numbers) + " |", flush=True)
+            print(f"| {row} | " + " | ".join(f"{seconds:.1f} | {mib:.0f}" for seconds, mib in numbers) + " |",
+                  flush=True)
 
 
 if __name__ == "__main__": main()

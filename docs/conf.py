@@ -15,7 +15,8 @@ project, author, release = "radiogal", "The radiogal developers", radiogal.__ver
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
 exclude_patterns = ["_build", "**.ipynb_checkpoints", "results"]
 html_theme = "pydata_sphinx_theme"
-html_theme_options = {"github_url": "https://github.com/radiogal/radiogal", "show_prev_next": True, "navigation_depth": 2}
+html_theme_options = {"github_url": "https://github.com/radiogal/radiogal", "show_prev_next": True,
+                      "navigation_depth": 2}
 html_title = "radiogal"
 html_show_sourcelink = False
 nb_execution_mode = "off"

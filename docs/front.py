@@ -41,14 +41,16 @@ def draw_scores(ax, kept):
     "Accuracy on the 399 held-out images: ours, and what is published for the same images."
     read = lambda name: pd.read_csv(kept/"benchmark"/f"{name}_real.csv").query("task == 'griese' and split == 'held-out'")
     published = read("published").query("score == 'accuracy'").sort_values("value")
-    lines = [(row.who.replace("Rustige 2023, ", ""), row.value, row.spread, row.spread, "0.45") for row in published.itertuples()]
+    lines = [(row.who.replace("Rustige 2023, ", ""), row.value, row.spread, row.spread, "0.45")
+             for row in published.itertuples()]
     for name, table in (("fields", read("comparison")), ("fields, five together", read("ensembles"))):
         row = table.iloc[0]
-        lines.append((name, row["accuracy"], row["accuracy"] - row["accuracy_low"], row["accuracy_high"] - row["accuracy"], "C0"))
+        lines.append((name, row["accuracy"], row["accuracy"] - row["accuracy_low"],
+                      row["accuracy_high"] - row["accuracy"], "C0"))
     for y, (_, value, below, above, colour) in enumerate(lines):
         ax.errorbar(value, y, xerr=[[below], [above]], fmt="o", color=colour, capsize=2)
-    ax.set(yticks=range(len(lines)), yticklabels=[line[0] for line in lines], xlabel="Accuracy on held-out images, four classes",
-           ylim=(-0.6, len(lines) - 0.4))
+    ax.set(yticks=range(len(lines)), yticklabels=[line[0] for line in lines],
+           xlabel="Accuracy on held-out images, four classes", ylim=(-0.6, len(lines) - 0.4))
     ax.grid(axis="y", visible=False)
 
 

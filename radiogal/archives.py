@@ -42,14 +42,16 @@ from .positions import BadImage, name_position, read_celestial
 from .sky import encode_fits, list_axes, make_header, make_wcs
 
 # %% ../nbs/09_archives.ipynb #3a366a92
-TILE_DECS = (*range(-40, 53, 4), 57, 61, 65, 69, 73, 77, 81, 85, 90)  # Edges of the rows, degrees: the observatory's tile table
+TILE_DECS = (*range(-40, 53, 4), 57, 61, 65, 69, 73, 77, 81, 85,
+             90)  # Edges of the rows, degrees: the observatory's tile table
 TILE_COUNTS = (48,)*2 + (36,)*12 + (32,)*4 + (30,)*2 + (24,)*4 + (18, 18, 15, 12, 9, 9, 4, 2) # Tiles per row
 EPOCHS = {"VLASS2.1": "2020-09-11", "VLASS3.1": "2023-01-18"}  # Served, with the day they were observed
 SCHEDULED_EPOCH = "VLASS4.1"                                   # In the table, without a date
 
 def find_tile(
     coord: SkyCoord, # What lies south of −40° counts to the first row
-)->tuple[str, tuple[float, float], tuple[float, float]]: # Name, declination edges (degrees), right ascension edges (hours)
+)->tuple[str, tuple[float, float],
+         tuple[float, float]]: # Name, declination edges (degrees), right ascension edges (hours)
     "The tile that holds a position."
     row = int(np.clip(np.searchsorted(TILE_DECS, coord.dec.deg, side="right"), 1, len(TILE_COUNTS))) - 1
     width = 24/TILE_COUNTS[row]
@@ -86,7 +88,8 @@ def name_image(
 def build_tree(
     centres: list[SkyCoord], # Of the images
     also: list[SkyCoord],    # Positions whose tiles are there even if empty
-)->tuple[dict[str, list[str]], dict[str, tuple]]: # Folder → entries; file → (index of the image, epoch, end of its name)
+)->tuple[dict[str, list[str]],
+         dict[str, tuple]]: # Folder → entries; file → (index of the image, epoch, end of its name)
     "The quick-look tree."
     folders, files = {f"{ROOT}/": [f"{epoch}/" for epoch in EPOCHS]}, {}
     for epoch in EPOCHS:
@@ -117,7 +120,8 @@ def show_table(path: str, parent: str, entries: list[str])->str:
     "An index page in the style of a table."
     row = '<tr><td valign="top"><img src="/icons/folder.gif" alt="[{}]"></td><td><a href="{}">{}</a></td>' \
           '<td align="right">2023-02-01 12:00  </td><td align="right">  - </td><td>&nbsp;</td></tr>'
-    rows = [row.format("PARENTDIR", parent, "Parent Directory"), *(row.format("DIR", entry, entry) for entry in entries)]
+    rows = [row.format("PARENTDIR", parent, "Parent Directory"),
+            *(row.format("DIR", entry, entry) for entry in entries)]
     heading = "".join(f"<th>{sort}</th>" for sort in SORTS)
     return BANNER.format(path=path) + f"<table><tr><th></th>{heading}</tr>\n" + "\n".join(rows) + "\n</table></body></html>\n"
 
@@ -219,7 +223,8 @@ VOTABLE = """<?xml version="1.0" encoding="utf-8"?>
 """
 TEXT = 'datatype="char" arraysize="*"'
 SIAP_FIELDS = dict(accref=f'{TEXT} ucd="VOX:Image_AccessReference"', mime=f'{TEXT} ucd="VOX:Image_Format"',
-                   imageTitle=f'{TEXT} ucd="VOX:Image_Title"', centerAlpha='datatype="double" unit="deg" ucd="POS_EQ_RA_MAIN"',
+                   imageTitle=f'{TEXT} ucd="VOX:Image_Title"',
+                   centerAlpha='datatype="double" unit="deg" ucd="POS_EQ_RA_MAIN"',
                    centerDelta='datatype="double" unit="deg" ucd="POS_EQ_DEC_MAIN"')
 
 def format_votable(
@@ -231,7 +236,8 @@ def format_votable(
     "A table of the Virtual Observatory."
     cells = ("".join(f"<TD>{'' if cell is None else escape(str(cell))}</TD>" for cell in row) for row in rows)
     columns = "\n".join(f'<FIELD name="{column}" {attributes}/>' for column, attributes in fields.items())
-    return VOTABLE.format(name=name, fields=columns, rows="".join(f"<TR>{row}</TR>\n" for row in cells), more=more).encode()
+    return VOTABLE.format(name=name, fields=columns, rows="".join(f"<TR>{row}</TR>\n" for row in cells),
+                          more=more).encode()
 
 PRODUCT = "/getproduct/tgssadr/fits/TGSSADR_R{:02d}D{:02d}_5x5.MOSAIC.FITS"  # Mosaics of 5 degrees
 
@@ -309,8 +315,10 @@ def read_skyview(
     if wanted != ["J2000", "Tan"]: raise BadRequest("coordinates, projection: only J2000 and Tan are made here")
     place = _PLACE.fullmatch(fields.get("Position", ""))
     if not place: raise BadRequest("Position: wanted are right ascension and declination in degrees")
-    coord, n_pixels = read_place(fields, *place.groups()), int(read_square(fields.get("pixels", "300"), "pixels", 1, 1000))
-    if "size" not in fields: return coord.ra.deg, coord.dec.deg, n_pixels, surveys.get_survey("NVSS").pixel_scale.to_value(u.deg)
+    coord, n_pixels = read_place(fields, *place.groups()), int(read_square(fields.get("pixels", "300"), "pixels", 1,
+                                                                           1000))
+    if "size" not in fields:
+        return coord.ra.deg, coord.dec.deg, n_pixels, surveys.get_survey("NVSS").pixel_scale.to_value(u.deg)
     return coord.ra.deg, coord.dec.deg, n_pixels, read_square(fields["size"], "size", 0.001, 5)/n_pixels
 
 def answer_skyview(
@@ -335,7 +343,8 @@ def sample_nearest(
     plane, old = hdu.data.reshape(hdu.data.shape[-2:]), read_celestial(hdu.header)
     y, x = np.indices((n_pixels, n_pixels)).reshape(2, -1)
     places = np.array(old.world_to_pixel(SkyCoord(*wcs.wcs_pix2world(x, y, 0), unit="deg", frame="fk5")))
-    column, row = np.floor(np.nan_to_num(places, nan=-9.) + (0.5 + 1e-6)).astype(int)  # halfway between two: always the same
+    # halfway between two: always the same
+    column, row = np.floor(np.nan_to_num(places, nan=-9.) + (0.5 + 1e-6)).astype(int)
     inside = (column >= 0) & (column < plane.shape[1]) & (row >= 0) & (row < plane.shape[0])
     image = np.full(n_pixels**2, np.nan, dtype=np.float32)
     image[inside] = plane[row[inside], column[inside]]
@@ -374,7 +383,8 @@ def answer_temporary(
 )->Answer:           # FITS; status 404 for a file that is not or no more there
     "One of SkyView's temporary files."
     if path not in tempspace: return NOT_FOUND
-    return Answer(encode_fits(lay_out(images, *tempspace[path])).replace(b"PixelUnits:~", b"PixelUnits:\t", 1), "image/fits")
+    return Answer(encode_fits(lay_out(images, *tempspace[path])).replace(b"PixelUnits:~", b"PixelUnits:\t", 1),
+                  "image/fits")
 
 # %% ../nbs/09_archives.ipynb #20798bbf
 TAP_PATH, LINKS_PATH, CUTOUT_PATH = "/argus/sync", "/caom2ops/datalink", "/caom2ops/sync"
@@ -539,11 +549,13 @@ def answer_links(
     known = {look.publisher: look for look in looks}
     found = [list_links(known, name, base, {mode: f"soda-{mode}-{n}" for mode in ("sync", "async")})
              for n, name in enumerate(read_values(query).get("ID", []))]
-    table = format_votable("links", LINK_FIELDS, [row for rows, _ in found for row in rows], "".join(more for _, more in found))
+    table = format_votable("links", LINK_FIELDS, [row for rows, _ in found for row in rows],
+                           "".join(more for _, more in found))
     return Answer(table, "application/x-votable+xml;content=datalink")
 
 # %% ../nbs/09_archives.ipynb #13b32ae2
-def find_look(looks: list[QuickLook], uri: str)->QuickLook|None: return next((look for look in looks if look.uri == uri), None)
+def find_look(looks: list[QuickLook], uri: str)->QuickLook|None:
+    return next((look for look in looks if look.uri == uri), None)
 
 def answer_cutout(
     looks: list[QuickLook],                   # What there is
@@ -558,7 +570,8 @@ def answer_cutout(
     if look is None: return NOT_FOUND
     part = find_overlap(look.frame, *circle)
     if part is None: return Answer(b"", status=204)
-    return Answer(cut_pixels(read_image(look.index, look.epoch), part), "application/fits", filename=f"cutout-{look.file}")
+    return Answer(cut_pixels(read_image(look.index, look.epoch), part), "application/fits",
+                  filename=f"cutout-{look.file}")
 
 def answer_file(
     looks: list[QuickLook],                   # What there is

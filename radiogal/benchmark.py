@@ -174,7 +174,8 @@ def scale_judged(
     tests, temperature = [j.predictions for j in heldout], fit_temperature(pooled)
     return splits | ({"held-out": (tests, [apply_temperature(t, temperature) for t in tests])} if tests else {})
 
-def average_calibration(tables: list[pd.DataFrame], suffix: str)->dict: # nll, brier, ece, ece_chance_low, ece_chance_high
+def average_calibration(tables: list[pd.DataFrame],
+                        suffix: str)->dict: # nll, brier, ece, ece_chance_low, ece_chance_high
     "Mean of the scores of calibration over tables."
     scores = pd.DataFrame([score_calibration(t) for t in tables]).drop(columns="n").mean()
     return {f"{key}_{suffix}": float(value) for key, value in scores.items()}
@@ -192,7 +193,8 @@ def tabulate_calibration(
         facts, reason, after = dict(task=task, network=network, seed=seed), "", {}
         try: after, temperature = scale_judged(validation, heldout), fit_temperature(pool_folds(validation))
         except (CalibrationError, ValueError) as e: reason, temperature = str(e), np.nan
-        for split, before in {"validation": [pool_folds(validation)], "held-out": [j.predictions for j in heldout]}.items():
+        for split, before in {"validation": [pool_folds(validation)],
+                              "held-out": [j.predictions for j in heldout]}.items():
             if not before: continue
             measured = average_calibration(before, "before")
             scaled = average_calibration(after[split][1], "after") if after else UNSCALED
@@ -233,7 +235,8 @@ def tabulate_comparison(
     gaps = dict(list(missing_runs.groupby(["task", "network"])))
     for key, several in group_judged(judged, "task", "network", "split").items():
         missing = tell_missing_runs(gaps[key[:2]]) if key[:2] in gaps else ""
-        rows.append(dict(zip(("task", "network", "split"), key, strict=True)) | summarise_tables([j.predictions for j in several])
+        rows.append(dict(zip(("task", "network", "split"), key,
+                             strict=True)) | summarise_tables([j.predictions for j in several])
                     | errors.loc[key].to_dict() | measure_cost(several) | dict(missing=missing))
     there = {(j.task, j.network) for j in judged}
     rows += [dict(task=task, network=network, split="validation", runs=0, missing=tell_missing_runs(gap))
@@ -260,7 +263,8 @@ def plot_comparison(
         ax.plot(some["majority"], places[some.index] + shift, "|", ms=9, color="0.5", label="majority"*(shift < 0))
     below = np.arange(len(names) - len(published), len(names))
     if len(published):
-        ax.errorbar(published["value"], below, xerr=published["spread"].fillna(0), fmt="D", ms=4, color="0.3", label="published")
+        ax.errorbar(published["value"], below, xerr=published["spread"].fillna(0), fmt="D", ms=4, color="0.3",
+                    label="published")
     ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6), title=title,
            xlabel="Accuracy, 95 % interval")
     ax.figure.legend(loc="outside lower center", ncols=4)
@@ -285,7 +289,8 @@ def plot_cost(
         ax.set(xscale="log", xlabel=label)
         ax.margins(x=0.2)
         ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 3), numticks=9))
-        ax.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}") if column == "minutes" else ticker.EngFormatter(sep=""))
+        ax.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}") if column == "minutes"
+                                     else ticker.EngFormatter(sep=""))
         ax.xaxis.set_minor_formatter(ticker.NullFormatter())
     axes[0].set_ylabel("Accuracy, 95 % interval")
     fig.suptitle(title, fontsize=9)
@@ -310,11 +315,14 @@ def tabulate_pairs(
     "One network against every other on each task, paired; empty where it was not trained."
     rows = []
     for (task,), several in group_judged(judged, "task").items():
-        of_network = {network: [j.predictions for j in found] for (network,), found in group_judged(several, "network").items()}
-        pairs = {other: match_tables(of_network.get(first, []), tables) for other, tables in of_network.items() if other != first}
+        of_network = {network: [j.predictions for j in found] for (network,),
+                      found in group_judged(several, "network").items()}
+        pairs = {other: match_tables(of_network.get(first, []), tables) for other,
+                 tables in of_network.items() if other != first}
         found = [dict(task=task, network=first, against=other) | compare_kinds(*pair)
                  for other, pair in pairs.items() if pair[0]]
-        rows += [row | dict(p_holm=p) for row, p in zip(found, correct_holm([row["p_value"] for row in found]), strict=True)]
+        rows += [row | dict(p_holm=p) for row,
+                 p in zip(found, correct_holm([row["p_value"] for row in found]), strict=True)]
     return pd.DataFrame(rows)
 
 # %% ../nbs/23_benchmark.ipynb #b190a6a1
@@ -357,10 +365,10 @@ def score_ensemble(parts: list[list[pd.DataFrame]])->dict: # From `gather_member
     (alone, around), (accuracy, ends) = score_pooled(single, "accuracy"), score_pooled([together], "accuracy")
     gain, gained = score_gain([together], single, "accuracy")
     scores, brier = score_predictions(together), np.mean([score_predictions(t)["brier"] for t in single])
-    return dict(members=len(parts[0]), n=len(together), single_accuracy=alone, single_low=around.low, single_high=around.high,
-                accuracy=accuracy, accuracy_low=ends.low, accuracy_high=ends.high, gain=gain, gain_low=gained.low,
-                gain_high=gained.high, macro_f1=scores["macro_f1"], single_brier=float(brier), brier=scores["brier"],
-                ece=scores["ece"])
+    return dict(members=len(parts[0]), n=len(together), single_accuracy=alone, single_low=around.low,
+                single_high=around.high, accuracy=accuracy, accuracy_low=ends.low, accuracy_high=ends.high, gain=gain,
+                gain_low=gained.low, gain_high=gained.high, macro_f1=scores["macro_f1"], single_brier=float(brier),
+                brier=scores["brier"], ece=scores["ece"])
 
 def tabulate_ensembles(
     judged: list[Judged], # On either split
@@ -432,7 +440,8 @@ def tabulate_by_catalogue(
                      *wilson_interval(right[inside].sum(), inside.sum())))
     guess = guess_by_catalogue(labels, catalogues)["by_catalogue"]
     rows.append(("all", len(right), "", guess, float(right.mean()), *wilson_interval(right.sum(), len(right))))
-    return pd.DataFrame(rows, columns=["catalogue", "n", "commonest", "guess", "accuracy", "accuracy_low", "accuracy_high"])
+    return pd.DataFrame(rows, columns=["catalogue", "n", "commonest", "guess", "accuracy", "accuracy_low",
+                                       "accuracy_high"])
 
 # %% ../nbs/23_benchmark.ipynb #adb458f2
 def choose_sources(tables: list[pd.DataFrame], names: set)->list[pd.DataFrame]:
@@ -454,9 +463,10 @@ def tabulate_left_out(
         left, seen = choose_sources([j.predictions for j in several], names), choose_sources(answers, names)
         (alone, around), (beside, about) = score_pooled(left, "accuracy"), score_pooled(seen, "accuracy")
         change, ends = score_gain(left, seen, "accuracy")
-        rows.append(dict(catalogues=", ".join(sorted(set(facts.loc[list(names), "catalogue"]))), network=several[0].network,
-                         n=len(names), accuracy=alone, accuracy_low=around.low, accuracy_high=around.high, mixed_accuracy=beside,
-                         mixed_low=about.low, mixed_high=about.high, change=change, change_low=ends.low, change_high=ends.high))
+        rows.append(dict(catalogues=", ".join(sorted(set(facts.loc[list(names), "catalogue"]))),
+                         network=several[0].network, n=len(names), accuracy=alone, accuracy_low=around.low,
+                         accuracy_high=around.high, mixed_accuracy=beside, mixed_low=about.low, mixed_high=about.high,
+                         change=change, change_low=ends.low, change_high=ends.high))
     return pd.DataFrame(rows)
 
 def find_mixed(
@@ -481,7 +491,8 @@ def plot_left_out(
     for prefix, label, shift in (("mixed", "trained on some of it", -0.12), ("accuracy", "trained without it", 0.12)):
         value = table["mixed_accuracy" if prefix == "mixed" else "accuracy"]
         bars = np.abs([table[f"{prefix}_low"] - value, table[f"{prefix}_high"] - value])
-        ax.errorbar(value, rows + shift, xerr=bars, fmt="o", ms=4, capsize=2, mfc="w" if prefix == "mixed" else None, label=label)
+        ax.errorbar(value, rows + shift, xerr=bars, fmt="o", ms=4, capsize=2, mfc="w" if prefix == "mixed" else None,
+                    label=label)
     names = [f"{row.catalogues}, {row.n}: {row.network}" for row in table.itertuples()]
     ax.set(yticks=rows, yticklabels=names, ylim=(len(table) - 0.5, -0.5), xlabel="Accuracy, 95 % interval", title=title)
     ax.figure.legend(loc="outside lower center", ncols=2)
@@ -521,8 +532,8 @@ PROTOCOLS = {"held-out": "5 folds, tested on the 400 held-out images", "validati
 
 def cite(task, who, score, value, spread, protocol, reference)->dict:
     "A score published for other images than ours; `spread` as its authors give it, NaN where they do not."
-    return dict(task=task, who=who, score=score, value=value, spread=spread, same_images=False, split="", protocol=protocol,
-                reference=reference)
+    return dict(task=task, who=who, score=score, value=value, spread=spread, same_images=False, split="",
+                protocol=protocol, reference=reference)
 
 def cite_same(who, split, score, value, spread=np.nan, reference=RUSTIGE)->dict:
     "A score published for the four classes of our very images and folds, on their validation or their held-out images."
@@ -597,7 +608,8 @@ def judge_goal(
 )->dict:                  # task, goal, wanted, split, value, low, high, reached, ci_beyond_target (by the whole interval)
     "Is a goal reached?"
     facts = dict(task=task, goal=goal, wanted=wanted)
-    if rows.empty or not np.isfinite(rows[column].iloc[0]): return facts | dict(reached="not measured", ci_beyond_target="")
+    if rows.empty or not np.isfinite(rows[column].iloc[0]):
+        return facts | dict(reached="not measured", ci_beyond_target="")
     row, say = rows.iloc[0], lambda reached: "yes" if reached else "no"
     interval = dict(zip(("low", "high"), (float(row[end]) for end in ends), strict=False))
     ci_beyond_target = say(all(test(end, wanted) for end in interval.values())) if ends else ""
@@ -611,7 +623,8 @@ def tabulate_goals(
 )->pd.DataFrame:              # As from `judge_goal`
     "What the project set itself, and what came of it; a goal on held-out sources is judged by these alone."
     ours = comparison[(comparison["network"] == OURS[0]) & (comparison["runs"] > 0)]
-    four, two, ends = ours[ours["task"] == "griese"], ours[ours["task"] == "griese-compact"], ("accuracy_low", "accuracy_high")
+    four, two, ends = ours[ours["task"] == "griese"], ours[ours["task"] == "griese-compact"], ("accuracy_low",
+                                                                                               "accuracy_high")
     validated, heldout = (four[four["split"] == split] for split in ("validation", "held-out"))
     timed = validated[~validated["timed_on"].str.contains("GPU")]
     nothing = comparison[:0]
@@ -622,9 +635,10 @@ def tabulate_goals(
     return pd.DataFrame([
         judge_goal("griese", "accuracy of one network, at least", 0.83, ge, validated, "accuracy", ends),
         judge_goal("griese", "the same on held-out sources", 0.83, ge, heldout, "accuracy", ends),
-        judge_goal("griese", "accuracy of two networks together, at least", 0.85, ge, joined["validation"], "accuracy", ends),
-        judge_goal("griese", "accuracy of the five folds' networks together, held-out, at least", 0.85, ge, joined["held-out"],
-                   "accuracy", ends),
+        judge_goal("griese", "accuracy of two networks together, at least", 0.85, ge, joined["validation"], "accuracy",
+                   ends),
+        judge_goal("griese", "accuracy of the five folds' networks together, held-out, at least", 0.85, ge,
+                   joined["held-out"], "accuracy", ends),
         judge_goal("griese", "calibration error after scaling, at most", 0.03, le, validated, "ece_after"),
         judge_goal("griese", "the same on held-out sources", 0.03, le, heldout, "ece_after"),
         judge_goal("griese", "parameters, at most", 1e6, le, validated, "parameters"),

@@ -39,7 +39,9 @@ def write_table(
 
 def read_table(path: str|Path)->Table:
     "Read an ECSV table, empty strings as such; `CatalogueError` where it is none, `Damaged` where it is not what was written."
-    try: table = Table.read(check_table(Path(path).read_text(encoding="utf-8"), str(path)), format="ascii.ecsv", fill_values=None)
+    try:
+        table = Table.read(check_table(Path(path).read_text(encoding="utf-8"), str(path)), format="ascii.ecsv",
+                           fill_values=None)
     except (FileNotFoundError, Damaged): raise
     except (ValueError, OSError) as e: raise CatalogueError(f"{path}: not an ECSV table: {e}") from e
     return table
@@ -76,7 +78,8 @@ def find_pairs(
     chord = np.linalg.norm(xyz[first] - xyz[second], axis=1)
     return Pairs(len(coords), first, second, (2*np.arcsin(chord/2)*u.rad).to_value(u.arcsec))
 
-def find_nearest(pairs: Pairs)->tuple[np.ndarray, np.ndarray]: # (n,) row, -1 where there is none; (n,) arcsec, infinite there
+def find_nearest(pairs: Pairs)->tuple[np.ndarray,
+                                      np.ndarray]: # (n,) row, -1 where there is none; (n,) arcsec, infinite there
     "The nearest neighbour of every row, among pairs."
     here, there = np.append(pairs.first, pairs.second), np.append(pairs.second, pairs.first)
     far_first = np.argsort(-np.tile(pairs.separation, 2), kind="stable")
@@ -252,9 +255,9 @@ def fit_components(
     turned = fitted[1] > fitted[0]
     (b, a), angle = np.sort(fitted, axis=0), np.where(turned, pa + 90, pa) % 180
     columns = dict(
-        ra=coords.ra.deg, dec=coords.dec.deg, p_sidelobe=p_sidelobe, peak_brightness=peak, flux_density=peak*a*b/beam_area,
-        rms=np.full(len(coords), _FIRST_RMS), major=deconvolve_axis(a), minor=deconvolve_axis(b), pa=angle,
-        fitted_major=a, fitted_minor=b, fitted_pa=angle)
+        ra=coords.ra.deg, dec=coords.dec.deg, p_sidelobe=p_sidelobe, peak_brightness=peak,
+        flux_density=peak*a*b/beam_area, rms=np.full(len(coords), _FIRST_RMS), major=deconvolve_axis(a),
+        minor=deconvolve_axis(b), pa=angle, fitted_major=a, fitted_minor=b, fitted_pa=angle)
     return tabulate_first({name: column[listed] for name, column in columns.items()}, SIMULATE=True)
 
 def deconvolve_axis(fitted: np.ndarray)->np.ndarray: # FWHM without FIRST's beam; 0 where it is no larger than the beam
@@ -281,7 +284,8 @@ def sample_components(
 )->Table:                            # Rows as `tabulate_first`; simulated
     "A stand-in for the artificial sky's catalogue: as dense and as clustered as FIRST."
     rng, centre = np.random.default_rng(sky.seed), SkyCoord(sky.ra_deg, sky.dec_deg, unit="deg")
-    table = draw_components(draw_clustered(get_survey("FIRST").density, FIRST_MEMBERS, FIRST_SCATTER, centre, radius, rng), rng)
+    table = draw_components(draw_clustered(get_survey("FIRST").density, FIRST_MEMBERS, FIRST_SCATTER, centre, radius,
+                                           rng), rng)
     table.meta["area_deg2"] = cap_area(radius).to_value(u.deg**2)
     return table
 
@@ -359,8 +363,8 @@ def measure_sources(
     _, separation = find_nearest(Pairs(len(extent), group[others.first], group[others.second], others.separation))
     peak, total = np.asarray(rows["peak_brightness"], dtype=float)[brightest], np.bincount(group, flux)
     return Table(dict(
-        ra=ra*u.deg, dec=dec*u.deg, n_components=np.bincount(group), extent=extent*u.arcsec, separation=separation*u.arcsec,
-        peak_brightness=peak*u.mJy/u.beam, flux_density=total*u.mJy, ratio=total/peak,
+        ra=ra*u.deg, dec=dec*u.deg, n_components=np.bincount(group), extent=extent*u.arcsec,
+        separation=separation*u.arcsec, peak_brightness=peak*u.mJy/u.beam, flux_density=total*u.mJy, ratio=total/peak,
         axis_ratio=np.asarray(rows["fitted_major"]/rows["fitted_minor"])[brightest]))
 
 def find_brightest(peak: np.ndarray, group: np.ndarray)->np.ndarray: # (number of groups,), int
@@ -378,7 +382,8 @@ def measure_extent(
     np.maximum.at(extent, group[pairs.first], pairs.separation)
     return np.where(known < members*(members - 1)//2, np.inf, extent)
 
-def find_centroids(coords: SkyCoord, weights: np.ndarray, group: np.ndarray)->tuple[np.ndarray, np.ndarray]: # ra, dec, degrees
+def find_centroids(coords: SkyCoord, weights: np.ndarray, group: np.ndarray)->tuple[np.ndarray,
+                                                                                    np.ndarray]: # ra, dec, degrees
     "Weighted mean positions of groups on the sphere."
     x, y, z = (np.bincount(group, weights*axis) for axis in coords.icrs.cartesian.xyz.value)
     return np.degrees(np.arctan2(y, x)) % 360 % 360, np.degrees(np.arctan2(z, np.hypot(x, y)))  # -1e-14 % 360 is 360
@@ -417,7 +422,8 @@ def draw_balanced(
 
 def name_positions(coords: SkyCoord, prefix: str)->list[str]: # 'FIRST J120000.0+300000'
     "Names by position, truncated as the IAU asks."
-    tenths, seconds = (coords.ra.hour*36_000 + 1e-6).astype(int) % 864_000, (np.abs(coords.dec.deg)*3600 + 1e-6).astype(int)
+    tenths, seconds = (coords.ra.hour*36_000 + 1e-6).astype(int) % 864_000, (np.abs(coords.dec.deg)*3600
+                                                                             + 1e-6).astype(int)
     return [f"{prefix} J{t//36_000:02}{t//600 % 60:02}{t//10 % 60:02}.{t % 10}{sign}{s//3600:02}{s//60 % 60:02}{s % 60:02}"
             for t, s, sign in zip(tenths, seconds, np.where(coords.dec.deg < 0, "-", "+"), strict=True)]
 
@@ -430,7 +436,8 @@ def find_candidates(
     cuts: Candidates,        # Thresholds, number and seed
 )->tuple[Table, np.ndarray]: # Candidates, columns as `CANDIDATE_COLUMNS`; and (n,) str: every row's reason
     "Extended and isolated compact sources in a catalogue of components; `CatalogueError` for a row without a position."
-    if not np.isfinite([components["ra"], components["dec"]]).all(): raise CatalogueError("components: a row has no position")
+    if not np.isfinite([components["ra"], components["dec"]]).all():
+        raise CatalogueError("components: a row has no position")
     kept = np.flatnonzero(np.asarray(components["p_sidelobe"]) <= cuts.max_sidelobe)
     rows, reasons = components[kept], np.full(len(components), CUTS[0], dtype="<U18")
     pairs = find_pairs(locate(rows), max(cuts.max_extent_arcsec, cuts.isolation_arcsec)*u.arcsec)

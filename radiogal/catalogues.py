@@ -68,7 +68,8 @@ def translate(
 )->list[str]:                 # FRI, FRII, Bent, Compact or ''
     "A catalogue's classes as ours; `CatalogueError` names a notation that is not known."
     unknown = sorted({str(n) for n in notations if n not in classes})
-    if unknown: raise CatalogueError(f"{what}: unknown class {', '.join(unknown)}; known are {', '.join(map(str, classes))}")
+    if unknown:
+        raise CatalogueError(f"{what}: unknown class {', '.join(unknown)}; known are {', '.join(map(str, classes))}")
     return [classes[n] for n in notations]
 
 def read_numbers(values: list[str])->list[float]: # NaN where empty
@@ -85,17 +86,20 @@ def read_sexagesimal(ra: list[str], dec: list[str])->SkyCoord: # ICRS
 def parse_frdeep(columns: dict[str, list[str]])->Labels:
     "FRDEEP version 2, Tang, Scaife & Leahy 2019."
     return Labels(columns["Object_ID"], read_sexagesimal(columns["RA(J2000)"], columns["DEC(J2000)"]),
-                  translate(columns["FR_label"], {"I": "FRI", "II": "FRII"}, "frdeep"), read_numbers(columns["Source_redshift"]))
+                  translate(columns["FR_label"], {"I": "FRI", "II": "FRII"}, "frdeep"),
+                  read_numbers(columns["Source_redshift"]))
 
 def parse_fricat(columns: dict[str, list[str]])->Labels:
     "FRICAT, table 1 of Capetti, Massaro & Baldi 2017: FR I throughout."
-    return Labels([f"SDSS {name}" for name in columns["SDSS"]], read_sexagesimal(columns["_RAJ2000"], columns["_DEJ2000"]),
-                  ["FRI"]*len(columns["SDSS"]), read_numbers(columns["z"]))
+    return Labels([f"SDSS {name}" for name in columns["SDSS"]],
+                  read_sexagesimal(columns["_RAJ2000"], columns["_DEJ2000"]), ["FRI"]*len(columns["SDSS"]),
+                  read_numbers(columns["z"]))
 
 def parse_friicat(columns: Table)->Labels:
     "FRIICAT, table 1 of Capetti, Massaro & Baldi 2017b, as VizieR answers: FR II throughout, positions in degrees."
-    return Labels([f"SDSS {name}" for name in columns["SDSS"]], SkyCoord(columns["_RAJ2000"], columns["_DEJ2000"], unit="deg"),
-                  ["FRII"]*len(columns), list(np.ma.filled(columns["z"].astype(float), np.nan)))
+    return Labels([f"SDSS {name}" for name in columns["SDSS"]],
+                  SkyCoord(columns["_RAJ2000"], columns["_DEJ2000"], unit="deg"), ["FRII"]*len(columns),
+                  list(np.ma.filled(columns["z"].astype(float), np.nan)))
 
 # %% ../nbs/07_catalogues.ipynb #fddf711b
 CONFIG_CLASSES = {"I": "FRI", "II": "FRII", "C": "Compact", "C*": "Compact", "S*": "", "U": ""}
@@ -147,17 +151,20 @@ CATALOGUES = {c.name: c for c in [
     Catalogue("CoNFIG", "CoNFIG_II_full_Table.csv", 858, ("Name", "_RAJ2000", "_DEJ2000", "mt", "u_mt", "z"),
               parse_config_catalogue),
     Catalogue("MiraBest", "mirabest.parquet", 1300, ("ra", "dec", "z", "label"), parse_mirabest),
-    Catalogue("FRIICAT", "", 122, ("_RAJ2000", "_DEJ2000", "SDSS", "z"), parse_friicat, "J/A+A/601/A81/table1", n_more=1),
+    Catalogue("FRIICAT", "", 122, ("_RAJ2000", "_DEJ2000", "SDSS", "z"), parse_friicat, "J/A+A/601/A81/table1",
+              n_more=1),
 ]}
 
 def get_catalogue(name: str)->Catalogue:
     "A catalogue by its name in the settings; `CatalogueError` lists those that exist."
-    if name not in CATALOGUES: raise CatalogueError(f"no catalogue named {name!r}: those that exist are {', '.join(CATALOGUES)}")
+    if name not in CATALOGUES:
+        raise CatalogueError(f"no catalogue named {name!r}: those that exist are {', '.join(CATALOGUES)}")
     return CATALOGUES[name]
 
 def find_registered(catalogue: Catalogue)->RegisteredFile:
     "A catalogue's file in the registry; `CatalogueError` where it is at VizieR only."
-    if not catalogue.file: raise CatalogueError(f"{catalogue.name} is not in the registry, only at VizieR ({catalogue.table})")
+    if not catalogue.file:
+        raise CatalogueError(f"{catalogue.name} is not in the registry, only at VizieR ({catalogue.table})")
     return next(f for f in read_registry() if f.name == catalogue.file)
 
 def check_size(
@@ -245,10 +252,12 @@ def open_vizier(
     from astroquery.vizier import VizierClass
 
     class Vizier(VizierClass):
-        def _server_to_url(self, return_type="votable"): return services.vizier  # It would be https:// and a path of its own
+        def _server_to_url(self, return_type="votable"):
+            return services.vizier  # It would be https:// and a path of its own
         def _request(self, *args, **kwargs): return super()._request(*args, **kwargs | dict(cache=False))
         def _args_to_payload(self, *args, **kwargs):
-            return urlencode(dict(line.split("=", 1) for line in super()._args_to_payload(*args, **kwargs).splitlines()))
+            return urlencode(dict(line.split("=", 1)
+                                  for line in super()._args_to_payload(*args, **kwargs).splitlines()))
 
     return Vizier(row_limit=-1, columns=list(columns))
 
@@ -301,8 +310,8 @@ def fetch_first_catalogue(
     return catalogue.parse(fetch_table(fetcher, services, folder, catalogue))
 
 # %% ../nbs/07_catalogues.ipynb #903d5904
-PAIR_COLUMNS = ("name", "label", "confidence", "label_source", "other_name", "other_label", "other_confidence", "other_source",
-                "separation", "verdict")
+PAIR_COLUMNS = ("name", "label", "confidence", "label_source", "other_name", "other_label", "other_confidence",
+                "other_source", "separation", "verdict")
 
 def judge_labels(a: str, b: str)->str: # agree, conflict or no label
     "What two labels of one source say about each other."
@@ -315,7 +324,8 @@ def pair_rows(
 )->Table:                    # One row per pair, columns as `PAIR_COLUMNS`; separation in arcsec
     "Two lists of sources side by side, with their verdicts."
     left, right = a[i], b[j]
-    separation = SkyCoord(left["ra"], left["dec"], unit="deg").separation(SkyCoord(right["ra"], right["dec"], unit="deg"))
+    separation = SkyCoord(left["ra"], left["dec"],
+                          unit="deg").separation(SkyCoord(right["ra"], right["dec"], unit="deg"))
     verdicts = [judge_labels(*pair) for pair in zip(left["label"], right["label"], strict=True)]
     columns = [t[c] for t in (left, right) for c in ("name", "label", "confidence", "label_source")]
     columns += [separation.to(u.arcsec), np.array(verdicts, dtype="<U8")]
@@ -365,7 +375,8 @@ def merge_positions(
     filled, merged = table[first], np.setdiff1d(np.arange(len(table)), first)
     for column in ("label", "label_source", "confidence"): filled[column] = table[column][labelled]
     filled["redshift"] = table["redshift"][_find_first(source, np.isfinite(table["redshift"]))]
-    known = np.where(labelled[source] < np.arange(len(table)), labelled[source], first[source])[merged]  # By the rows before
+    known = np.where(labelled[source] < np.arange(len(table)), labelled[source],
+                     first[source])[merged]  # By the rows before
     left = table[known]
     for column in ("name", "ra", "dec"): left[column] = table[column][first[source[merged]]]
     return filled, pair_rows(left, np.arange(len(left)), table, merged)
@@ -430,7 +441,8 @@ def read_artificial(path: str|Path)->Table: # Labels in the common form, meta SI
         raise CatalogueError(f"{Path(path).name}: no column {', '.join(missing)}")
     if table.meta.get("SIMULATE") is not True: raise CatalogueError(f"{Path(path).name}: not marked as simulated")
     redshift = table["redshift"] if "redshift" in table.colnames else np.full(len(table), np.nan)
-    read = Labels(list(table["name"]), SkyCoord(table["ra"], table["dec"], unit="deg"), list(table["label"]), list(redshift))
+    read = Labels(list(table["name"]), SkyCoord(table["ra"], table["dec"], unit="deg"), list(table["label"]),
+                  list(redshift))
     return tabulate_labels(read, "artificial", simulated=True)
 
 def sample_labels(
@@ -442,7 +454,8 @@ def sample_labels(
     north, east = (np.array(np.divmod(np.arange(n), side)) - side/2)*sky.spacing_arcmin*u.arcmin
     coords = SkyCoord(sky.ra_deg, sky.dec_deg, unit="deg").spherical_offsets_by(east, north)
     labels = [config.classes[i % len(config.classes)] for i in range(n)]
-    return tabulate_labels(Labels([f"sample {i:03}" for i in range(n)], coords, labels, [np.nan]*n), "artificial", simulated=True)
+    return tabulate_labels(Labels([f"sample {i:03}" for i in range(n)], coords, labels, [np.nan]*n), "artificial",
+                           simulated=True)
 
 # %% ../nbs/07_catalogues.ipynb #636be58e
 def plot_targets(
@@ -473,7 +486,8 @@ def plot_field(
         chosen = targets["label"] == label
         ax.scatter(targets["ra"][chosen], targets["dec"][chosen], s=6, label=f"{label or 'no label'} ({chosen.sum()})")
     ax.invert_xaxis()
-    ax.set(xlabel="Right ascension [deg]", ylabel="Declination [deg]", aspect=1/np.cos(np.radians(np.mean(targets["dec"]))),
+    ax.set(xlabel="Right ascension [deg]", ylabel="Declination [deg]",
+           aspect=1/np.cos(np.radians(np.mean(targets["dec"]))),
            title=f"{len(targets)} targets" + ", simulated"*bool(targets.meta["SIMULATE"]))
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return ax

@@ -101,13 +101,15 @@ def check_job(
 )->None:
     "`JobMismatch` names what differs; what the positions added to the order is not asked for."
     odd = [f"{key} was {there.get(key)!r}, is {order[key]!r}" for key in sorted(order) if there.get(key) != order[key]]
-    if odd: raise JobMismatch(f"{folder} was begun otherwise: {'; '.join(odd)}: go back to that, or choose another folder")
+    if odd:
+        raise JobMismatch(f"{folder} was begun otherwise: {'; '.join(odd)}: go back to that, or choose another folder")
 
 # %% ../nbs/22_classify.ipynb #04431d00
 def read_job(folder: Path)->dict:
     "The order of a folder; `Damaged` where it is lost, or not what was written, `JobMismatch` for one without a digest."
     order = read_signed(folder/"job.json")
-    if "digest" not in order: raise JobMismatch(f"{folder} was begun by another version of radiogal: choose another folder")
+    if "digest" not in order:
+        raise JobMismatch(f"{folder} was begun by another version of radiogal: choose another folder")
     del order["digest"]
     return order
 
@@ -172,7 +174,8 @@ def take_claim(
         if there and not is_stale(there[-1]): return None
         part.write_text(words := json.dumps(describe_process()))
         return put_claim(part, folder/f"{number:06}.{len(there):03}.claim", words)
-    except (FileExistsError, FileNotFoundError): return None  # another one was faster, or cleared them away after the last shard
+    except (FileExistsError, FileNotFoundError):
+        return None  # another one was faster, or cleared them away after the last shard
     finally: part.unlink(missing_ok=True)
 
 # %% ../nbs/22_classify.ipynb #56380599
@@ -220,8 +223,8 @@ class Job:
 def fetch_shard(job: Job, number: int)->Table: # As from `fetch_targets`
     "A shard's cutouts, by the run's own fetching."
     chosen, survey = job.config.scraping, job.order["survey"]
-    plan = CutoutPlan(survey, count_pixels(chosen, survey), name_shard(job.folder, "cutouts", number, ""), chosen.min_covered,
-                      chosen.epoch, chosen.vlass_route, chosen.whole_image_from)
+    plan = CutoutPlan(survey, count_pixels(chosen, survey), name_shard(job.folder, "cutouts", number, ""),
+                      chosen.min_covered, chosen.epoch, chosen.vlass_route, chosen.whole_image_from)
     return fetch_targets(read_block(job.folder, number), job.archive, plan, job.folder)
 
 def throw_away(job: Job, number: int)->None:
@@ -305,8 +308,9 @@ def list_waiting(folder: Path, order: dict)->list[int]:
     return [n for n in range(count_shards(order)) if not name_shard(folder, "shards", n, ".parquet").is_file()]
 
 # %% ../nbs/22_classify.ipynb #28a4656c
-CARDS = dict(RUN="run", KIND="kind", SETTINGS="settings", COMMIT="commit", TASK="task", NETWORK="network", SURVEY="survey",
-             TRAINSET="trained_on", MODEL="model", MEMBERS="members", ENGINE="engine", CALIBRAT="calibrated", POSHASH="positions",
+CARDS = dict(RUN="run", KIND="kind", SETTINGS="settings", COMMIT="commit", TASK="task", NETWORK="network",
+             SURVEY="survey", TRAINSET="trained_on", MODEL="model", MEMBERS="members", ENGINE="engine",
+             CALIBRAT="calibrated", POSHASH="positions",
              IMAGES="images", SIMULATE="simulated", VERSION="version") # FITS keyword: entry of an order
 
 @contextmanager
@@ -339,7 +343,8 @@ def write_head(columns: dict[str, ColumnFacts], record: np.dtype, order: dict)->
 def encode_rows(rows: pd.DataFrame, record: np.dtype)->bytes:
     "Rows as FITS wants them."
     out = np.zeros(len(rows), record)
-    for key in record.names: out[key] = [to_ascii(v) for v in rows[key]] if record[key].kind == "S" else rows[key].to_numpy()
+    for key in record.names:
+        out[key] = [to_ascii(v) for v in rows[key]] if record[key].kind == "S" else rows[key].to_numpy()
     return out.tobytes()
 
 # %% ../nbs/22_classify.ipynb #7f34920b
@@ -371,7 +376,8 @@ def merge_parquet(folder: Path, order: dict, path: Path)->Path:
     from pyarrow import parquet
     schema = describe_schema(order)
     with open_whole(path) as f, parquet.ParquetWriter(f, schema) as writer:
-        for rows in iterate_shards(folder, order): writer.write_table(pa.Table.from_pandas(rows, schema, preserve_index=False))
+        for rows in iterate_shards(folder, order):
+            writer.write_table(pa.Table.from_pandas(rows, schema, preserve_index=False))
     return path
 
 def merge_shards(folder: Path, order: dict)->Path: # catalogue.fits
@@ -385,9 +391,12 @@ def merge_shards(folder: Path, order: dict)->Path: # catalogue.fits
 def check_folder(folder: FitsFolder, survey: str)->None: # survey: '' for any
     "Warn of files that cannot be used; `ConfigError` says what a folder has where it has no image of a survey."
     unusable = [reason for reasons in folder.unusable.values() for reason in reasons]
-    if unusable: warnings.warn(f"{len(unusable)} files of {folder.folder} are of no use: {'; '.join(unusable[:5])}", stacklevel=2)
+    if unusable:
+        warnings.warn(f"{len(unusable)} files of {folder.folder} are of no use: {'; '.join(unusable[:5])}",
+                      stacklevel=2)
     if any(images for name, images in folder.footprints.items() if survey in ("", name)): return
-    there = sorted(path.relative_to(folder.folder).as_posix() for path in Path(folder.folder).rglob("*") if path.is_file())
+    there = sorted(path.relative_to(folder.folder).as_posix() for path in Path(folder.folder).rglob("*")
+                   if path.is_file())
     found = f"{len(there)} files, such as {', '.join(there[:3])}" if there else "no file"
     odd = f"; of no use: {unusable[0]}" if unusable else ""
     raise ConfigError(f"images = {str(folder.folder)!r}: no image that can be used: wanted are {survey or 'FIRST'}/*.fits, or "
@@ -403,7 +412,8 @@ def open_images(
     "The services that images are got from; `ConfigError` for a folder that does not exist, or without an image that can be used."
     if images == "registry": yield None
     elif images:
-        if not Path(images).is_dir(): raise ConfigError(f"images = {images!r}: neither registry nor a folder of FITS files")
+        if not Path(images).is_dir():
+            raise ConfigError(f"images = {images!r}: neither registry nor a folder of FITS files")
         check_folder(folder := FitsFolder(Path(images)), survey)
         with serve_archives(folder) as services: yield services
     elif config.simulated:
@@ -445,7 +455,8 @@ def find_task(request: Request)->tuple[RunConfig, Task]:
     "Settings that prepare images as a task's networks know them, and the task; `ConfigError` for an unknown one."
     config = read_config(request.toml_path)
     tasks = config.list_tasks()
-    if request.task not in tasks: raise ConfigError(f"no task {request.task!r} in {request.run}: there are {', '.join(tasks)}")
+    if request.task not in tasks:
+        raise ConfigError(f"no task {request.task!r} in {request.run}: there are {', '.join(tasks)}")
     return adapt_config(config, tasks[request.task].images), tasks[request.task]
 
 def open_networks(request: Request)->Ensemble:
@@ -464,7 +475,8 @@ def hash_folder(
     out: Path,     # Of the catalogue, which may be inside
 )->str:            # 16 hexadecimal digits
     "A digest of all files of a folder, with their names."
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.resolve().is_relative_to(out.resolve()))
+    files = sorted(path for path in folder.rglob("*") if path.is_file()
+                   and not path.resolve().is_relative_to(out.resolve()))
     return hash_parts([(path.relative_to(folder).as_posix(), hash_file(path)) for path in files])
 
 def describe_images(request: Request)->str:
@@ -480,9 +492,9 @@ def describe_job(request: Request, ensemble: Ensemble)->dict: # Plain values
     "What decides a catalogue's rows."
     config, task = find_task(request)
     return describe_run(read_config(request.toml_path), request.run, find_root()) | dict(
-        task=request.task, network=request.network, survey=request.survey, trained_on=task.images, classes=list(ensemble.classes),
-        model=ensemble.identity, members=len(ensemble.members), engine=ensemble.engine, calibrated=ensemble.calibrated,
-        simulated=config.simulated, shard_size=request.shard_size, version=__version__,
+        task=request.task, network=request.network, survey=request.survey, trained_on=task.images,
+        classes=list(ensemble.classes), model=ensemble.identity, members=len(ensemble.members), engine=ensemble.engine,
+        calibrated=ensemble.calibrated, simulated=config.simulated, shard_size=request.shard_size, version=__version__,
         images=request.source or describe_images(request), positions=hash_file(request.positions)[:16])
 
 def list_sources(request: Request, config: RunConfig)->Table: # name, ra, dec, crowding
@@ -686,7 +698,8 @@ def encode_figure(figure)->str:
 def write_rows(rows: pd.DataFrame)->str:
     "A table as HTML, all of its text escaped."
     line = lambda tag, cells: "<tr>" + "".join(f"<{tag}>{escape(str(c))}</{tag}>" for c in cells) + "</tr>"
-    return "<table>" + line("th", rows.columns) + "".join(line("td", r) for r in rows.itertuples(index=False)) + "</table>"
+    return "<table>" + line("th", rows.columns) + "".join(line("td", r)
+                                                          for r in rows.itertuples(index=False)) + "</table>"
 
 def count_reasons(rows: pd.DataFrame)->pd.DataFrame: # state, reason, sources
     "Why there is no image, the commonest reasons first, at most twenty."

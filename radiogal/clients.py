@@ -53,7 +53,8 @@ class Archive:
 
     def open_session(self, service: str, **settings):
         "A session for a library, that keeps answers for a week."
-        return open_session(self.fetcher, self.folder/"answers", **(dict(service=service, max_age_s=LISTING_AGE_S) | settings))
+        return open_session(self.fetcher, self.folder/"answers",
+                            **(dict(service=service, max_age_s=LISTING_AGE_S) | settings))
 
 class Client(Protocol):
     "Finds images of one survey, the best first; a further one is there to fill what the first does not show."
@@ -107,8 +108,8 @@ class FirstForm:
 
     def find_images(self, target: Target)->list[RawImage]:
         form = urlencode(write_first_form(target.coord, self.plan.side)).encode()
-        wanted = describe_image(self.archive, target, self.archive.services.first_cutout, "FIRST", f"{self.plan.side}px",
-                                form=form, check=check_first_answer)
+        wanted = describe_image(self.archive, target, self.archive.services.first_cutout, "FIRST",
+                                f"{self.plan.side}px", form=form, check=check_first_answer)
         return [self.archive.get_image(wanted)]
 
 # %% ../nbs/11_clients.ipynb #b269081c
@@ -200,7 +201,8 @@ def choose_images(
     return [raw for _, raw in shared]
 
 # %% ../nbs/11_clients.ipynb #e5873aaa
-FITS_TYPES = ("image/fits", "application/fits", "image/x-fits", "application/x-fits")  # RFC 4047, and what was used before it
+FITS_TYPES = ("image/fits", "application/fits", "image/x-fits",
+              "application/x-fits")  # RFC 4047, and what was used before it
 
 def is_fits(
     kind: str|None, # A media type, as a service writes it; None: it does not say
@@ -219,7 +221,8 @@ class TgssSiap:
     def list_products(self, coord: SkyCoord)->list[str]:
         "URLs of the FITS images that show a position; `FetchError` as `check_siap`, reject for an answer without such a column."
         from pyvo.dal import SIAService
-        service = SIAService(self.archive.services.tgss_siap, session=self.archive.open_session("TGSS SIAP", check=check_siap))
+        service = SIAService(self.archive.services.tgss_siap,
+                             session=self.archive.open_session("TGSS SIAP", check=check_siap))
         place = [round(float(coord.icrs.ra.deg), 6) % 360, round(float(coord.icrs.dec.deg), 6)]
         with unwrap_errors("SIAP"):
             found = service.search(place, round(size_arcmin("TGSS", self.plan.side)/60, 6), format="image/fits")
@@ -234,14 +237,16 @@ class TgssSiap:
         return self.archive.get_image(wanted)
 
 # %% ../nbs/11_clients.ipynb #8e5e87f0
-NVSS_SOUTH = -40.4  # deg; NVSS observed north of −40°, Condon et al. 1998; its southernmost images reach a little farther
+# deg; NVSS observed north of −40°, Condon et al. 1998; its southernmost images reach a little farther
+NVSS_SOUTH = -40.4
 
 def check_skyview(
     path: Path, # The image SkyView made
 )->None:
     "`FetchError`: not_covered for an image without data, reject for what is no image."
     with open_image(path, "NVSS") as image:
-        if not np.isfinite(image.data).any(): raise FetchError("not_covered", "SkyView: NVSS has no data at this position")
+        if not np.isfinite(image.data).any():
+            raise FetchError("not_covered", "SkyView: NVSS has no data at this position")
 
 class NvssSkyView:
     "NVSS in SkyView's rendering."
@@ -258,7 +263,8 @@ class NvssSkyView:
                                 check=check_skyview, name=name_url(question))
         if not self.archive.fetcher.find_current(wanted):
             known = self.archive.fetcher.manifest.read(wanted.key)
-            if known and known.state == "not_covered" and known.age_s < LISTING_AGE_S: raise FetchError(known.state, known.reason)
+            if known and known.state == "not_covered" and known.age_s < LISTING_AGE_S:
+                raise FetchError(known.state, known.reason)
             self.archive.fetcher.get_file(replace(wanted, url=self.find_file(target.coord)))
         return self.archive.get_image(wanted)
 
@@ -285,7 +291,8 @@ def check_form(
     path: Path, # SkyView's page
 )->None:
     "`FetchError` (retry) for a page that is not SkyView's form, or does not offer NVSS."
-    if not re.search(rb"<form.*<select.*<option[^>]*>\s*NVSS\s*<", page := path.read_bytes(), re.DOTALL | re.IGNORECASE):
+    if not re.search(rb"<form.*<select.*<option[^>]*>\s*NVSS\s*<", page := path.read_bytes(),
+                     re.DOTALL | re.IGNORECASE):
         raise FetchError("retry", f"SkyView: not its form, or without NVSS: {page[:60]!r}")
 
 def check_made(
@@ -318,7 +325,8 @@ def parse_tiles(
     try: limits = np.array([row[1:5] for row in rows], dtype=float)*[1, 1, 15, 15]
     except ValueError as e: raise FetchError("reject", f"table of tiles: {e}") from e
     columns = dict(tile=[r[0] for r in rows], dec_min=limits[:, 0], dec_max=limits[:, 1], ra_min=limits[:, 2],
-                   ra_max=limits[:, 3], epoch=[r[5] for r in rows], date=[r[6] for r in rows], status=[r[7] for r in rows])
+                   ra_max=limits[:, 3], epoch=[r[5] for r in rows], date=[r[6] for r in rows],
+                   status=[r[7] for r in rows])
     return Table(columns, units={k: u.deg for k in ("dec_min", "dec_max", "ra_min", "ra_max")})
 
 # %% ../nbs/11_clients.ipynb #ac39c2ce
@@ -336,7 +344,8 @@ def find_tiles(
     centre, half = (tiles["ra_min"].value + tiles["ra_max"].value)/2, (tiles["ra_max"].value - tiles["ra_min"].value)/2
     beyond = np.abs((ra - centre + 180) % 360 - 180) - half  # The nearest limit in right ascension; negative inside
     away = np.degrees(np.arcsin(math.cos(math.radians(dec))*np.sin(np.radians(np.clip(beyond, -90, 90)))))
-    near_ra = (away <= margin) | (90 - abs(dec) <= math.sqrt(2)*margin)  # The corner of an image may reach across the pole
+    # The corner of an image may reach across the pole
+    near_ra = (away <= margin) | (90 - abs(dec) <= math.sqrt(2)*margin)
     near_dec = (dec >= tiles["dec_min"].value - margin) & (dec <= tiles["dec_max"].value + margin)
     return [str(tile) for tile in dict.fromkeys(tiles["tile"][near_ra & near_dec])]
 
@@ -363,7 +372,8 @@ def choose_epoch(
     "Epoch whose images of a tile are used; `FetchError` (not_covered) if there is none."
     rows = tiles[tiles["tile"] == tile]
     ready = r"[1-9]\d*% imaged" if wish else "100% imaged"
-    imaged = [e for e, s in zip(rows["epoch"], rows["status"], strict=True) if is_epoch(e, wish) and re.fullmatch(ready, s)]
+    imaged = [e for e, s in zip(rows["epoch"], rows["status"], strict=True) if is_epoch(e, wish)
+              and re.fullmatch(ready, s)]
     missing = f"tile {tile} is not imaged in epoch {wish}" if wish else f"no epoch of tile {tile} is fully imaged"
     if not imaged: raise FetchError("not_covered", f"VLASS: {missing}")
     return str(max(imaged, key=number_parts))
@@ -486,7 +496,8 @@ class VlassImages:
 
     def find_images(self, target: Target)->list[RawImage]:
         check_south(target.dec)
-        listings = [attempt(self.once, self.list_tile, tile) for tile in find_tiles(self.once(self.get_tiles), target.coord)]
+        listings = [attempt(self.once, self.list_tile, tile)
+                    for tile in find_tiles(self.once(self.get_tiles), target.coord)]
         images = [i for listing in listings if not isinstance(listing, FetchError) for i in listing]
         return choose_images(rank_images(images, target.coord, self.plan.side), lambda i: self.once(self.get_image, i),
                              "VLASS", target.coord, self.plan.side, [e for e in listings if isinstance(e, FetchError)])
@@ -528,8 +539,9 @@ class VlassImages:
         "Download a whole image."
         url = f"{image.source}{image.name}/{image.name}{VLASS_SUFFIX}"
         return self.archive.get_image(Wanted(
-            url, self.archive.folder/f"{image.name}.fits", service="VLASS", ra=image.ra, dec=image.dec, epoch=image.epoch,
-            version=str(image.version), check=lambda part: check_pixels_open(part, "VLASS"), max_bytes=VLASS_BYTES))
+            url, self.archive.folder/f"{image.name}.fits", service="VLASS", ra=image.ra, dec=image.dec,
+            epoch=image.epoch, version=str(image.version), check=lambda part: check_pixels_open(part, "VLASS"),
+            max_bytes=VLASS_BYTES))
 
 # %% ../nbs/11_clients.ipynb #6ff7a0c0
 CADC_QUESTION = """SELECT p.publisherID, a.uri
@@ -547,7 +559,8 @@ def parse_uri(
     image = parse_image_name(f"{match[1]}/") if (match := CADC_URI.fullmatch(uri)) else None
     return image and image._replace(source=publisher)
 
-LASTING_FAULTS = ("NotFoundFault", "UsageFault", "AuthenticationFault", "AuthorizationFault")  # DataLink 1.1, section 3.4
+LASTING_FAULTS = ("NotFoundFault", "UsageFault", "AuthenticationFault",
+                  "AuthorizationFault")  # DataLink 1.1, section 3.4
 
 def read_faults(
     links,      # pyvo.dal.adhoc.DatalinkResults
@@ -564,7 +577,8 @@ def find_cutter(
     "The service that cuts a file; `FetchError` if DataLink names none: retry where it failed, reject where it never will."
     for service in links.iter_adhocservices():
         params = {p.name: str(p.value) for p in service.params}
-        inputs = {p.name: str(p.value) for group in service.groups if group.name == "inputParams" for p in group.entries}
+        inputs = {p.name: str(p.value) for group in service.groups if group.name == "inputParams"
+                  for p in group.entries}
         if params.get("standardID") == SODA_SYNC and inputs.get("ID", "").endswith(f"/{file}"):
             return f"{params['accessURL']}?{urlencode(dict(ID=inputs['ID']))}"
     faults = read_faults(links)
@@ -599,10 +613,12 @@ class VlassCutouts:
         "All quick-look images that show a part of a cutout."
         from pyvo.dal import TAPService
         check = lambda part: check_results(part.read_bytes(), "CADC TAP")
-        service = TAPService(self.archive.services.vlass_tap, session=self.archive.open_session("CADC TAP", check=check))
+        service = TAPService(self.archive.services.vlass_tap,
+                             session=self.archive.open_session("CADC TAP", check=check))
         radius = size_arcmin("VLASS", self.plan.side)/60/math.sqrt(2)
         question = CADC_QUESTION.format(ra=coord.icrs.ra.deg, dec=coord.icrs.dec.deg, radius=radius)
-        with unwrap_errors("CADC TAP"): rows = [(str(r["uri"]), str(r["publisherID"])) for r in service.run_sync(question)]
+        with unwrap_errors("CADC TAP"):
+            rows = [(str(r["uri"]), str(r["publisherID"])) for r in service.run_sync(question)]
         return [image for row in rows if (image := parse_uri(*row))]
 
     def select_images(self, images: list[QuickLook], coord: SkyCoord)->tuple[list[QuickLook], list[FetchError]]:
@@ -611,7 +627,8 @@ class VlassCutouts:
         for tile in find_tiles(tiles, coord, -TILE_ROUNDING) if not images else []:
             epoch = choose_epoch(tiles, tile, self.plan.epoch)
             raise FetchError("reject", f"VLASS: {epoch} of tile {tile} is imaged, but CADC lists no image at this position")
-        epochs = {tile: attempt(choose_epoch, tiles, tile, self.plan.epoch) for tile in sorted({i.tile for i in images})}
+        epochs = {tile: attempt(choose_epoch, tiles, tile, self.plan.epoch)
+                  for tile in sorted({i.tile for i in images})}
         errors = [e for e in epochs.values() if isinstance(e, FetchError)]
         chosen = [j for tile, epoch in epochs.items() if not isinstance(epoch, FetchError)
                   for j in select_newest([f"{i.name}/" for i in images if i.tile == tile], self.plan.epoch, epoch)]
@@ -623,8 +640,9 @@ class VlassCutouts:
         radius = size_arcmin("VLASS", self.plan.side)/120
         circle = urlencode(dict(CIRCLE=f"{target.ra:.6f} {target.dec:.6f} {radius:.6f}"))
         return self.archive.get_image(describe_image(
-            self.archive, target, f"{self.find_service(image)}&{circle}", "CADC SODA", f"{self.plan.side}px.{image.name}",
-            epoch=image.epoch, version=str(image.version), check=lambda part: check_pixels_open(part, "VLASS"),
+            self.archive, target, f"{self.find_service(image)}&{circle}", "CADC SODA",
+            f"{self.plan.side}px.{image.name}", epoch=image.epoch, version=str(image.version),
+            check=lambda part: check_pixels_open(part, "VLASS"),
             nothing=f"CADC: {image.name} does not reach this position"))
 
     def find_service(self, image: QuickLook)->str:
@@ -634,7 +652,8 @@ class VlassCutouts:
         check = lambda part: check_links(part.read_bytes(), file)
         url = f"{self.archive.services.vlass_datalink}?{urlencode(dict(ID=image.source))}"
         with unwrap_errors("CADC DataLink"):
-            links = DatalinkResults.from_result_url(url, session=self.archive.open_session("CADC DataLink", check=check))
+            links = DatalinkResults.from_result_url(url, session=self.archive.open_session("CADC DataLink",
+                                                                                           check=check))
         return find_cutter(links, file)
 
 # %% ../nbs/11_clients.ipynb #964e1a17

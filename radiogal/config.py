@@ -6,10 +6,10 @@
 __all__ = ['NAME', 'CutoutSurvey', 'MorphologyClass', 'PublishedSet', 'DrawnSet', 'Network', 'Name', 'Positive', 'Fraction',
            'Arcmin', 'Names', 'RENAMED', 'DRAWS_TO_FILES', 'RadiogalError', 'ConfigError', 'find_root', 'check_name',
            'Paths', 'Section', 'Targets', 'Candidates', 'Sky', 'Scraping', 'Curation', 'Preparation', 'Training',
-           'Method', 'Transfer', 'Cell', 'read_recipe', 'RunConfig', 'to_tuples', 'find_section', 'rename_settings',
-           'explain_error', 'parse_config', 'read_config', 'list_asked', 'find_place', 'find_images', 'deal_cells',
-           'settings_hash', 'git_commit', 'describe_run', 'write_atomic', 'tidy_numbers', 'hash_file', 'write_json',
-           'Damaged', 'read_json', 'settle_backend']
+           'Task', 'Pair', 'Method', 'Transfer', 'Cell', 'read_recipe', 'RunConfig', 'to_tuples', 'find_section',
+           'rename_settings', 'explain_error', 'parse_config', 'read_config', 'list_asked', 'find_place', 'find_images',
+           'deal_cells', 'settings_hash', 'git_commit', 'describe_run', 'write_atomic', 'tidy_numbers', 'hash_file',
+           'write_json', 'Damaged', 'read_json', 'settle_backend']
 
 # %% ../nbs/01_config.ipynb #00b154f4
 import hashlib
@@ -105,7 +105,8 @@ Names = tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]+$")], ...]
 # %% ../nbs/01_config.ipynb #fe34d44c
 class Targets(Section):
     "Which sources are classified, and what is known of them."
-    catalogues: Names = Field(("artificial",), min_length=1, description="scientific: label catalogues that supply targets")
+    catalogues: Names = Field(("artificial",), min_length=1,
+                              description="scientific: label catalogues that supply targets")
     compared: Names = Field((), description="scientific: label catalogues the targets' labels are compared with")
     match_arcsec: float = Field(30.0, gt=0, le=300, description="fixed: two positions closer than this are one source")
     group_arcmin: Arcmin = Field(4.5, description="fixed: sources closer than this share a sky group")
@@ -113,11 +114,14 @@ class Targets(Section):
 class Candidates(Section):
     "Which rows of the FIRST catalogue become candidates for more extended and more compact sources."
     link_arcsec: float = Field(60.0, gt=0, le=300, description="scientific: components closer than this are one source")
-    max_extent_arcsec: float = Field(120.0, gt=0, le=900, description="scientific: largest distance of one source's components")
-    isolation_arcsec: float = Field(75.0, gt=0, le=900, description="scientific: no compact source has a row closer than this")
+    max_extent_arcsec: float = Field(120.0, gt=0, le=900,
+                                     description="scientific: largest distance of one source's components")
+    isolation_arcsec: float = Field(75.0, gt=0, le=900,
+                                    description="scientific: no compact source has a row closer than this")
     max_sidelobe: Fraction = Field(0.1, description="scientific: rows with a larger probability of being a side lobe are cut")
     min_peak_mjy: float = Field(3.0, gt=0, description="scientific: least peak of a source's brightest row, mJy/beam")
-    max_compact_ratio: float = Field(1.15, gt=0, description="scientific: largest integrated/peak ratio of a compact source")
+    max_compact_ratio: float = Field(1.15, gt=0,
+                                     description="scientific: largest integrated/peak ratio of a compact source")
     max_compact_axes: float = Field(1.2, ge=1, description="scientific: largest fitted axis ratio of a compact source")
     min_extended_ratio: float = Field(1.5, gt=0, description="scientific: least integrated/peak ratio of an extended single row")
     min_extended_axes: float = Field(1.5, ge=1, description="scientific: least fitted axis ratio of an extended single row")
@@ -132,7 +136,8 @@ class Sky(Section):
     dec_deg: float = Field(30.0, gt=-40, lt=85, description="nuisance: field centre")
     extended_mjy: tuple[float, float] = Field((40.0, 1000.0),
         description="scientific: flux densities of extended labelled sources at 1.4 GHz; the fainter, the harder to tell apart")
-    extended_arcsec: tuple[float, float] = Field((28.0, 110.0), description="scientific: their sizes, not yet foreshortened")
+    extended_arcsec: tuple[float, float] = Field((28.0, 110.0),
+                                                 description="scientific: their sizes, not yet foreshortened")
     spacing_arcmin: Arcmin = Field(3.6, description="fixed: mean distance of labelled sources")
     vlass_image_pixels: int = Field(3722, ge=300, le=3722, description="fixed: side of a VLASS image")
 
@@ -174,10 +179,12 @@ class Training(Section):
     "One training run."
     epochs: Positive = Field(12, description="nuisance: passes over the training set")
     batch_size: Positive = Field(32, description="nuisance")
-    learning_rate: float|None = Field(None, gt=0, le=1, description="nuisance: peak learning rate; the network's own if not set")
+    learning_rate: float|None = Field(None, gt=0, le=1,
+                                      description="nuisance: peak learning rate; the network's own if not set")
     optimiser: Literal["Adam", "AdamW", "Nadam", "Adagrad", "RMSprop", "Muon"]|None = Field(None,
         description="scientific: the network's own if not set")
-    schedule: Literal["constant", "cosine"] = Field("constant", description="nuisance: how the step falls with the epochs")
+    schedule: Literal["constant", "cosine"] = Field("constant",
+                                                    description="nuisance: how the step falls with the epochs")
     label_smoothing: Fraction = Field(0.0, description="nuisance")
     class_weights: Fraction = Field(1.0, description="nuisance: power of the balanced class weights; 0: none")
     ema_decay: float = Field(0.0, ge=0, lt=1, description="nuisance: decay of the running mean of the weights; 0: none")
@@ -185,11 +192,32 @@ class Training(Section):
         description="nuisance: batch normalisation is measured anew on so many training sources before each validation; "
         "0: its running means, which lag behind averaged weights in a short training")
     augmentation: Literal["views", "turns"] = Field("views", description="scientific: the 8 exact views, or any angle as well")
-    zoom: float = Field(0.0, ge=0, le=0.5, description="scientific: largest change of a turned image's scale, natural logarithm")
+    zoom: float = Field(0.0, ge=0, le=0.5,
+                        description="scientific: largest change of a turned image's scale, natural logarithm")
     max_shift: int = Field(0, ge=0, description="nuisance: largest random shift, pixels")
     patience: int = Field(0, ge=0, description="nuisance: end after so many epochs without a lower validation loss; 0: never")
     backbone_lr_factor: float = Field(1.0, gt=0, le=1,
         description="nuisance: learning rate of all layers but the last, as a part of the peak learning rate")
+
+class Task(Section):
+    "What is to be told apart, in which set of images."
+    images: CutoutSurvey|PublishedSet|DrawnSet = Field(
+        description="scientific: a survey of the run, one of its published sets, or the artificial sky as a survey sees it")
+    classes: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9]+$")], tuple[MorphologyClass, ...]] = Field(min_length=2,
+        description="scientific: each class, in the order of the network's outputs, and the labels that belong to it")
+    networks: dict[Network, tuple[Annotated[int, Field(ge=0)], ...]] = Field({},
+        description="scientific: networks and their folds, where not those of the run")
+    training: dict = Field({}, description="nuisance: settings of [training] that are the task's own")
+
+class Pair(Section):
+    "From where to where weights are carried."
+    source: Name = Field(description="scientific: the task whose weights are carried over; without tasks, a survey")
+    target: Name = Field(description="scientific: the task they are carried to")
+    source_fold: Literal["same", "next"]|Annotated[int, Field(ge=0)] = Field("same", description="scientific: "
+        "fold of the source network; 'next' has been trained on what the target validates, where both have the same sources")
+    methods: tuple[Name, ...] = Field((), description="scientific: names of methods; all if none is named")
+    counts: tuple[int, ...]|None = Field(None, description="scientific: of the methods' counts only these; all if not set")
+    networks: tuple[Network, ...] = Field((), description="scientific: only these; all of the run if none is named")
 
 # %% ../nbs/01_config.ipynb #04109639
 class Method(Section):
@@ -213,7 +241,8 @@ class Method(Section):
 class Transfer(Section):
     "Weights of one survey retrained on another."
     pairs: dict[Name, Pair] = Field({}, description="scientific: sources and targets")
-    methods: dict[Name, Method] = Field({"retrain": Method()}, min_length=1, description="scientific: ways to carry weights over")
+    methods: dict[Name, Method] = Field({"retrain": Method()}, min_length=1,
+                                        description="scientific: ways to carry weights over")
     least_steps: Positive = Field(200, description="nuisance: epochs are added, with few sources, until there are so many steps")
     epochs_part: float = Field(0.5, gt=0, le=1,
         description="nuisance: epochs of a retraining, or of a training on both, as a part of a training's")
@@ -242,13 +271,18 @@ def read_recipe(settings: dict, where: str)->Training:
 # %% ../nbs/01_config.ipynb #eef74585
 class RunConfig(Section):
     "Everything that changes a result of one run."
-    kind: Literal["demo", "real", "live"] = Field(description="scientific: simulated sky, pinned real images, or archives")
+    kind: Literal["demo", "real",
+                  "live"] = Field(description="scientific: simulated sky, pinned real images, or archives")
     surveys: tuple[CutoutSurvey, ...] = Field(min_length=1, description="scientific")
-    classes: tuple[MorphologyClass, ...] = Field(min_length=2, description="scientific: in the order of the network's outputs")
+    classes: tuple[MorphologyClass, ...] = Field(min_length=2,
+                                                 description="scientific: in the order of the network's outputs")
     networks: tuple[Network, ...] = Field(("alhassan",), min_length=1, description="scientific")
-    folds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1, description="fixed: validation folds used")
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((1,), min_length=1, description="nuisance: one training each")
-    published: tuple[PublishedSet, ...] = Field((), description="scientific: sets whose images are as their authors made them")
+    folds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1,
+                                                           description="fixed: validation folds used")
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((1,), min_length=1,
+                                                           description="nuisance: one training each")
+    published: tuple[PublishedSet,
+                     ...] = Field((), description="scientific: sets whose images are as their authors made them")
     tasks: dict[Name, Task] = Field({},
         description="scientific: what is trained; if none, the run's classes in each of its surveys")
     recipes: dict[Network, dict] = Field({}, description="nuisance: settings of [training] that are another network's own")
@@ -274,11 +308,13 @@ class RunConfig(Section):
         plain = {c: (c,) for c in self.classes}
         tasks = self.tasks or {survey: Task(images=survey, classes=plain) for survey in self.surveys}
         networks = {network: self.folds for network in self.networks}
-        return {name: task if task.networks else task.model_copy(update=dict(networks=networks)) for name, task in tasks.items()}
+        return {name: task if task.networks else task.model_copy(update=dict(networks=networks)) for name,
+                task in tasks.items()}
 
     def list_labels(self, *images: str)->tuple[str, ...]:
         "Labels that the tasks on these images need, in the order of `classes`."
-        asked = {label for task in self.list_tasks().values() if task.images in images for several in task.classes.values()
+        asked = {label for task in self.list_tasks().values() if task.images in images
+                 for several in task.classes.values()
                  for label in several}
         return tuple(label for label in self.classes if label in asked)
 
@@ -316,7 +352,8 @@ class RunConfig(Section):
 
     def describe_training(self, task: str, network: str)->dict:
         "The settings that reach a training: its result changes when they do."
-        return dict(recipe=self.choose_recipe(network, task).model_dump(mode="json"), classes=self.list_tasks()[task].classes)
+        return dict(recipe=self.choose_recipe(network, task).model_dump(mode="json"),
+                    classes=self.list_tasks()[task].classes)
 
     def describe_transfer(self, cell: Cell)->dict:
         "The settings that reach a transfer: its result changes when they do."
@@ -325,8 +362,9 @@ class RunConfig(Section):
         pair, method = transfer.pairs[cell.pair], transfer.methods[cell.method]
         return dict(recipe=self.choose_retraining(cell.network, pair.target, cell.method).model_dump(mode="json"),
                     classes=[tasks[end].classes for end in (pair.source, pair.target)],
-                    method=method.model_dump(mode="json", exclude=choice), pair=pair.model_dump(mode="json", exclude=choice),
-                    least_steps=transfer.least_steps, group_arcmin=self.targets.group_arcmin)
+                    method=method.model_dump(mode="json", exclude=choice),
+                    pair=pair.model_dump(mode="json", exclude=choice), least_steps=transfer.least_steps,
+                    group_arcmin=self.targets.group_arcmin)
 
     @model_validator(mode="after")
     def check_archive(self):
@@ -366,13 +404,16 @@ class RunConfig(Section):
         for name, task in self.tasks.items():
             for network in task.networks or self.networks: self.choose_recipe(network, name)
             there = self.surveys + self.published + tuple(f"artificial-{survey}" for survey in self.surveys)
-            if task.images not in there: raise ValueError(f"tasks.{name}.images = {task.images!r}: allowed are {list(there)}")
+            if task.images not in there:
+                raise ValueError(f"tasks.{name}.images = {task.images!r}: allowed are {list(there)}")
             labels = [label for several in task.classes.values() for label in several]
-            if len(labels) != len(set(labels)): raise ValueError(f"tasks.{name}.classes: a label is in two classes: {labels}")
+            if len(labels) != len(set(labels)):
+                raise ValueError(f"tasks.{name}.classes: a label is in two classes: {labels}")
             if odd := set(labels) - set(self.classes):
                 raise ValueError(f"tasks.{name}.classes: {sorted(odd)}: allowed are the run's classes {list(self.classes)}")
         trained = [f"{name}/{network}" for name, task in self.list_tasks().items() for network in task.networks]
-        if odd := set(self.kept_weights) - set(trained): raise ValueError(f"kept_weights: {sorted(odd)}: allowed are {trained}")
+        if odd := set(self.kept_weights) - set(trained):
+            raise ValueError(f"kept_weights: {sorted(odd)}: allowed are {trained}")
         return self
 
     @model_validator(mode="after")
@@ -390,7 +431,8 @@ class RunConfig(Section):
             where = f"transfer.pairs.{name}"
             for end in (pair.source, pair.target):
                 if end not in tasks: raise ValueError(f"{where} names {end!r}: allowed are {list(tasks)}")
-            if pair.source == pair.target: raise ValueError(f"{where}: source and target must differ, both are {pair.source!r}")
+            if pair.source == pair.target:
+                raise ValueError(f"{where}: source and target must differ, both are {pair.source!r}")
             if odd := set(pair.methods) - set(self.transfer.methods):
                 raise ValueError(f"{where}.methods: {sorted(odd)}: allowed are {list(self.transfer.methods)}")
             classes = [list(tasks[end].classes) for end in (pair.source, pair.target)]
@@ -403,7 +445,8 @@ class RunConfig(Section):
                     if needed not in tasks[end].networks.get(network, ()):
                         raise ValueError(f"{where} needs {network} of fold {needed} in {end!r}: there are "
                                          f"folds {list(tasks[end].networks.get(network, ()))}")
-                for method in pair.methods or self.transfer.methods: self.choose_retraining(network, pair.target, method)
+                for method in pair.methods or self.transfer.methods:
+                    self.choose_retraining(network, pair.target, method)
         return self
 
 # %% ../nbs/01_config.ipynb #f89f41ac

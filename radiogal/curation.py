@@ -61,7 +61,8 @@ def check_decision(
     "`CurationError` for a nameless image or curator, an unknown decision, a *bad* without reason, a time that is not UTC."
     for key in ("name", "survey", "who"):
         if not row[key].strip(): raise CurationError(f"{place}: {key} is empty")
-    if not all(value.isprintable() for value in row.values()): raise CurationError(f"{place}: a decision is one line of text")
+    if not all(value.isprintable() for value in row.values()):
+        raise CurationError(f"{place}: a decision is one line of text")
     if row["decision"] not in (*DECISIONS, UNDO):
         raise CurationError(f"{place}: decision {row['decision']!r}: allowed are {', '.join((*DECISIONS, UNDO))}")
     if row["decision"] == "bad" and not row["reason"].strip(): raise CurationError(f"{place}: 'bad' needs a reason")
@@ -73,7 +74,8 @@ def parse_line(
 )->dict[str, str]: # One decision, keys as `COLUMNS`
     "Read one line of a decision file; `CurationError` if not CSV in UTF-8, not six values, or as `check_decision` raises it."
     try: values = next(csv.reader([line.decode().rstrip("\r")], strict=True), [])
-    except (UnicodeDecodeError, csv.Error) as e: raise CurationError(f"{place}: not a line of CSV in UTF-8: {e}") from None
+    except (UnicodeDecodeError, csv.Error) as e:
+        raise CurationError(f"{place}: not a line of CSV in UTF-8: {e}") from None
     if len(values) != len(COLUMNS):
         raise CurationError(f"{place}: expected {len(COLUMNS)} values, {', '.join(COLUMNS)}; quote a value that holds a comma")
     row = dict(zip(COLUMNS, values, strict=True))
@@ -164,7 +166,8 @@ def read_lines(
     file = Path(path).name
     try:
         with open(path, "rb") as f:
-            with suppress(OSError): fcntl.flock(f, fcntl.LOCK_SH)  # Without one, a line just being written counts as torn
+            with suppress(OSError):
+                fcntl.flock(f, fcntl.LOCK_SH)  # Without one, a line just being written counts as torn
             data = f.read()
     except FileNotFoundError: raise CurationError(f"no decision file {path}; curation.decisions names it") from None
     lines = enumerate(cut_torn(data, file).split(b"\n")[1:], 2)
@@ -297,14 +300,17 @@ def curate_cutouts(
     "Join what scraping got with what was decided; `CurationError` for an image listed twice, or an unknown state."
     rows, seen = [], set()
     for name, survey, state, reason in cutouts.iterrows("name", "survey", "state", "reason"):
-        if state not in STATES: raise CurationError(f"{name} in {survey}: state '{state}': allowed are {', '.join(STATES)}")
+        if state not in STATES:
+            raise CurationError(f"{name} in {survey}: state '{state}': allowed are {', '.join(STATES)}")
         if (name, survey) in seen: raise CurationError(f"{name} in {survey}: listed more than once")
         seen.add((name, survey))
         decision = decisions.get((name, survey), dict(decision="", reason=""))
         rows.append((name, survey, state == "ok" and decision["decision"] != "bad", decision["decision"],
-                     decision["reason"] if state == "ok" else f"{state}: {reason}", suggestions.get((name, survey), "")))
+                     decision["reason"] if state == "ok" else f"{state}: {reason}",
+                     suggestions.get((name, survey), "")))
     columns = dict(name=str, survey=str, used=bool, decision=str, reason=str, suggestion=str)
-    return Table(rows=rows, names=list(columns), dtype=list(columns.values()), meta=dict(SIMULATE=cutouts.meta["SIMULATE"]))
+    return Table(rows=rows, names=list(columns), dtype=list(columns.values()),
+                 meta=dict(SIMULATE=cutouts.meta["SIMULATE"]))
 
 # %% ../nbs/13_curation.ipynb #5e7d4fc8
 STRETCHES = ("linear", "log", "asinh")
@@ -315,7 +321,8 @@ def stretch_image(
 )->np.ndarray:         # (n, n), 0–1, NaN kept
     "Noise level to peak on a stretch, 0 where they are the same; `ValueError` lists the stretches that exist."
     from astropy.visualization import AsinhStretch, LinearStretch, LogStretch
-    if stretch not in STRETCHES: raise ValueError(f"no stretch named {stretch!r}: those that exist are {', '.join(STRETCHES)}")
+    if stretch not in STRETCHES:
+        raise ValueError(f"no stretch named {stretch!r}: those that exist are {', '.join(STRETCHES)}")
     curve = dict(linear=LinearStretch(), log=LogStretch(1000), asinh=AsinhStretch(0.05))[stretch]
     known = image[np.isfinite(image)]
     floor, peak = (np.median(known), known.max()) if known.size else (0., 0.)
@@ -384,7 +391,8 @@ class Desk:
     def passes(self, image: tuple[str, str])->bool:
         "Whether the chosen filter shows an image; a survey's name is a filter too."
         decision = self.decided.get(image, {}).get("decision", "undecided")
-        return self.only in ("all", image[1], decision) or self.only == "suggested" and bool(self.suggestions.get(image))
+        return self.only in ("all", image[1],
+                             decision) or self.only == "suggested" and bool(self.suggestions.get(image))
 
     def show(self, only: str)->None:
         "Choose the images that pass a filter, and stand at the first."
@@ -614,7 +622,8 @@ class DeskWidget(anywidget.AnyWidget):
                 self.pictures = [render_cutout(desk.images[image], image[1], desk.stretch) for image in images]
                 self.drawn = images, desk.stretch
             self.view = dict(cards=cards, place=desk.at - first, first=first, page=first//desk.per_page + 1,
-                             pages=max(1, -(-len(desk.shown)//desk.per_page)), done=len(desk.decided), total=len(desk.images),
+                             pages=max(1, -(-len(desk.shown)//desk.per_page)), done=len(desk.decided),
+                             total=len(desk.images),
                              filters=[*FILTERS, *dict.fromkeys(survey for _, survey in desk.images)], only=desk.only,
                              who=desk.who, stretch=desk.stretch, said=desk.said)
 
@@ -635,12 +644,14 @@ def open_gallery(
     paths = Paths(root or find_root())
     config = read_config(paths.settings(run))
     results, path = paths.results(run), paths.root/name_decisions(config, run)
-    files = [results/"scraping"/survey/"cutouts.ecsv" for survey in config.surveys] + [results/"curation"/"curated.ecsv"]
+    files = [results/"scraping"/survey/"cutouts.ecsv"
+             for survey in config.surveys] + [results/"curation"/"curated.ecsv"]
     missing = [str(file.relative_to(paths.root)) for file in files if not file.is_file()]
     if missing: raise CurationError(f"no {', '.join(missing)}: make run-all RUN={run} first")
     *tables, curated = map(read_table, files)
     append_line(path, "")
     read_decisions(path, {(row["name"], row["survey"]) for table in tables for row in table})
-    images = {(row["name"], row["survey"]): paths.root/row["path"] for table in tables for row in table if row["state"] == "ok"}
+    images = {(row["name"], row["survey"]): paths.root/row["path"] for table in tables for row in table
+              if row["state"] == "ok"}
     suggestions = {(row["name"], row["survey"]): row["suggestion"] for row in curated}
     return DeskWidget(Desk(path, images, who, suggestions))

@@ -56,11 +56,13 @@ def count_pixels_bytes(
     "Size of the data a header announces; `FetchError` (reject) if it announces no image."
     read = lambda key: header.get(key) if type(header.get(key)) is int else None # T is no number here
     n_axes = read("NAXIS")
-    if n_axes is None or n_axes > 999: raise FetchError("reject", f"header without usable NAXIS: {header.get('NAXIS')!r}")
+    if n_axes is None or n_axes > 999:
+        raise FetchError("reject", f"header without usable NAXIS: {header.get('NAXIS')!r}")
     shape = [read(f"NAXIS{i + 1}") for i in range(n_axes)]
     if None in shape: raise FetchError("reject", f"header without usable NAXIS: NAXISn = {shape}")
     if len(shape) < 2 or min(shape) < 1: raise FetchError("reject", f"no image: NAXISn = {shape}")
-    if read("BITPIX") not in _BITPIX: raise FetchError("reject", f"no pixels of FITS: BITPIX = {header.get('BITPIX')!r}")
+    if read("BITPIX") not in _BITPIX:
+        raise FetchError("reject", f"no pixels of FITS: BITPIX = {header.get('BITPIX')!r}")
     return abs(header["BITPIX"])//8*math.prod(shape)
 
 def check_size(
@@ -81,7 +83,8 @@ def read_header(
         if not begin.startswith(b"SIMPLE  ="): raise FetchError("reject", f"not FITS: begins with {begin[:40]!r}")
         f.seek(0)
         try: header = clean_header(fits.Header.fromfile(f))
-        except (OSError, ValueError, fits.VerifyError) as e: raise FetchError("reject", f"broken FITS header: {e}") from e
+        except (OSError, ValueError, fits.VerifyError) as e:
+            raise FetchError("reject", f"broken FITS header: {e}") from e
         start, n_bytes, size = f.tell(), count_pixels_bytes(header), os.fstat(f.fileno()).st_size
         check_size(n_bytes, start, size)
         f.seek(start + math.ceil(n_bytes/FITS_BLOCK)*FITS_BLOCK)
@@ -99,7 +102,8 @@ def read_wcs(
     "Celestial WCS of an image; `FetchError` (reject) where there is none or its pixels are not the survey's."
     try: wcs = read_celestial(header)
     except BadImage as e: raise FetchError("reject", str(e)) from e
-    except (ValueError, WcsError) as e: raise FetchError("reject", f"unusable coordinates: {' '.join(str(e).split())}") from e
+    except (ValueError, WcsError) as e:
+        raise FetchError("reject", f"unusable coordinates: {' '.join(str(e).split())}") from e
     found = proj_plane_pixel_scales(wcs)*3600
     expected = get_survey(survey).pixel_scale.to_value(u.arcsec)
     if not np.allclose(found, expected, rtol=SCALE_TOLERANCE):
@@ -181,10 +185,12 @@ def read_origins(
 BEAM_TOLERANCE = 10. # A beam is believed within this factor of the survey's
 _AIPS_BEAM = re.compile(r"BMAJ=\s*(\S+)\s+BMIN=\s*(\S+)\s+BPA=\s*(\S+)", re.IGNORECASE) # deg, in lines of HISTORY
 
-def _find_beam_cards(header: fits.Header)->tuple[list, str]: # BMAJ, BMIN, BPA (deg), none where not said; and where they are from
+# BMAJ, BMIN, BPA (deg), none where not said; and where they are from
+def _find_beam_cards(header: fits.Header)->tuple[list, str]:
     "The beam that a header says, in its cards or in its history, where the last one counts."
     values = [header.get(key) for key in ("BMAJ", "BMIN", "BPA")]
-    if all(map(is_number, values)) and min(values[:2]) > 0: return values, to_ascii(str(header.get("BEAMFROM", "header")))
+    if all(map(is_number, values)) and min(values[:2]) > 0:
+        return values, to_ascii(str(header.get("BEAMFROM", "header")))
     lines = [found.groups() for line in header.get("HISTORY", ()) if (found := _AIPS_BEAM.search(line))]
     try: values = [float(text.replace("D", "E")) for text in lines[-1]] if lines else []
     except ValueError: values = []
@@ -333,7 +339,8 @@ def project_image(
     from reproject import reproject_interp
     known, own = np.isfinite(image.data), image.wcs
     put = lambda data, order: reproject_interp((data, own), wcs, shape_out=shape, order=order, return_footprint=False)
-    return np.where(put(known.astype(float), "bilinear") > 0.999, put(np.where(known, image.data, 0.), "bicubic"), np.nan)
+    return np.where(put(known.astype(float), "bilinear") > 0.999, put(np.where(known, image.data, 0.), "bicubic"),
+                    np.nan)
 
 def fill_missing(
     cutout: SkyImage,   # With NaN where its image ends

@@ -75,7 +75,8 @@ class PreparedSet:
 
     def validation(self, fold: int)->"PreparedSet":
         "Sources validated in this fold; `ValueError` lists the folds there are."
-        if fold not in self.folds: raise ValueError(f"no fold {fold}: those that exist are {np.unique(self.folds).tolist()}")
+        if fold not in self.folds:
+            raise ValueError(f"no fold {fold}: those that exist are {np.unique(self.folds).tolist()}")
         return self.select(self.folds == fold)
 
     def training(self, fold: int)->"PreparedSet":
@@ -96,7 +97,8 @@ def check_columns(s: PreparedSet)->None:
 
 def list_faults(s: PreparedSet)->dict[str, np.ndarray]: # What may be wrong: (n,) bool, True where it is
     "Everything that can be wrong with a single source."
-    lows, highs = (reduce(s.images, axis=(1, 2, 3), initial=0) for reduce in (np.min, np.max))  # NaN where a pixel is NaN
+    lows, highs = (reduce(s.images, axis=(1, 2, 3), initial=0)
+                   for reduce in (np.min, np.max))  # NaN where a pixel is NaN
     return {f"its label is none of the {len(s.classes)} classes": (s.labels < 0) | (s.labels >= len(s.classes)),
             "its image has pixels that are not finite": ~np.isfinite(lows + highs),
             "its image has values outside 0–1": (lows < 0) | (highs > 1),
@@ -170,7 +172,8 @@ def read_arrays(path: str|Path)->dict[str, np.ndarray]:
     "All data sets of a prepared set; `PreparedError` where one is missing or the digest is another."
     try:
         with h5py.File(path, "r") as f:
-            if f.attrs.get("format") != FORMAT.encode(): raise ValueError(f"its format is {f.attrs.get('format')}, not {FORMAT}")
+            if f.attrs.get("format") != FORMAT.encode():
+                raise ValueError(f"its format is {f.attrs.get('format')}, not {FORMAT}")
             arrays, digest = {key: read_array(f, key) for key in COLUMNS}, f.attrs["digest"].decode()
     except FileNotFoundError: raise
     except (OSError, KeyError, RuntimeError, ValueError, TypeError) as e:
@@ -192,10 +195,12 @@ def choose_classes(
 )->PreparedSet:                         # Those sources that belong to a class
     "A set for one question; `ValueError` names labels that the set does not have, or a class without a source."
     number = {label: k for k, several in enumerate(classes.values()) for label in several}
-    if odd := set(number) - set(sources.classes): raise ValueError(f"no label {sorted(odd)}: the set has {list(sources.classes)}")
+    if odd := set(number) - set(sources.classes):
+        raise ValueError(f"no label {sorted(odd)}: the set has {list(sources.classes)}")
     if classes == {c: (c,) for c in sources.classes}: return sources
     labels = np.array([number.get(c, -1) for c in sources.classes])[sources.labels]
-    if lost := [c for k, c in enumerate(classes) if not (labels == k).any()]: raise ValueError(f"no source of class {lost}")
+    if lost := [c for k, c in enumerate(classes) if not (labels == k).any()]:
+        raise ValueError(f"no source of class {lost}")
     facts = {key: getattr(sources, key)[labels >= 0] for key in PER_SOURCE}
     return dataclasses.replace(sources, **facts | dict(labels=labels[labels >= 0]), classes=tuple(classes))
 
@@ -203,8 +208,10 @@ def choose_classes(
 def tabulate_folds(prepared: PreparedSet)->Table: # Columns class, total, fold 0, fold 1 …
     "Sources per class and validation fold."
     folds = range(prepared.folds.max() + 1)
-    counts = [[((prepared.labels == i) & (prepared.folds == fold)).sum() for fold in folds] for i in range(len(prepared.classes))]
-    table = Table(dict({"class": list(prepared.classes)}, total=np.sum(counts, axis=1)), meta={"SIMULATE": prepared.simulated})
+    counts = [[((prepared.labels == i) & (prepared.folds == fold)).sum() for fold in folds]
+              for i in range(len(prepared.classes))]
+    table = Table(dict({"class": list(prepared.classes)}, total=np.sum(counts, axis=1)),
+                  meta={"SIMULATE": prepared.simulated})
     for fold in folds: table[f"fold {fold}"] = [row[fold] for row in counts]
     return table
 
@@ -283,7 +290,8 @@ def match_rows(
     table = table[table["survey"] == survey]
     places = {name: i for i, name in enumerate(table["name"])}
     if len(places) < len(table): raise ValueError(f"{what}: a name occurs twice among {len(table)} rows of {survey}")
-    if unknown := sorted(set(places) - set(names)): raise ValueError(f"{what}: not among the targets: {', '.join(unknown)}")
+    if unknown := sorted(set(places) - set(names)):
+        raise ValueError(f"{what}: not among the targets: {', '.join(unknown)}")
     if missing := [name for name in names if name not in places]:
         raise ValueError(f"{what}: no row of {survey} for {', '.join(missing)}")
     return table[[places[name] for name in names]]
@@ -433,7 +441,8 @@ def build_griese_set(
     used = PreparedSet(scaled[~empty][..., None], **{key: column[~empty] for key, column in facts.items()},
                        classes=GRIESE_CLASSES, survey="FIRST", simulated=False, pixel_arcsec=survey.pixel_scale.value,
                        history=(*GRIESE_HISTORY, f"central {size} px, scaling minmax"))
-    return used, Table(rows=dropped or None, names=("name", "survey", "reason"), dtype=(str, str, str), meta={"SIMULATE": False})
+    return used, Table(rows=dropped or None, names=("name", "survey", "reason"), dtype=(str, str, str),
+                       meta={"SIMULATE": False})
 
 # %% ../nbs/15_datasets.ipynb #b8405e87
 MIRABEST_NAME = re.compile(r"(\d{3})_(\d{3}\.\d+)([+-]\d{3}\.\d+)_(\d+\.\d+)_(\d+\.\d+)\.fits")
@@ -529,7 +538,8 @@ def split_by_catalogue(
     groups = np.asarray(known["sky_group"])
     torn = np.array([len(set(folds[groups == group])) > 1 for group in groups])
     reasons = [(name, prepared.survey, "shares a patch of sky with another catalogue") for name in prepared.names[torn]]
-    quarantine = Table(rows=reasons or None, names=("name", "survey", "reason"), dtype=(str, str, str), meta=dict(facts.meta))
+    quarantine = Table(rows=reasons or None, names=("name", "survey", "reason"), dtype=(str, str, str),
+                       meta=dict(facts.meta))
     apart = replace(prepared.select(~torn), groups=groups[~torn], folds=folds[~torn])
     return apart, quarantine, families.tolist()
 
@@ -585,7 +595,8 @@ def prepare_held(
     "Sources with their images, prepared as training sources are; `ValueError` names a class with fewer than two of them."
     facts = table["name", "ra", "dec", "label"].copy()
     facts["catalogue"] = "held out"
-    facts["sky_group"] = group_sky(SkyCoord(facts["ra"], facts["dec"], unit="deg"), config.targets.group_arcmin*u.arcmin)
+    facts["sky_group"] = group_sky(SkyCoord(facts["ra"], facts["dec"], unit="deg"),
+                                   config.targets.group_arcmin*u.arcmin)
     facts.meta = dict(SIMULATE=config.simulated)
     ready, used, dropped = [], [], []
     for i, name in enumerate(facts["name"]):
@@ -594,7 +605,8 @@ def prepare_held(
             ready.append(prepare_image(read_image(paths[name], survey), config))
             used.append(i)
         except Unusable as e: dropped.append((name, survey, str(e)))
-    quarantine = Table(rows=dropped or None, names=("name", "survey", "reason"), dtype=(str, str, str), meta=dict(facts.meta))
+    quarantine = Table(rows=dropped or None, names=("name", "survey", "reason"), dtype=(str, str, str),
+                       meta=dict(facts.meta))
     return Held(collect_set(facts[used], np.zeros(len(used), int), ready, config, survey), facts, quarantine)
 
 def hold_frdeep(

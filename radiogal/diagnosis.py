@@ -44,8 +44,9 @@ def read_run(folder: str|Path)->TrainedRun:
     "Read one run's folder; `ValueError` names a file that is missing or unreadable."
     folder, timing = Path(folder), Path(folder)/"timing.json"
     try:
-        return TrainedRun(folder, json.loads((folder/"metrics.json").read_text()), pd.read_parquet(folder/"predictions.parquet"),
-                          pd.read_csv(folder/"history.csv"), json.loads(timing.read_text()) if timing.is_file() else {})
+        return TrainedRun(folder, json.loads((folder/"metrics.json").read_text()),
+                          pd.read_parquet(folder/"predictions.parquet"), pd.read_csv(folder/"history.csv"),
+                          json.loads(timing.read_text()) if timing.is_file() else {})
     except (OSError, ValueError) as e:
         raise ValueError(f"run {folder}: {e}: remove the folder and run again") from e
 
@@ -179,14 +180,17 @@ def bin_accuracy(
     refuse_rows(names, ~names.isin(values.index), "no entry of the property (NaN where it is not known)")
     value = values.loc[names].to_numpy(float)
     refuse_rows(names, np.isinf(value), "infinite values of the property")
-    if len(np.unique(value[~np.isnan(value)])) < 2: raise ValueError("fewer than two different known values: nothing to bin by")
+    if len(np.unique(value[~np.isnan(value)])) < 2:
+        raise ValueError("fewer than two different known values: nothing to bin by")
     bins, edges = pd.qcut(value, n_bins, labels=False, retbins=True, duplicates="drop")
     rows, right = [], p.argmax(axis=1) == y
     for k, inside in [(k, bins == k) for k in range(len(edges) - 1)] + [(-1, np.isnan(value))]:
         if not (n := int(inside.sum())): continue
         ends = [math.nan]*3 if k < 0 else [edges[k], np.median(value[inside]), edges[k + 1]]
-        rows.append((*ends, n, int(right[inside].sum()), right[inside].mean(), *wilson_interval(right[inside].sum(), n)))
-    return pd.DataFrame(rows, columns=["low", "median", "high", "n", "correct", "accuracy", "accuracy_low", "accuracy_high"])
+        rows.append((*ends, n, int(right[inside].sum()), right[inside].mean(),
+                     *wilson_interval(right[inside].sum(), n)))
+    return pd.DataFrame(rows, columns=["low", "median", "high", "n", "correct", "accuracy", "accuracy_low",
+                                       "accuracy_high"])
 
 # %% ../nbs/20_diagnosis.ipynb #25328ba7
 def plot_accuracy_bins(
@@ -200,7 +204,8 @@ def plot_accuracy_bins(
     known, rest = table[~unknown], table[unknown]
     across = [known["median"] - known["low"], known["high"] - known["median"]]
     up = [known["accuracy"] - known["accuracy_low"], known["accuracy_high"] - known["accuracy"]]
-    ax.errorbar(known["median"], known["accuracy"], yerr=up, xerr=across, fmt="o", capsize=2, label=f"n = {known['n'].sum()}")
+    ax.errorbar(known["median"], known["accuracy"], yerr=up, xerr=across, fmt="o", capsize=2,
+                label=f"n = {known['n'].sum()}")
     for row in rest.itertuples():
         ax.axhspan(row.accuracy_low, row.accuracy_high, color="0.6", alpha=0.25, label=f"unknown, n = {row.n}")
     ax.set(xlabel=label, ylabel="Accuracy", ylim=(-0.02, 1.02))
@@ -218,7 +223,8 @@ def measure_extent(
     refuse_rows(sources.names, peaks <= 0, f"nothing in the images from {sources.survey} of")
     turns = np.radians(np.arange(180))
     across = np.stack([np.cos(turns), np.sin(turns)])
-    bright = (np.argwhere(image[:, :, 0] >= EXTENT_LEVEL*peak) for image, peak in zip(sources.images, peaks, strict=True))
+    bright = (np.argwhere(image[:, :, 0] >= EXTENT_LEVEL*peak) for image,
+              peak in zip(sources.images, peaks, strict=True))
     pixels = [np.ptp(places @ across, axis=0).max() for places in bright]
     return pd.Series(pixels, index=sources.names, name="extent")*sources.pixel_arcsec
 
@@ -229,7 +235,8 @@ def check_catalogues(labels, catalogues)->tuple[np.ndarray, np.ndarray]:
     if labels.shape != catalogues.shape: raise ValueError(f"{len(labels)} labels for {len(catalogues)} catalogues")
     for what, column in dict(label=labels, catalogue=catalogues).items():
         if (empty := np.isin(column, ["", "nan"]).sum()): raise ValueError(f"{empty} sources without a {what}")
-    if len(found := np.unique(catalogues)) < 2: raise ValueError(f"one catalogue, or none, cannot be left out: {found.tolist()}")
+    if len(found := np.unique(catalogues)) < 2:
+        raise ValueError(f"one catalogue, or none, cannot be left out: {found.tolist()}")
     return labels, catalogues
 
 def guess_by_catalogue(
@@ -329,7 +336,8 @@ def plot_confusion(
     for (row, column), number in np.ndenumerate(counts):
         ax.text(column, row, number, ha="center", va="center", color="w" if fraction[row, column] > 0.5 else "k")
     ticks = range(len(names))
-    ax.set(xticks=ticks, xticklabels=names, yticks=ticks, yticklabels=names, xlabel="Predicted class", ylabel="True class")
+    ax.set(xticks=ticks, xticklabels=names, yticks=ticks, yticklabels=names, xlabel="Predicted class",
+           ylabel="True class")
     ax.grid(False)
     ax.figure.colorbar(image, ax=ax, label="Fraction of true class")
     return ax
@@ -412,7 +420,8 @@ def plot_precision_recall(
             ax.plot([], [], label=f"{row[1]}: undefined, {row.support} of {len(y)} sources")
             continue
         precision, recall, _ = precision_recall_curve(y == k, p[:, k])
-        line, = ax.step(recall, precision, where="post", label=f"{row[1]}: average precision {row.average_precision:.3f}")
+        line, = ax.step(recall, precision, where="post",
+                        label=f"{row[1]}: average precision {row.average_precision:.3f}")
         ax.plot(1, row.share, "_", ms=14, color=line.get_color(), clip_on=False)
     ax.set(xlabel="Recall", ylabel="Precision", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     ax.legend(loc="lower left")
@@ -499,7 +508,8 @@ def save_figure(
     figure.set_layout_engine("none")  # laid out once, not again for each format
     stem = f"{name}_simulated" if identity["kind"] == "simulated" else name
     words = "; ".join(f"{k}: {v}" for k, v in identity.items())
-    metadata = dict(pdf=dict(Title=stem, Subject=words, CreationDate=None, ModDate=None), png=dict(Title=stem, Description=words))
+    metadata = dict(pdf=dict(Title=stem, Subject=words, CreationDate=None, ModDate=None),
+                    png=dict(Title=stem, Description=words))
     for kind in kinds:
         out = io.BytesIO()
         figure.savefig(out, format=kind, metadata=metadata[kind])

@@ -74,7 +74,8 @@ class Graph:
     def activate(self, x: str, op)->str:
         "What a layer's activation makes of a value; `ConfigError` names one that is not known here."
         kind = op.activation.__name__
-        if kind not in ("relu", "linear"): raise ConfigError(f"{op.name}: no engine but Keras knows the activation {kind}")
+        if kind not in ("relu", "linear"):
+            raise ConfigError(f"{op.name}: no engine but Keras knows the activation {kind}")
         return self.add("Relu", x) if kind == "relu" else x
 
 def fold_fields(
@@ -124,9 +125,9 @@ def write_reduction(g: Graph, op, x: str)->str:
 WRITERS = dict( # How each kind of Keras operation is written; images are (n, channels, height, width)
     InputLayer=lambda g, op, x: g.add("Reshape", x, g.keep(np.array([-1, 1, *op.output.shape[1:3]]))),
     Conv2D=write_convolution, FieldConvolution=write_fields, MaxPooling2D=write_pooling, AveragePooling2D=write_pooling,
-    Cropping2D=write_crop, Dense=write_dense, LayerNormalization=write_normalisation, Flatten=write_shape, Reshape=write_shape,
-    Mean=write_reduction, Max=write_reduction, Sqrt=lambda g, op, x: g.add("Sqrt", x), Dropout=lambda g, op, x: x,
-    Identity=lambda g, op, x: x, Concatenate=lambda g, op, *x: g.add("Concat", *x, axis=1))
+    Cropping2D=write_crop, Dense=write_dense, LayerNormalization=write_normalisation, Flatten=write_shape,
+    Reshape=write_shape, Mean=write_reduction, Max=write_reduction, Sqrt=lambda g, op, x: g.add("Sqrt", x),
+    Dropout=lambda g, op, x: x, Identity=lambda g, op, x: x, Concatenate=lambda g, op, *x: g.add("Concat", *x, axis=1))
 
 # %% ../nbs/21_engines.ipynb #75a31c34
 def split_head(
@@ -146,7 +147,8 @@ def write_onnx(
     trunk, kernel, bias = split_head(model)
     g, names = Graph(), {}
     for op in trunk.operations:
-        if type(op).__name__ not in WRITERS: raise ConfigError(f"{op.name}: no engine but Keras knows {type(op).__name__}")
+        if type(op).__name__ not in WRITERS:
+            raise ConfigError(f"{op.name}: no engine but Keras knows {type(op).__name__}")
         inputs = [names[id(tensor)] for tensor in keras.tree.flatten(op.input)] or ["images"]
         names[id(op.output)] = WRITERS[type(op).__name__](g, op, *inputs)
     features = g.add("Identity", names[id(trunk.outputs[0])])
@@ -154,7 +156,8 @@ def write_onnx(
     describe = lambda name, *shape: helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *shape])
     graph = helper.make_graph(g.nodes, model.name, [describe("images", *model.input_shape[1:])],
                               [describe(features, len(kernel)), describe(logits, len(bias))], g.constants)
-    proto = helper.make_model(graph, producer_name="radiogal", opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    proto = helper.make_model(graph, producer_name="radiogal", opset_imports=[helper.make_opsetid("", 18)],
+                              ir_version=9)
     return proto.SerializeToString(deterministic=True)
 
 # %% ../nbs/21_engines.ipynb #5b94bbea
@@ -275,7 +278,8 @@ def read_facts(
 )->dict:          # metrics.json
     "Which network it is; `Damaged` where that cannot be read."
     facts = read_json(folder/"metrics.json")
-    if lost := sorted(set(FACTS) - set(facts)): raise Damaged(f"{folder}/metrics.json lacks {', '.join(lost)}: train it again")
+    if lost := sorted(set(FACTS) - set(facts)):
+        raise Damaged(f"{folder}/metrics.json lacks {', '.join(lost)}: train it again")
     return facts
 
 def read_predictions(
@@ -368,7 +372,8 @@ def open_member(
         known = Known(learnt["features"], float(learnt["median"]), float(learnt["scatter"]))
         trained_on = learnt["trained_on"]
     ask = open_keras(load()) if engine == "keras" else RUNTIMES[engine](graph)
-    return Member(f"fold{facts['fold']}/seed{facts['seed']}", weights, find_temperature(folder), size, known, trained_on, ask)
+    return Member(f"fold{facts['fold']}/seed{facts['seed']}", weights, find_temperature(folder), size, known,
+                  trained_on, ask)
 
 # %% ../nbs/21_engines.ipynb #b3979108
 @dataclass(frozen=True, eq=False)
@@ -421,7 +426,8 @@ def list_members(
 )->list[Path]:      # Folders, by fold and seed
     "Trained networks of a task; `ConfigError` says what is there instead."
     order = lambda path: [int(digits) for digits in re.findall(r"\d+", f"{path.parent.name} {path.name}")]
-    found = sorted((p.parent for p in (results/"training"/task/network).glob("fold*/seed*/network.weights.h5")), key=order)
+    found = sorted((p.parent for p in (results/"training"/task/network).glob("fold*/seed*/network.weights.h5")),
+                   key=order)
     if not found:
         trained = results.glob("training/*/*/fold*/seed*/network.weights.h5")
         there = sorted({f"{p.parents[2].name} of {p.parents[3].name}" for p in trained})
@@ -437,7 +443,8 @@ def open_ensemble(
 )->Ensemble:
     "Trained networks that answer together; `ConfigError` for networks of different tasks, kinds or classes."
     engine, facts = choose_engine(engine), [read_facts(folder) for folder in folders]
-    kinds = {(f["task"], f["network"], read_classes(folder), f["simulated"]) for f, folder in zip(facts, folders, strict=True)}
+    kinds = {(f["task"], f["network"], read_classes(folder), f["simulated"]) for f,
+             folder in zip(facts, folders, strict=True)}
     if len(kinds) != 1: raise ConfigError(f"an ensemble of {len(kinds)} kinds of network: {sorted(map(str, kinds))}")
     task, network, classes, simulated = kinds.pop()
     learnt_from = digest_sources(sources)
@@ -481,10 +488,11 @@ def adapt_config(
 )->RunConfig:
     "Settings by which cutouts are prepared as a set's images were."
     if not images.startswith("griese"): return config
-    prep = dict(grid="pixels", image_size=config.preparation.published_pixels, match_survey=None, clip_sigma=3.0, clip="zero",
-                padding="zero", scaling="minmax")
+    prep = dict(grid="pixels", image_size=config.preparation.published_pixels, match_survey=None, clip_sigma=3.0,
+                clip="zero", padding="zero", scaling="minmax")
     cut = dict(archive="live", cutout_arcmin=GRIESE_ARCMIN)
-    changed = dict(preparation=config.preparation.model_copy(update=prep), scraping=config.scraping.model_copy(update=cut))
+    changed = dict(preparation=config.preparation.model_copy(update=prep),
+                   scraping=config.scraping.model_copy(update=cut))
     return config.model_copy(update=changed)
 
 def check_preparation(
@@ -495,7 +503,8 @@ def check_preparation(
     "`ConfigError` where cutouts would be prepared in another way than the training images."
     prep = config.preparation
     expected = list_steps(config, sources.survey)
-    if sources.history[:1] == GRIESE_HISTORY: expected = (*GRIESE_HISTORY, f"central {prep.image_size} px, scaling minmax")
+    if sources.history[:1] == GRIESE_HISTORY:
+        expected = (*GRIESE_HISTORY, f"central {prep.image_size} px, scaling minmax")
     for was, now in zip_longest(sources.history, expected, fillvalue="nothing more"):
         if was != now: raise ConfigError(f"the training images were made otherwise: {was!r}, the settings say {now!r}")
     if survey != sources.survey and prep.grid == "pixels" and not prep.match_survey:
@@ -519,7 +528,8 @@ def measure_cutout(
     path: Path,        # Of a cutout
     survey: str,
     config: RunConfig, # That prepares it
-)->tuple[np.ndarray, dict]: # (size, size), float32, 0–1; covered_fraction, peak (Jy/beam), rms (Jy/beam), flux_density (Jy)
+)->tuple[np.ndarray,
+         dict]: # (size, size), float32, 0–1; covered_fraction, peak (Jy/beam), rms (Jy/beam), flux_density (Jy)
     "A prepared image, and what was measured; `Unusable` says why there is none."
     hdu = read_image(path, survey)
     ready = prepare_image(hdu, config)
@@ -569,9 +579,11 @@ def read_prepared_shard(path: Path)->PreparedShard:
         digest = str(kept.pop("digest"))
     except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as e:
         raise Damaged(f"{path} cannot be read: {e}: remove it and its shard, and ask again") from e
-    if digest_arrays(kept) != digest: raise Damaged(f"{path} is not what was written: remove it and its shard, and ask again")
+    if digest_arrays(kept) != digest:
+        raise Damaged(f"{path} is not what was written: remove it and its shard, and ask again")
     facts = pd.DataFrame({key: kept[key] for key in (*TEXTS, *NUMBERS)})
-    return PreparedShard(kept["names"], kept["rows"], kept["images"], facts, str(kept["survey"]), float(kept["pixel_arcsec"]))
+    return PreparedShard(kept["names"], kept["rows"], kept["images"], facts, str(kept["survey"]),
+                         float(kept["pixel_arcsec"]))
 
 # %% ../nbs/21_engines.ipynb #d48d1355
 def compute_entropy(
@@ -603,7 +615,8 @@ def describe_columns(
         **{f"p_{c}": C("float", "", "stat.probability;src.class", f"Probability of class {c}, {how}") for c in classes},
         **{"class": C("str", "", "src.class", "Most probable class; empty without an image")},
         entropy=C("float", "bit", "stat.value", "Shannon entropy of the probabilities"),
-        spread=C("float", "", "stat.stdev;stat.probability", "Standard deviation of the class's probability over members"),
+        spread=C("float", "", "stat.stdev;stat.probability",
+                 "Standard deviation of the class's probability over members"),
         ood_score=C("float", "", "stat.value", "Distance from the training images, in validation sources' sigma"),
         n_trained=C("int", "", "meta.number", "Members that were trained on a source at this position"),
         crowding=C("int", "", "meta.number;src", "Other positions asked for within half of the cutout's side"),
@@ -636,7 +649,8 @@ def classify_shard(
 )->pd.DataFrame:             # Columns as `describe_columns`, rows as asked
     "The catalogue's rows of one shard."
     columns = describe_columns(ensemble.classes, ensemble.calibrated)
-    rows = pd.DataFrame({key: np.full(len(block), "" if facts.kind == "str" else np.nan, object if facts.kind == "str" else float)
+    rows = pd.DataFrame({key: np.full(len(block), "" if facts.kind == "str" else np.nan,
+                                      object if facts.kind == "str" else float)
                          for key, facts in columns.items()})
     for key in ("name", "ra", "dec", "crowding"): rows[key] = np.array(block[key])
     for key in (*TEXTS, *NUMBERS): rows[key] = prepared.facts[key].to_numpy()

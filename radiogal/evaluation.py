@@ -41,7 +41,8 @@ def refuse_rows(
 ):
     "`ValueError` naming the first five of the wrong rows, if there are any."
     found = [str(name) for name in np.asarray(names)[np.asarray(bad)]]
-    if found: raise ValueError(f"{what}: {', '.join(found[:5])}" + (f" and {len(found) - 5} more" if len(found) > 5 else ""))
+    if found:
+        raise ValueError(f"{what}: {', '.join(found[:5])}" + (f" and {len(found) - 5} more" if len(found) > 5 else ""))
 
 # %% ../nbs/19_evaluation.ipynb #ea68fe30
 def check_predictions(
@@ -79,8 +80,10 @@ def bin_confidence(
 )->pd.DataFrame:          # Bins that hold sources: number, correct, confidence (mean), accuracy
     "Promise and truth per bin of confidence (Guo et al. 2017, section 2)."
     confidence = p.max(axis=1)
-    table = pd.DataFrame(dict(bin=place_in_bins(confidence, n_bins), confidence=confidence, correct=p.argmax(axis=1) == y))
-    table = table.groupby("bin").agg(number=("correct", "size"), correct=("correct", "sum"), confidence=("confidence", "mean"))
+    table = pd.DataFrame(dict(bin=place_in_bins(confidence, n_bins), confidence=confidence,
+                              correct=p.argmax(axis=1) == y))
+    table = table.groupby("bin").agg(number=("correct", "size"), correct=("correct", "sum"),
+                                     confidence=("confidence", "mean"))
     return table.assign(accuracy=table["correct"]/table["number"])
 
 def score_ece(
@@ -96,7 +99,8 @@ def score_ece(
 def score_average(measure: str, y, p)->float:
     "Mean over the classes that occur of one of scikit-learn's per-class measures."
     from sklearn import metrics
-    return float(getattr(metrics, measure)(y, p.argmax(axis=1), labels=range(p.shape[1]), average="macro", zero_division=np.nan))
+    return float(getattr(metrics, measure)(y, p.argmax(axis=1), labels=range(p.shape[1]), average="macro",
+                                           zero_division=np.nan))
 
 def score_brier(y, p)->float:
     "Brier's score of all classes, 0 to 2."
@@ -136,7 +140,8 @@ def wilson_interval(
 )->Interval:        # Of the true fraction
     "Wilson's 95 % interval of a fraction (Wilson 1927); `ValueError` unless 0 <= successes <= n and n > 0."
     from scipy.stats import binomtest
-    if not 0 <= successes <= n or n < 1: raise ValueError(f"{successes} of {n}: a fraction needs 0 <= successes <= n, n > 0")
+    if not 0 <= successes <= n or n < 1:
+        raise ValueError(f"{successes} of {n}: a fraction needs 0 <= successes <= n, n > 0")
     ci = binomtest(int(successes), int(n)).proportion_ci(CONFIDENCE, method="wilson")
     return Interval(float(ci.low), float(ci.high))
 
@@ -279,7 +284,8 @@ def calibrate_across(
     "Predictions scaled by temperatures that their own sky groups had no part in; `ValueError` names a class with too few groups."
     check_predictions(validation)
     parts = _split_parts(tuple(validation["label"]), tuple(validation["sky_group"]), n_parts, seed)
-    scaled = [apply_temperature(validation[parts == k], fit_temperature(validation[parts != k])) for k in range(n_parts)]
+    scaled = [apply_temperature(validation[parts == k], fit_temperature(validation[parts != k]))
+              for k in range(n_parts)]
     return pd.concat(scaled).iloc[np.argsort(np.argsort(parts, kind="stable"), kind="stable")]
 
 # %% ../nbs/19_evaluation.ipynb #f9e13976
@@ -292,11 +298,13 @@ def align_predictions(
     for table in tables: check_predictions(table)
     aligned = [table.set_index("name", drop=False).reindex(first["name"]).reset_index(drop=True) for table in tables]
     for table, rows in zip(tables, aligned, strict=True):
-        if (other := list_classes(table)) != list_classes(first): raise ValueError(f"classes {other}, not {list_classes(first)}")
+        if (other := list_classes(table)) != list_classes(first):
+            raise ValueError(f"classes {other}, not {list_classes(first)}")
         refuse_rows(first["name"], rows["name"].isna(), "sources that are not in every table")
         refuse_rows(table["name"], ~table["name"].isin(first["name"]), "sources that are not in every table")
         refuse_rows(first["name"], rows["label"] != first["label"], "sources whose label differs between the tables")
-        refuse_rows(first["name"], rows["sky_group"] != first["sky_group"], "sources whose sky group differs between the tables")
+        refuse_rows(first["name"], rows["sky_group"] != first["sky_group"],
+                    "sources whose sky group differs between the tables")
     return aligned
 
 # %% ../nbs/19_evaluation.ipynb #72309bc6
@@ -311,7 +319,8 @@ def compare_predictions(
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
     p_value = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.
     return dict(n=len(right_a), both=int((right_a & right_b).sum()), only_a=only_a, only_b=only_b,
-                neither=int((~right_a & ~right_b).sum()), difference=(only_a - only_b)/len(right_a), p_value=float(p_value))
+                neither=int((~right_a & ~right_b).sum()), difference=(only_a - only_b)/len(right_a),
+                p_value=float(p_value))
 
 # %% ../nbs/19_evaluation.ipynb #49b4e4ad
 def bootstrap_difference(
@@ -335,7 +344,8 @@ def summarise_scores(
     "Mean, standard deviation and Student's 95 % interval of each score; `ValueError` where a seed and fold come twice."
     from scipy import stats
     n, twice = len(runs), runs.duplicated(["seed", "fold"])
-    if twice.any(): raise ValueError(f"seed and fold more than once: {runs.loc[twice, ['seed', 'fold']].values.tolist()}")
+    if twice.any():
+        raise ValueError(f"seed and fold more than once: {runs.loc[twice, ['seed', 'fold']].values.tolist()}")
     mean, std = runs[list(SCORES)].mean(), runs[list(SCORES)].std(ddof=1)
     half = stats.t.ppf((1 + CONFIDENCE)/2, n - 1)*std/math.sqrt(n)
     return pd.DataFrame(dict(score=list(SCORES), runs=n, seeds=runs["seed"].nunique(), folds=runs["fold"].nunique(),
@@ -347,10 +357,12 @@ def summarise_runs(
 )->pd.DataFrame:               # Columns of `by`, then those of `summarise_scores`
     "Scores over seeds × folds, for each kind of run; `ValueError` names a key that is missing, or a seed and fold twice."
     for needed in ("seed", "fold", *by, *SCORES):
-        if not scores or not all(needed in s for s in scores): raise ValueError(f"summarise_runs: no {needed!r} in every score")
+        if not scores or not all(needed in s for s in scores):
+            raise ValueError(f"summarise_runs: no {needed!r} in every score")
     runs = pd.DataFrame(scores)
     if not by: return summarise_scores(runs)
-    parts = [summarise_scores(part).assign(**dict(zip(by, key, strict=True))) for key, part in runs.groupby(list(by), sort=False)]
+    parts = [summarise_scores(part).assign(**dict(zip(by, key, strict=True))) for key,
+             part in runs.groupby(list(by), sort=False)]
     table = pd.concat(parts, ignore_index=True)
     return table[[*by, *(c for c in table.columns if c not in by)]]
 
@@ -380,7 +392,8 @@ def count_groups(
     return counts
 
 @lru_cache(maxsize=8)
-def draw_weights(n_groups: int, n: int, seed: int)->np.ndarray: # (n, groups), int; the same array again, not to be changed
+def draw_weights(n_groups: int, n: int,
+                 seed: int)->np.ndarray: # (n, groups), int; the same array again, not to be changed
     "How often each sky group is in each draw. A report asks for the same draws hundreds of times."
     weights = np.random.default_rng(seed).multinomial(n_groups, np.full(n_groups, 1/n_groups), size=n)
     weights.setflags(write=False)
@@ -447,10 +460,12 @@ def summarise_tables(
 )->dict:                        # runs, folds, seeds, n, of each score mean and std, interval where it is counted, majority
     "Scores of a kind of network over its folds and seeds."
     summary = summarise_runs([score_predictions(t) for t in tables]).set_index("score")
-    row = {key: int(summary[key].iloc[0]) for key in ("runs", "folds", "seeds")} | dict(n=len(set(pd.concat(tables)["name"])))
+    row = {key: int(summary[key].iloc[0])
+           for key in ("runs", "folds", "seeds")} | dict(n=len(set(pd.concat(tables)["name"])))
     for score in ("accuracy", "macro_f1", "balanced_accuracy", "brier"):
         row |= {score: summary.loc[score, "mean"], f"{score}_std": summary.loc[score, "std"]}
-        if score in COUNTED: row |= dict(zip((f"{score}_low", f"{score}_high"), score_pooled(tables, score)[1], strict=True))
+        if score in COUNTED:
+            row |= dict(zip((f"{score}_low", f"{score}_high"), score_pooled(tables, score)[1], strict=True))
     majority = score_majority(pd.concat(tables).drop_duplicates("name"))
     return row | dict(majority=majority["accuracy"])
 
@@ -475,7 +490,8 @@ def match_tables(
     shared = sorted(mine.keys() & other.keys())
     return [mine[key] for key in shared], [other[key] for key in shared]
 
-def compare_seeds(a: list[pd.DataFrame], b: list[pd.DataFrame])->dict: # As from `compare_predictions`, of the largest p-value
+def compare_seeds(a: list[pd.DataFrame],
+                  b: list[pd.DataFrame])->dict: # As from `compare_predictions`, of the largest p-value
     "McNemar's test of two kinds of network, seed by seed; both as from `match_tables`."
     of_seed = lambda tables, seed: pool_tables([t for t in tables if t["seed"].iloc[0] == seed])
     tests = [compare_predictions(of_seed(a, seed), of_seed(b, seed)) for seed in sorted({t["seed"].iloc[0] for t in a})]

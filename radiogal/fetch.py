@@ -119,7 +119,8 @@ def check_file(
     "Compare size and hash; `FetchError` (reject) names both values."
     size = Path(path).stat().st_size
     if size != n_bytes: raise FetchError("reject", f"{name}: expected {n_bytes} bytes, found {size}")
-    if (found := hash_file(path)) != sha256: raise FetchError("reject", f"{name}: expected SHA-256 {sha256}, found {found}")
+    if (found := hash_file(path)) != sha256:
+        raise FetchError("reject", f"{name}: expected SHA-256 {sha256}, found {found}")
 
 # %% ../nbs/04_fetch.ipynb #9e68a01f
 def find_mirror()->Path|None: # None where no mirror is set
@@ -213,7 +214,8 @@ class Manifest:
         "Add a row, or replace the one with the same key."
         if record.state not in STATES: raise ValueError(f"state {record.state!r}: allowed are {', '.join(STATES)}")
         marks = ", ".join("?"*len(fields(Record)))
-        with self.connect() as db: db.execute(f"INSERT OR REPLACE INTO downloads VALUES ({marks})", astuple(record))  # noqa: S608
+        with self.connect() as db:
+            db.execute(f"INSERT OR REPLACE INTO downloads VALUES ({marks})", astuple(record))  # noqa: S608
         return record
 
     def read(self, key: str)->Record|None: # None if this was never asked
@@ -301,7 +303,8 @@ class Hosts:
     def clear_failures(self, host: str)->None:
         "The host has answered."
         self.silent_since.pop(host, None)
-        with self.manifest.connect() as db: db.execute("UPDATE hosts SET failures = 0 WHERE host = ? AND failures > 0", (host,))
+        with self.manifest.connect() as db:
+            db.execute("UPDATE hosts SET failures = 0 WHERE host = ? AND failures > 0", (host,))
 
     def count_failure(self, host: str, reason: str)->None:
         "A file was given up; after too many in a row the host is left alone."
@@ -313,16 +316,19 @@ class Hosts:
     def stop(self, host: str, why: str)->None:
         "Leave a host alone for a while, whoever shares the manifest."
         row = (time.time() + self.limits.stop_s, f"{host} is left alone for {self.limits.stop_s:g} s after {why}", host)
-        with self.manifest.connect() as db: db.execute("UPDATE hosts SET stopped_until = ?, reason = ? WHERE host = ?", row)
+        with self.manifest.connect() as db:
+            db.execute("UPDATE hosts SET stopped_until = ?, reason = ? WHERE host = ?", row)
 
     def sit_out(self, stop: Stopped)->None:
         "Wait until a host may be asked again; `FetchError` (not_asked) if it has not answered for `limits.give_up_s` by then."
         since = self.silent_since.setdefault(stop.host, time.time())
         if stop.until - since > self.limits.give_up_s:
-            raise FetchError("not_asked", f"{stop.reason}; given up after {self.limits.give_up_s:g} s without an answer")
+            raise FetchError("not_asked",
+                             f"{stop.reason}; given up after {self.limits.give_up_s:g} s without an answer")
         if self.told.get(stop.host) != stop.until:
             self.told[stop.host] = stop.until
-            again, end = (time.strftime("%H:%M:%S", time.localtime(t)) for t in (stop.until, since + self.limits.give_up_s))
+            again, end = (time.strftime("%H:%M:%S", time.localtime(t))
+                          for t in (stop.until, since + self.limits.give_up_s))
             self.tell(f"{stop.reason}: asked again at {again}, given up if it does not answer by {end}")
         self.wait(max(0., stop.until - time.time()))
 
@@ -478,11 +484,13 @@ class Wanted:
     check: Callable[[Path], object] = Path.stat  # Looks at the temporary file; raises `FetchError` if it will not do
     max_bytes: int = 20_000_000      # Largest file taken; 20 MB for a cutout
     max_age_s: float = math.inf      # Older files are asked for again
-    nothing: str = ""                # Reason for not_covered if the answer is 204, No Content; '': such an answer is refused
+    # Reason for not_covered if the answer is 204, No Content; '': such an answer is refused
+    nothing: str = ""
     name: str = ""                   # What the manifest knows it by, if its URL does not last
 
     @property
-    def key(self)->str: return self.name or name_url(self.url + (f"#{self.form.decode()}" if self.form is not None else ""))
+    def key(self)->str:
+        return self.name or name_url(self.url + (f"#{self.form.decode()}" if self.form is not None else ""))
 
     def inspect(self, part: Path)->None:
         "Check a file; what it asks to be tried again becomes `Trouble`, and whatever else its reader raises a `FetchError`."
@@ -542,7 +550,8 @@ class Downloader:
                 try: onward = self.ask(session, url, form, wanted, part)
                 except (requests.RequestException, HTTPError, EOFError, zlib.error) as e:
                     raise late if watch.over else Trouble(host, describe_break(host, e)) from e
-                except ValueError as e: raise FetchError("reject", f"{host} redirects to what is no address: {e}") from e
+                except ValueError as e:
+                    raise FetchError("reject", f"{host} redirects to what is no address: {e}") from e
                 except FetchError as e:
                     if e.reason.startswith("HTTP 403"): self.hosts.stop(host, e.reason)
                     elif e.state != "retry": self.hosts.clear_failures(host)  # It is well, whatever it said
@@ -630,8 +639,8 @@ class Fetcher:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             final_url = self.copy_mirrored(wanted, part) or self.downloader.download(wanted, part)
-            record = wanted.describe("ok", path=os.path.relpath(path, self.manifest.path.parent), final_url=name_url(final_url),
-                                     n_bytes=part.stat().st_size, sha256=hash_file(part))
+            record = wanted.describe("ok", path=os.path.relpath(path, self.manifest.path.parent),
+                                     final_url=name_url(final_url), n_bytes=part.stat().st_size, sha256=hash_file(part))
             os.replace(part, path)
             self.manifest.write(record)
         except FetchError as e:

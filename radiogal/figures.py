@@ -60,7 +60,8 @@ def describe_making(
 )->dict:
     "The settings that shaped a network."
     network, task = m["network"], m["task"]
-    recipe = config.choose_retraining(network, task, m["method"]) if "method" in m else config.choose_recipe(network, task)
+    recipe = config.choose_retraining(network, task,
+                                      m["method"]) if "method" in m else config.choose_recipe(network, task)
     made_of = config.list_tasks()[task].model_dump(exclude={"networks"})
     return config.model_dump(include=SHAPING) | dict(recipe=recipe.model_dump(), task=made_of)
 
@@ -78,7 +79,8 @@ def check_same(
     for trained in runs:
         made, m = json.loads((trained.folder/"provenance.json").read_text()), trained.metrics
         wanted = describe_making(config, m)
-        was = describe_making(parse_config(rename_settings(made["resolved_settings"]), str(trained.folder/"provenance.json")), m)
+        was = describe_making(parse_config(rename_settings(made["resolved_settings"]),
+                                           str(trained.folder/"provenance.json")), m)
         if odd := sorted(key for key in wanted if was[key] != wanted[key]):
             raise ValueError(f"{trained.folder} was made with other settings ({', '.join(odd)}) than the report's: {way_out}")
         first, of_first = codes.setdefault(made["notebook"], (trained.folder, read_code_digests(made)))
@@ -103,7 +105,8 @@ def tabulate_scores(
     trainings: dict, # From `read_trainings`
 )->pd.DataFrame:     # task, network, sky, split, and what `summarise_tables` gives
     "Scores of each kind of network, over folds and seeds."
-    return pd.DataFrame([dict(task=task, network=network, sky=name_sky(tables), split="validation") | summarise_tables(tables)
+    return pd.DataFrame([dict(task=task, network=network, sky=name_sky(tables),
+                              split="validation") | summarise_tables(tables)
                          for (task, network), tables in group_tables(trainings, lambda key: key[:2]).items()])
 
 def tabulate_classes(
@@ -176,13 +179,15 @@ def tabulate_transfers(
         ends, how = config.transfer.pairs[pair], config.transfer.methods[method]
         is_control = how.start == "new" and how.images == "target"
         controls = {cell: run for cell in cells if (run := find_control(cell, trainings | transfers, config))}
-        cells = cells if is_control or not controls else list(controls)  # the two accuracies shall be of the same sources
+        # the two accuracies shall be of the same sources
+        cells = cells if is_control or not controls else list(controls)
         tables = [transfers[cell].predictions for cell in cells]
         gain = {} if is_control else compare_with_control(tables, [run.predictions for run in controls.values()])
         way = "from nothing" if is_control else method
         seen = max(transfers[cell].metrics["seen"] for cell in cells)
-        rows.append(dict(pair=pair, source=ends.source, target=ends.target, method=method, way=way, sources=str(count or "all"),
-                         n_target=float(np.median([transfers[cell].metrics["n_target"] for cell in cells])), network=network,
+        rows.append(dict(pair=pair, source=ends.source, target=ends.target, method=method, way=way,
+                         sources=str(count or "all"), n_target=float(np.median([transfers[cell].metrics["n_target"]
+                                                                                for cell in cells])), network=network,
                          sky=name_sky(tables), seen=seen) | summarise_tables(tables) | dict.fromkeys(
                              ("scratch", "gain", "gain_low", "gain_high", "p_value"), np.nan) | gain)
     return correct_within(pd.DataFrame(rows), ["pair", "network"]) if rows else pd.DataFrame()
@@ -221,7 +226,8 @@ def plot_matrix(
     "Gain over training from nothing, by pair and by method with its number of sources; empty where nothing was compared."
     import matplotlib.pyplot as plt
     table = table[table["gain"].notna()]
-    table = table.assign(way=table["method"] + np.where(table["sources"] == "all", "", ", " + table["sources"] + " sources"))
+    table = table.assign(way=table["method"] + np.where(table["sources"] == "all", "",
+                                                        ", " + table["sources"] + " sources"))
     pairs, ways = list(dict.fromkeys(table["pair"])), list(dict.fromkeys(table["way"]))
     gains = table.pivot(index="way", columns="pair", values="gain").loc[ways, pairs]
     fig, ax = plt.subplots(figsize=(1.6 + 1.05*len(pairs), 1.2 + 0.42*len(ways)))
@@ -230,8 +236,9 @@ def plot_matrix(
     for row in table.to_dict("records"):
         strong = abs(row["gain"]) > 0.6*limit/100
         ax.text(pairs.index(row["pair"]), ways.index(row["way"]),
-                f"{100*row['gain']:+.1f}\n({100*row['gain_low']:+.0f}, {100*row['gain_high']:+.0f})", ha="center", va="center",
-                fontsize=6.5, color="w" if strong else "k", weight="normal" if judge_gain(row) == "not shown" else "bold")
+                f"{100*row['gain']:+.1f}\n({100*row['gain_low']:+.0f}, {100*row['gain_high']:+.0f})", ha="center",
+                va="center", fontsize=6.5, color="w" if strong else "k",
+                weight="normal" if judge_gain(row) == "not shown" else "bold")
     ax.set(xticks=range(len(pairs)), yticks=range(len(ways)), yticklabels=ways, title=title)
     ax.set_xticks(range(len(pairs)), pairs, rotation=25, ha="right")
     ax.grid(False)
@@ -257,7 +264,8 @@ def compare_seen(
     "What a source network gains on the target from having been trained on the sources that are validated."
     kinds, rows = {}, []
     for cell in transfers:
-        if cell.count or not transfers[cell].metrics["seen"] or not (honest := find_honest(cell, transfers, config)): continue
+        if cell.count or not transfers[cell].metrics["seen"] or not (honest := find_honest(cell, transfers, config)):
+            continue
         ends = config.transfer.pairs[cell.pair]
         kinds.setdefault((ends.source, ends.target, cell.network, cell.method), []).append((cell, honest))
     for kind, both in kinds.items():
@@ -269,7 +277,8 @@ def compare_seen(
             gain_high=test["accuracy_high"], p_value=test["p_value"]))
     return pd.DataFrame(rows).assign(p_holm=lambda table: correct_holm(table["p_value"])) if rows else pd.DataFrame()
 
-MEMORY = {"helps": "having seen them helps", "hurts": "having seen them hurts", "not shown": "no difference has been shown"}
+MEMORY = {"helps": "having seen them helps", "hurts": "having seen them hurts",
+          "not shown": "no difference has been shown"}
 
 def tell_memory(row)->str: # A row of `compare_seen`
     "What having seen the sources changed, in a sentence."
@@ -298,7 +307,8 @@ def tabulate_learning(
     if table.empty: return pd.DataFrame(columns=LEARNING)
     carried = table[(table["way"] != "from nothing") & (table["seen"] == 0)]
     few = carried.groupby(["pair", "network", "way"]).filter(lambda rows: (rows["sources"] != "all").any())
-    fresh = few[["pair", "target", "network"]].drop_duplicates().merge(gather_fresh(table, scores), on=["target", "network"])
+    fresh = few[["pair", "target", "network"]].drop_duplicates().merge(gather_fresh(table, scores),
+                                                                       on=["target", "network"])
     return pd.concat([few, fresh], ignore_index=True)[LEARNING].sort_values(LEARNING[:4], ignore_index=True)
 
 def plot_learning(
@@ -313,8 +323,9 @@ def plot_learning(
     for ax, pair in zip(axes[0], pairs, strict=True):
         for (network, way), rows in learning[learning["pair"] == pair].groupby(["network", "way"], sort=False):
             bars = np.abs([rows["accuracy"] - rows["accuracy_low"], rows["accuracy_high"] - rows["accuracy"]])
-            ax.errorbar(rows["n_target"], rows["accuracy"], yerr=bars, capsize=2, marker="o", ms=3.5, label=f"{network}, {way}",
-                        color=f"C{networks.index(network)}", ls=":" if way == "from nothing" else "-")
+            ax.errorbar(rows["n_target"], rows["accuracy"], yerr=bars, capsize=2, marker="o", ms=3.5,
+                        label=f"{network}, {way}", color=f"C{networks.index(network)}",
+                        ls=":" if way == "from nothing" else "-")
         ax.set(xscale="log", xlabel="Training sources of the target", title=pair)
         numbers = learning.loc[learning["pair"] == pair, "n_target"].unique()
         ax.set_xticks(numbers, [f"{number:.0f}" for number in numbers])
@@ -430,7 +441,8 @@ def plot_examples(
 
 # %% ../nbs/24_final_plots.ipynb #fefc2f10
 STUDY = pd.DataFrame([("VLASS", "FIRST", 0.930, 0.913, 0.855, 0.769), ("FIRST", "VLASS", 0.820, 0.785, 0.668, 0.639)],
-                     columns=["source", "target", "retrain", "freeze-1", "freeze-2", "freeze-all"])  # its notebooks, 2020
+                     columns=["source", "target", "retrain", "freeze-1", "freeze-2",
+                              "freeze-all"])  # its notebooks, 2020
 
 CLAIMS = pd.DataFrame([("FIRST", "NVSS", "helps", "Tang, Scaife & Leahy 2019, MNRAS 488, 3358"),
                        ("NVSS", "FIRST", "hurts", "Tang, Scaife & Leahy 2019, MNRAS 488, 3358")],
@@ -491,5 +503,6 @@ def write_findings(
     "Write what was found as Markdown, atomically."
     head = (f"# Findings\n\nWritten by `24_final_plots` from the results of the run `{identity['run']}` ({identity['kind']}), "
             f"settings `{identity['settings']}`.")
-    parts = [f"## {name}\n\n" + "\n".join(f"* {said}" for said in sentences) for name, sentences in findings.items() if sentences]
+    parts = [f"## {name}\n\n" + "\n".join(f"* {said}" for said in sentences) for name,
+             sentences in findings.items() if sentences]
     return write_atomic(path, "\n\n".join([head, *parts]) + "\n")

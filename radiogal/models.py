@@ -58,7 +58,8 @@ def chain_layers(
     "Layers one after another, and a softmax."
     import keras
     from keras import layers
-    last = layers.Dense(n_classes, activation="softmax", kernel_initializer=start, dtype="float32", name="probabilities")
+    last = layers.Dense(n_classes, activation="softmax", kernel_initializer=start, dtype="float32",
+                        name="probabilities")
     return keras.Sequential([layers.Input((image_size, image_size, 1)), *body, last], name=name)
 
 # %% ../nbs/16_models.ipynb #b28be2dd
@@ -77,7 +78,8 @@ def build_dense(
                  layers.Dropout(0.5, seed=draw(), name=f"dropout{i}")]
     return chain_layers("dense", image_size, body, n_classes, start())
 
-DENSE = Network(build_dense, "the original study of FIRST and VLASS (2020), its script for compact and extended sources", 83, 2,
+DENSE = Network(build_dense,
+                "the original study of FIRST and VLASS (2020), its script for compact and extended sources", 83, 2,
                 dict(class_name="Adam", config=dict(learning_rate=1e-3)),
                 "initialiser and rate: Keras's defaults; the study compared Adam, Adagrad and RMSprop")
 
@@ -95,7 +97,8 @@ def build_alhassan(
     for i, filters in enumerate((32, 64, 194), start=1):
         body += [layers.Conv2D(filters, 3, activation="relu", kernel_initializer=start(), name=f"conv{i}"),
                  layers.MaxPooling2D(name=f"pool{i}")]
-    body += [layers.Flatten(name="flatten"), layers.Dense(194, activation="relu", kernel_initializer=start(), name="dense"),
+    body += [layers.Flatten(name="flatten"),
+             layers.Dense(194, activation="relu", kernel_initializer=start(), name="dense"),
              layers.Dropout(0.5, seed=draw(), name="dropout")]
     return chain_layers("alhassan", image_size, body, n_classes, start())
 
@@ -114,7 +117,8 @@ def build_aniyan(
     from keras import layers
     draw, body = draw_seeds(seed), []
     start = lambda: keras.initializers.HeNormal(seed=draw())
-    for i, (filters, size, stride) in enumerate([(96, 10, 5), (256, 5, 1), (384, 3, 1), (384, 2, 1), (256, 2, 1)], start=1):
+    for i, (filters, size, stride) in enumerate([(96, 10, 5), (256, 5, 1), (384, 3, 1), (384, 2, 1), (256, 2, 1)],
+                                                start=1):
         body += [layers.Conv2D(filters, size, stride, activation="relu", kernel_initializer=start(), name=f"conv{i}")]
         if i <= 2: body += [layers.LayerNormalization(name=f"norm{i}"), layers.MaxPooling2D(name=f"pool{i}")]
     body += [layers.Flatten(name="flatten")]
@@ -160,10 +164,12 @@ def build_convxpress(
     from keras import layers
     draw, body, number = draw_seeds(seed), [], count(1)
     start, glorot = (lambda: keras.initializers.HeNormal(seed=draw())), (lambda: keras.initializers.GlorotUniform(seed=draw()))
-    for i, (filters, strides) in enumerate([(32, (2, 1, 1)), (64, (2, 1, 1)), (128, (1, 1, 1)), (256, (1, 1))], start=1):
+    for i, (filters, strides) in enumerate([(32, (2, 1, 1)), (64, (2, 1, 1)), (128, (1, 1, 1)), (256, (1, 1))],
+                                           start=1):
         body += [layers.Conv2D(filters, 3, stride, padding="same", activation="relu", kernel_initializer=start(),
                                name=f"conv{next(number)}") for stride in strides]
-        body += [layers.MaxPooling2D(padding="same", name=f"pool{i}"), layers.Dropout(0.25, seed=draw(), name=f"dropout{i}")]
+        body += [layers.MaxPooling2D(padding="same", name=f"pool{i}"),
+                 layers.Dropout(0.25, seed=draw(), name=f"dropout{i}")]
     body += [layers.Flatten(name="flatten"), layers.Dense(500, kernel_regularizer=keras.regularizers.L2(0.01),
                                                           kernel_initializer=glorot(), name="dense"),
              layers.Dropout(0.5, seed=draw(), name="dropout")]
@@ -181,7 +187,8 @@ def index_views(
     "The permutations of a 3 × 3 kernel that turn it."
     square, places = np.arange(4).reshape(1, 2, 2, 1), np.arange(9*views_in).reshape(1, 3, 3, views_in)
     same = lambda g, k, h: np.array_equal(turn_images(turn_images(square, k), g), turn_images(square, h))
-    orders = [[k for h in range(views_in) for k in range(views_in) if views_in == 1 or same(g, k, h)] for g in range(views)]
+    orders = [[k for h in range(views_in) for k in range(views_in) if views_in == 1 or same(g, k, h)]
+              for g in range(views)]
     return np.stack([turn_images(places, g)[..., order].ravel() for g, order in enumerate(orders)])
 
 # %% ../nbs/16_models.ipynb #cccf9538
@@ -289,8 +296,9 @@ def build_scales(
     pooled = [ops.mean(x, axis=1), ops.max(x, axis=1)]
     pooled = [pool(p, axis=-1) for p in pooled for pool in ((ops.mean, ops.max) if views > 1 else (ops.mean,))]
     x = layers.Dropout(0.4, seed=draw(), name="dropout")(layers.Concatenate(name="pooled")(pooled))
-    last = layers.Dense(n_classes, activation="softmax", kernel_initializer=keras.initializers.GlorotUniform(seed=draw()),
-                        dtype="float32", name="probabilities")
+    last = layers.Dense(n_classes, activation="softmax",
+                        kernel_initializer=keras.initializers.GlorotUniform(seed=draw()), dtype="float32",
+                        name="probabilities")
     return keras.Model(images, last(x), name=name)
 
 def build_fields(image_size: int, n_classes: int, seed: int): # keras.Model, as `chain_layers`
@@ -307,8 +315,8 @@ FIELD_NETWORK = Network(build_fields, "this notebook, after Cohen & Welling 2016
 TWIN = Network(build_twin, "this notebook: the network `fields` without its symmetry", **OURS)
 
 # %% ../nbs/16_models.ipynb #cf2a6039
-NETWORKS: dict[str, Network] = dict(alhassan=ALHASSAN, dense=DENSE, aniyan=ANIYAN, mcrgnet=MCRGNET, convxpress=CONVXPRESS,
-                                    fields=FIELD_NETWORK, twin=TWIN)
+NETWORKS: dict[str, Network] = dict(alhassan=ALHASSAN, dense=DENSE, aniyan=ANIYAN, mcrgnet=MCRGNET,
+                                    convxpress=CONVXPRESS, fields=FIELD_NETWORK, twin=TWIN)
 
 def build_network(
     name: str,       # A key of `NETWORKS`

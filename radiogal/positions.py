@@ -214,7 +214,8 @@ class Outline:
         if self.depth > DEEPEST: raise HostileVotable(f"more than {DEEPEST} elements within each other")
         if tag == "TR" and self.tables: self.tables[-1].rows += 1
         elif tag.upper() == "STREAM": self.open_stream(attributes)
-        elif tag == "TABLE": self.tables.append(TableOutline(attributes.get("name", ""), read_count(attributes.get("nrows"))))
+        elif tag == "TABLE":
+            self.tables.append(TableOutline(attributes.get("name", ""), read_count(attributes.get("nrows"))))
         elif tag in ("FIELD", "PARAM"): self.add_column(tag, attributes)
         elif tag == "INFO": self.infos.append((attributes.get("name", ""), attributes.get("value", "")))
 
@@ -286,7 +287,8 @@ def refuse(wrong: np.ndarray, what: str)->None:
     if np.any(wrong): raise BadPositions(f"{name_rows(wrong)}: {what}")
 
 # %% ../nbs/05_positions.ipynb #c41d5a61
-_WRITTEN = str.maketrans({"\u2212": "-", "\u2013": "-", "\u2032": "'", "\u2019": "'", "\u2033": '"', "\u201d": '"', "º": "°",
+_WRITTEN = str.maketrans({"\u2212": "-", "\u2013": "-", "\u2032": "'", "\u2019": "'", "\u2033": '"', "\u201d": '"',
+                          "º": "°",
                           "\xa0": " ", "ʰ": "h", "ᵐ": "m", "ˢ": "s"}) # True minus signs and primes
 _DECIMAL = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?) ?(d|deg|°|h|)", re.ASCII)
 _SEXAGESIMAL = re.compile(r"([+-]?)(\d{1,3}) ?([hd:° ]) ?([0-5]?\d|60) ?[m:' ] ?([0-5]?\d(?:\.\d*)?|60(?:\.0*)?) ?(?:s|\"|''|)",
@@ -321,7 +323,8 @@ def read_texts(
         else: kinds[i], values[i] = said or "n", value*scales[said or "n"]
     if (wrong := kinds == "?").any(): refuse(wrong, f"{key} is no angle: {texts[int(np.argmax(wrong))]!r}")
     if "n" in kinds:
-        refuse(np.isin(kinds, ["h", "d"]), f"{key} is in other units than in the other rows: mixed degrees and sexagesimal")
+        refuse(np.isin(kinds, ["h", "d"]),
+               f"{key} is in other units than in the other rows: mixed degrees and sexagesimal")
     return values
 
 # %% ../nbs/05_positions.ipynb #16e94bc9
@@ -364,7 +367,8 @@ def _pick(names: list[str], wanted: str, where: str)->str: # '' where there is n
     "The column of a name, in any case; `BadPositions` where several differ in their case alone."
     found = [name for name in names if name.strip().lower() == wanted]
     if names.count(wanted) == 1: return wanted
-    if len(found) > 1: raise BadPositions(f"{where}: columns {', '.join(found)}: which one? Call it {wanted}, others otherwise")
+    if len(found) > 1:
+        raise BadPositions(f"{where}: columns {', '.join(found)}: which one? Call it {wanted}, others otherwise")
     return found[0] if found else ""
 
 def find_columns(names: list[str], where: str)->Columns: # where: the file, for the error
@@ -382,7 +386,8 @@ def find_columns(names: list[str], where: str)->Columns: # where: the file, for 
 
 def _find_said(table: Table)->tuple[str, object]: # System; equinox or None
     "What a table's header says of its frame."
-    said = lambda *keys: next((v for key in keys for k, v in table.meta.items() if k.lower() == key and str(v).strip()), None)
+    said = lambda *keys: next((v for key in keys for k, v in table.meta.items() if k.lower() == key and str(v).strip()),
+                              None)
     system, equinox, epoch = said("radesys", "radecsys", "frame"), said("equinox"), said("epoch")
     if system is None and equinox is None and epoch is not None: # else it is when the positions were measured
         if str(epoch).strip().lstrip("JB") not in ("1950", "1950.0", "2000", "2000.0"):
@@ -434,12 +439,14 @@ def decode_text(path: Path)->str:
     if "\0" in text: raise BadPositions(f"{path.name}: no text in UTF-8, or UTF-16 without its mark: save it as UTF-8")
     return text
 
-def _split(line: str, separator: str)->list[str]: return [cell.strip() for cell in next(csv.reader([line], delimiter=separator))]
+def _split(line: str, separator: str)->list[str]:
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=separator))]
 
 def _find_heading(lines: list[str], where: str)->tuple[int, list[str], str]: # Which line, its cells, the separator
     "The heading of a text table: the first line, or that below or in leading comments that has columns of positions."
     first = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines) - 1)
-    tries = [(i, _split(lines[i].removeprefix("#"), separator), separator) for i in range(first + 1) for separator in ",;\t|"]
+    tries = [(i, _split(lines[i].removeprefix("#"), separator), separator) for i in range(first + 1)
+             for separator in ",;\t|"]
     for i, cells, separator in tries:
         try: find_columns(cells, where)
         except BadPositions: continue
@@ -460,12 +467,14 @@ def read_text_table(path: Path)->Table: # All columns are texts
     at, heading, separator = _find_heading(lines, path.name)
     while heading and not heading[-1]: heading = heading[:-1]
     columns = find_columns(heading, path.name)
-    rows = [[cell.strip() for cell in cells] for cells in csv.reader(lines[at + 1:], delimiter=separator, skipinitialspace=True)]
+    rows = [[cell.strip() for cell in cells]
+            for cells in csv.reader(lines[at + 1:], delimiter=separator, skipinitialspace=True)]
     rows, units = [_check_row(cells, number, heading) for number, cells in enumerate(rows, 1)], {}
     while rows and all(_UNIT_ROW.fullmatch(rows[0][heading.index(key)]) for key in columns[:2]):
         units |= {key: word for key in columns[:2] if "-" not in (word := rows[0][heading.index(key)].strip("\"'[]()"))}
         rows = rows[1:]
-    chosen = {name: k for k, name in reversed(list(enumerate(heading))) if heading.count(name) == 1} # others are not asked for
+    chosen = {name: k for k,
+              name in reversed(list(enumerate(heading))) if heading.count(name) == 1} # others are not asked for
     return Table({name: np.array([row[k] for row in rows], dtype=str) for name, k in chosen.items()}, units=units)
 
 # %% ../nbs/05_positions.ipynb #c843adb1
@@ -488,7 +497,8 @@ def read_votable(path: Path)->Table:
     if table is None: raise BadPositions(f"{path.name}: no table in it")
     columns = find_columns(tables[table], path.name)
     systems = sorted(_find_systems(votable, [field for field in table.fields if field.name in columns[:2]]))
-    if len(systems) > 1: raise BadPositions(f"{path.name}: mixed frames: {', '.join(' '.join(s).strip() for s in systems)}")
+    if len(systems) > 1:
+        raise BadPositions(f"{path.name}: mixed frames: {', '.join(' '.join(s).strip() for s in systems)}")
     found = table.to_table(use_names_over_ids=True)
     found.meta |= dict(zip(("RADESYS", "EQUINOX"), systems[0], strict=True)) if systems else {}
     return found
@@ -502,20 +512,23 @@ def _has_positions(names: list[str])->bool:
 def read_fits_table(path: Path)->Table:
     "The table of a FITS file that has positions; what its own header does not say of the frame, the first header may."
     with fits.open(path) as hdus:
-        tables = {i: hdu.columns.names for i, hdu in enumerate(hdus) if isinstance(hdu, (fits.BinTableHDU, fits.TableHDU))}
+        tables = {i: hdu.columns.names for i,
+                  hdu in enumerate(hdus) if isinstance(hdu, (fits.BinTableHDU, fits.TableHDU))}
         if not tables: raise BadPositions(f"{path.name}: no table in it")
         chosen = next((i for i, names in tables.items() if _has_positions(names)), min(tables))
         first = {k: hdus[0].header[k] for k in ("RADESYS", "RADECSYS", "EQUINOX", "EPOCH") if k in hdus[0].header}
     table = Table.read(path, format="fits", hdu=chosen, character_as_bytes=False)
-    if not {key.upper() for key in table.meta} & {"RADESYS", "RADECSYS", "EQUINOX", "EPOCH", "FRAME"}: table.meta |= first
+    if not {key.upper() for key in table.meta} & {"RADESYS", "RADECSYS", "EQUINOX", "EPOCH", "FRAME"}:
+        table.meta |= first
     return table
 
 def read_ecsv(path: Path)->Table:
     "An ECSV file."
     return Table.read(decode_text(path).splitlines(), format="ascii.ecsv")
 
-READERS = {".csv": read_text_table, ".tsv": read_text_table, ".txt": read_text_table, ".ecsv": read_ecsv, ".vot": read_votable,
-           ".xml": read_votable, ".fits": read_fits_table, ".fit": read_fits_table, ".fits.gz": read_fits_table}
+READERS = {".csv": read_text_table, ".tsv": read_text_table, ".txt": read_text_table, ".ecsv": read_ecsv,
+           ".vot": read_votable, ".xml": read_votable, ".fits": read_fits_table, ".fit": read_fits_table,
+           ".fits.gz": read_fits_table}
 
 def read_any_table(path: str|Path)->Table:
     "A table of a known format; `BadPositions` for another one, and for a file that is none."
@@ -548,7 +561,8 @@ def check_positions(
     dec: np.ndarray,   # (n,), deg
 )->None:
     "`BadPositions` names rows without a position, or off the sky."
-    refuse(~(np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90)), "the position is missing, not finite, or not on the sky")
+    refuse(~(np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90)),
+           "the position is missing, not finite, or not on the sky")
     refuse((ra < -180) | (ra > 360), "the position is not on the sky")
 
 def read_sources(
@@ -560,7 +574,8 @@ def read_sources(
     if not len(table): raise BadPositions(f"{Path(path).name}: it has no rows")
     if (table[columns.ra].unit is None) != (table[columns.dec].unit is None):
         raise BadPositions(f"mixed units: ra in {table[columns.ra].unit}, dec in {table[columns.dec].unit}")
-    ra, dec, frame = read_angles(table, columns.ra, "ra"), read_angles(table, columns.dec, "dec"), find_frame(table, columns)
+    ra, dec, frame = read_angles(table, columns.ra, "ra"), read_angles(table, columns.dec,
+                                                                       "dec"), find_frame(table, columns)
     check_positions(ra, dec)
     coords = SkyCoord(ra*u.deg, dec*u.deg, frame=frame).icrs
     names = read_names(table[columns.name]) if columns.name else np.array(name_positions(coords))

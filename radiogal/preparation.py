@@ -102,7 +102,8 @@ def plot_clipping(
         ax.grid(False)
     width = before.shape[1]
     axes[0].plot([0.05*width, 0.3*width], [0.07*width]*2, color="white")
-    axes[0].text(0.175*width, 0.09*width, f"{(width*pixel_scale/4).to_value(u.arcsec):.0f}″", color="white", ha="center")
+    axes[0].text(0.175*width, 0.09*width, f"{(width*pixel_scale/4).to_value(u.arcsec):.0f}″", color="white",
+                 ha="center")
     fig.colorbar(shown, ax=axes, label="Brightness / peak", shrink=0.8)
     fig.suptitle(title, fontsize=9)
     return fig
@@ -203,7 +204,8 @@ def smooth_to_beam(
     old, new = read_beam_covariance(hdu.header), read_beam_covariance(target)
     try: kernel = build_kernel((new - old)/measure_pixel(hdu.header).value**2)
     except ValueError as e: raise Unusable(f"its beam does not fit into that of {target['MATCHED']}: {e}") from e
-    smooth = convolve_fft(hdu.data.astype(float), kernel, boundary="fill", nan_treatment="interpolate", preserve_nan=True)
+    smooth = convolve_fft(hdu.data.astype(float), kernel, boundary="fill", nan_treatment="interpolate",
+                          preserve_nan=True)
     return smooth*np.sqrt(np.linalg.det(new)/np.linalg.det(old))
 
 def match_survey(
@@ -362,7 +364,8 @@ def shift_into(
 )->None:
     "Put an image where it is moved to by whole pixels; what nothing comes to is left."
     h, w = image.shape[:2]
-    out[max(dy, 0):h + min(dy, 0), max(dx, 0):w + min(dx, 0)] = image[max(-dy, 0):h - max(dy, 0), max(-dx, 0):w - max(dx, 0)]
+    out[max(dy, 0):h + min(dy, 0), max(dx, 0):w + min(dx, 0)] = image[max(-dy, 0):h - max(dy, 0),
+                                                                      max(-dx, 0):w - max(dx, 0)]
 
 def augment_batch(
     images,                    # n images (size, size, channels), float32, 0–1, as an array or a list: training images only

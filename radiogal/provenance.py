@@ -42,12 +42,14 @@ IMPORT, IMPORT_FROM = (re.compile(p) for p in (r"\bImport\(names=\[(.*?)\]\)",
 def read_code(notebook: Path)->list[tuple[str, list[str]]]: # Source without magics, and tags
     "The code cells of a notebook."
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    return [(MAGIC.sub("", "".join(c["source"])), c["metadata"].get("tags", [])) for c in cells if c["cell_type"] == "code"]
+    return [(MAGIC.sub("", "".join(c["source"])), c["metadata"].get("tags", [])) for c in cells
+            if c["cell_type"] == "code"]
 
 def split_code(notebook: Path)->tuple[str, str]: # Code of the library, code of the run
     "What a run executes of a notebook, as Python source: without lessons."
     kept = [text for text, tags in read_code(notebook) if LESSON not in tags]
-    return tuple("\n".join(text for text in kept if bool(DIRECTIVE.search(text)) is library) for library in (True, False))
+    return tuple("\n".join(text for text in kept if bool(DIRECTIVE.search(text)) is library)
+                 for library in (True, False))
 
 def drop_docstrings(tree: ast.Module)->ast.Module:
     "The same tree without docstrings."
@@ -67,7 +69,8 @@ def split_imports(tree: ast.Module)->Iterator[ast.stmt]:
 def name_targets(node: ast.stmt)->tuple[str, ...]:
     "The names that a statement defines, where it does nothing else."
     if isinstance(node, (ast.FunctionDef, ast.ClassDef)): return (node.name,)
-    if isinstance(node, (ast.Import, ast.ImportFrom)): return tuple(a.asname or a.name.split(".")[0] for a in node.names)
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return tuple(a.asname or a.name.split(".")[0] for a in node.names)
     targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
     flat = [t for target in targets for t in (target.elts if isinstance(target, ast.Tuple) else [target])]
     return tuple(t.id for t in flat) if all(isinstance(t, ast.Name) for t in flat) else ()
@@ -90,7 +93,8 @@ def describe_part(node: ast.stmt)->Part:
         if module == "radiogal" or level == "1" and not module: modules |= set(ALIAS.findall(names))
         elif level == "1" or module.startswith("radiogal."): modules.add(module.removeprefix("radiogal.").split(".")[0])
         elif not int(level or 0): plain.add(module)
-    return Part(name_targets(node), text, frozenset(USED.findall(text)), frozenset(name.split(".")[0] for name in plain),
+    return Part(name_targets(node), text, frozenset(USED.findall(text)),
+                frozenset(name.split(".")[0] for name in plain),
                 frozenset(name for name in modules if not name.startswith("_")))  # __version__ is no module
 
 @cache
@@ -118,7 +122,8 @@ def list_modules(
 
 # %% ../nbs/02_provenance.ipynb #7f7f1c4d
 COMPUTING = dict(numpy=("numpy",), scipy=("scipy",), astropy=("astropy",), reproject=("reproject",),
-                 keras=("keras", "tensorflow"), matplotlib=("matplotlib",))  # By what code imports: whose version changes numbers
+                 keras=("keras", "tensorflow"),
+                 matplotlib=("matplotlib",))  # By what code imports: whose version changes numbers
 
 def find_version(package: str)->str: # "" where it is not installed
     "The version of a package; TensorFlow's build for processors alone has a name of its own."
@@ -167,7 +172,8 @@ def is_exported(notebook: Path, library: Path)->bool:
     name = next((found[2] for text in cells if (found := DIRECTIVE.search(text)) and found[1] == "default_exp"), None)
     if name is None: return True
     if not (library/f"{name}.py").is_file(): return False
-    wanted = squeeze("\n".join(text for text in cells if (found := DIRECTIVE.search(text)) and found[1] != "default_exp"))
+    wanted = squeeze("\n".join(text for text in cells if (found := DIRECTIVE.search(text))
+                               and found[1] != "default_exp"))
     exported = squeeze((library/f"{name}.py").read_text(encoding="utf-8"))
     return exported[len(exported) - len(wanted):] == wanted
 
@@ -253,7 +259,8 @@ def find_change(
     return f"lost or damaged: {', '.join(damaged)}" if damaged else ""
 
 # %% ../nbs/02_provenance.ipynb #91df4c70
-def list_written(results: Path)->dict[str, tuple[str, Path]]: # results: results/<run>; by path below the root: SHA-256, record
+# results: results/<run>; by path below the root: SHA-256, record
+def list_written(results: Path)->dict[str, tuple[str, Path]]:
     "What the newest provenance.json says of each file; those that cannot be read say nothing."
     told = {}
     for record in sorted(results.glob("*/**/provenance.json"), key=lambda path: path.stat().st_mtime_ns):
@@ -352,7 +359,8 @@ def make_cells(
             failed[folder] = f"{type(error).__name__}: {error}"
             write_atomic(folder/"error.txt", f"{failed[folder]}\n\n{traceback.format_exc()}")
             print(f"{folder}: {failed[folder]}")
-    if failed: raise CellsFailed(f"{len(failed)} of {len(cells)} failed: " + "; ".join(f"{k}: {v}" for k, v in failed.items()))
+    if failed:
+        raise CellsFailed(f"{len(failed)} of {len(cells)} failed: " + "; ".join(f"{k}: {v}" for k, v in failed.items()))
 
 def clear_results(folder: Path)->None:
     "Remove the files of a folder, so that no result stands beside one that is newer; folders below it stay."
@@ -365,5 +373,6 @@ def record_cells(
 )->Path:                 # The same
     "Write the hashes of the cells' results to one file, the same bytes for the same results."
     made = {folder: read_signed(folder/"provenance.json") for folder in folders}
-    return write_json(path, {place: sha256 for provenance in made.values() for place, sha256 in provenance["outputs"].items()
+    return write_json(path, {place: sha256 for provenance in made.values() for place,
+                             sha256 in provenance["outputs"].items()
                              if Path(place).name != "timing.json"})

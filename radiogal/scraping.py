@@ -67,7 +67,8 @@ class FitsFolder:
                             for survey, paths in self.paths.items() for path in paths), read_code())
 
     @cached_property
-    def _read(self)->dict[str, list]: return {survey: list(map(_try_footprint, paths)) for survey, paths in self.paths.items()}
+    def _read(self)->dict[str, list]:
+        return {survey: list(map(_try_footprint, paths)) for survey, paths in self.paths.items()}
 
     @cached_property
     def footprints(self)->dict[str, list[tuple]]:
@@ -99,7 +100,8 @@ class FitsFolder:
         near = np.flatnonzero(centres.separation(coord).deg <= radii)  # a look through a thousand WCSs takes a second
         margins = [find_margin(footprints[i], coord) for i in near]
         if margins and max(margins) >= 0: return footprints[near[int(np.argmax(margins))]][0]
-        if lost := self.unusable[survey]: raise BadImage(f"in no {survey} image that can be used; {len(lost)} cannot: {lost[0]}")
+        if lost := self.unusable[survey]:
+            raise BadImage(f"in no {survey} image that can be used; {len(lost)} cannot: {lost[0]}")
         return None
 
     def covers(self, survey: str, coord: SkyCoord)->bool: return self.find_file(survey, coord) is not None
@@ -139,7 +141,8 @@ def _try_footprint(path: Path)->tuple|BadImage:
     try: return read_footprint(path)
     except BadImage as e: return e
 
-def _surround(footprints: list[tuple])->tuple[SkyCoord, np.ndarray]: # Centres; radii (deg), 180 where a corner is not on the sky
+# Centres; radii (deg), 180 where a corner is not on the sky
+def _surround(footprints: list[tuple])->tuple[SkyCoord, np.ndarray]:
     "Circles that hold images."
     centres, radii = [], []
     for _, wcs, nx, ny in footprints:
@@ -215,7 +218,8 @@ def read_positions(
     targets: Table, # name, ra, dec (deg)
 )->SkyCoord:        # Of all of them
     "Positions of targets; `ValueError` for a missing column, a name twice or a position that is none."
-    if missing := {"name", "ra", "dec"} - set(targets.colnames): raise ValueError(f"targets without column {sorted(missing)}")
+    if missing := {"name", "ra", "dec"} - set(targets.colnames):
+        raise ValueError(f"targets without column {sorted(missing)}")
     twice = [str(n) for n, count in Counter(targets["name"]).items() if count > 1]
     if twice: raise ValueError(f"targets named twice: {twice[:5]}")
     ra, dec = (np.ma.filled(np.ma.asarray(targets[k], dtype=float), np.nan) for k in ("ra", "dec"))
@@ -234,13 +238,13 @@ def describe_cutout(
     root: Path,                       # Paths are relative to it
 )->dict:
     "One row of the table of cutouts."
-    row = dict(name=name, survey=plan.survey, state="ok", reason="", path="", covered_fraction=np.nan, sha256="", url="",
-               epoch="", version="", n_images=0)
+    row = dict(name=name, survey=plan.survey, state="ok", reason="", path="", covered_fraction=np.nan, sha256="",
+               url="", epoch="", version="", n_images=0)
     if not isinstance(found, FetchError):
         row |= dict(url=one_line(name_url(found[0].url), 2000), epoch=found[0].epoch, version=found[0].version)
     if isinstance(cut, FetchError): return row | dict(state=cut.state, reason=cut.reason)
-    return row | dict(path=Path(os.path.relpath(cut.path, root)).as_posix(), covered_fraction=cut.covered, sha256=cut.sha256,
-                      n_images=len(cut.raws))
+    return row | dict(path=Path(os.path.relpath(cut.path, root)).as_posix(), covered_fraction=cut.covered,
+                      sha256=cut.sha256, n_images=len(cut.raws))
 
 # %% ../nbs/12_scraping.ipynb #dac5be81
 def fetch_targets(
@@ -261,7 +265,8 @@ def fetch_targets(
     cuts = list(found)
     for group in groups.values():
         for i, cut in zip(group, cut_group([(members[i], found[i]) for i in group], plan), strict=True): cuts[i] = cut
-    rows = [describe_cutout(target.name, *pair, plan, Path(root)) for target, *pair in zip(members, found, cuts, strict=True)]
+    rows = [describe_cutout(target.name, *pair, plan, Path(root)) for target,
+            *pair in zip(members, found, cuts, strict=True)]
     columns = {key: np.array([row[key] for row in rows], dtype=kind) for key, kind in COLUMNS.items()}
     return Table(columns, meta=dict(SIMULATE=bool(targets.meta.get("SIMULATE", False))))
 
@@ -303,7 +308,8 @@ def fetch_cutouts(
 
 # %% ../nbs/12_scraping.ipynb #700ae0cd
 LIVE_FOUND = SkyCoord("10h50m07.27s +30d40m37.5s")  # A bright double source that all four surveys have seen
-LIVE_MISSING = dict(FIRST=SkyCoord("2h -30d"), TGSS=SkyCoord("12h -60d"), NVSS=SkyCoord("12h -60d"), VLASS=SkyCoord("12h -60d"))
+LIVE_MISSING = dict(FIRST=SkyCoord("2h -30d"), TGSS=SkyCoord("12h -60d"), NVSS=SkyCoord("12h -60d"),
+                    VLASS=SkyCoord("12h -60d"))
 VLASS_TILES = 899  # In the table of tiles
 CANARY_LIMITS = Limits(tries=2, total_s=120, give_up_s=0)
 
@@ -344,7 +350,8 @@ def judge_answer(
     "A plain verdict."
     state, reason = (answer.state, answer.reason) if isinstance(answer, FetchError) else ("ok", answer)
     if state == expected: return "works"
-    if state in AGAIN: return f"does not answer: {reason}. Try again later; if it lasts, the service has moved or is gone"
+    if state in AGAIN:
+        return f"does not answer: {reason}. Try again later; if it lasts, the service has moved or is gone"
     if state == "reject": return f"answers with something else: {reason}. The client has to be adapted"
     return "finds nothing where there is something" if expected == "ok" else "finds something where nothing is"
 
@@ -367,7 +374,8 @@ def check_services(
             if kind is VlassImages and isinstance(answer, str) and not answer.startswith(f"{n_tiles} tiles"):
                 answer = FetchError("reject", f"{answer}, expected are {n_tiles} tiles")
             seen = str(answer) if isinstance(answer, FetchError) else f"ok: {answer}"
-            rows.append((service, coord.to_string("hmsdms", precision=0), expected, seen, judge_answer(expected, answer)))
+            rows.append((service, coord.to_string("hmsdms", precision=0), expected, seen,
+                         judge_answer(expected, answer)))
     return Table(rows=rows, names=("service", "asked", "expected", "seen", "verdict"))
 
 # %% ../nbs/12_scraping.ipynb #fa56cfed
@@ -377,7 +385,8 @@ def check_vizier(
     catalogue: Catalogue = CATALOGUES["FRIICAT"],    # Of known length
 )->Table:                                            # Columns as `check_services`
     "Does VizieR have a catalogue, and none under a name that does not exist?"
-    fetcher = Fetcher(Manifest(folder/"vizier.sqlite"), services.allowed_hosts, CANARY_LIMITS, services.seconds_between_requests)
+    fetcher = Fetcher(Manifest(folder/"vizier.sqlite"), services.allowed_hosts, CANARY_LIMITS,
+                      services.seconds_between_requests)
     rows = []
     for expected, asked in (("ok", catalogue), ("an error", replace(catalogue, table="J/none/0/0"))):
         try: seen = f"ok: {len(fetch_labels(fetcher, services, folder, asked))} rows"
@@ -437,8 +446,8 @@ def scrape_survey(
 )->Table:              # As from `fetch_targets`
     "One survey's cutouts of a run, and their table on disk."
     chosen, requests = config.scraping, []
-    plan = CutoutPlan(survey, count_pixels(chosen, survey), out/"cutouts", chosen.min_covered, chosen.epoch, chosen.vlass_route,
-                      chosen.whole_image_from)
+    plan = CutoutPlan(survey, count_pixels(chosen, survey), out/"cutouts", chosen.min_covered, chosen.epoch,
+                      chosen.vlass_route, chosen.whole_image_from)
     with open_services(config, sky, requests) as services:
         hosts, pause = (services.allowed_hosts, services.seconds_between_requests) if services else ((), REGISTRY_PAUSE)
         fetcher = Fetcher(Manifest(raw/survey/"manifest.sqlite"), hosts, seconds_between_requests=pause)

@@ -35,7 +35,8 @@ from . import candidates, config, provenance, surveys
 from .positions import deproject, name_position, project
 
 # %% ../nbs/08_sky.ipynb #9be746a6
-CORE, HOT_SPOT, JET, LOBE, OLD_PLASMA = 0., -0.6, -0.6, -0.8, -1.1 # S ~ nu^alpha; Condon 1992, ageing steepens the tails
+# S ~ nu^alpha; Condon 1992, ageing steepens the tails
+CORE, HOT_SPOT, JET, LOBE, OLD_PLASMA = 0., -0.6, -0.6, -0.8, -1.1
 
 PART = np.dtype([(key, float) for key in ("along", "across", "flux", "alpha", "length", "width", "angle")])
 
@@ -93,7 +94,8 @@ def build_frii(
         make_part(core, 0, 0, 1, CORE, 0.02, 0.02),
         make_part(jet, SIDES*knots, 0, split_jet(0.65, inclination)[:, None], JET, 0.15, 0.03),
         make_part(spots, SIDES*arms, 0, balance, HOT_SPOT, 0.06, 0.08),
-        make_part(1 - core - jet - spots, SIDES*arms*t, 0, balance*t**2, np.linspace(OLD_PLASMA, LOBE, 5), 0.28, width)])
+        make_part(1 - core - jet - spots, SIDES*arms*t, 0, balance*t**2, np.linspace(OLD_PLASMA, LOBE, 5), 0.28,
+                  width)])
 
 # %% ../nbs/08_sky.ipynb #72a646e2
 def bend_jet(
@@ -117,8 +119,8 @@ def build_bent(
     fading = np.exp(-((s - 0.35)/0.15)**2) + 0.4*np.exp(-s) if wide else np.exp(-s/0.4)
     core, ratio = rng.uniform(0.03, 0.12), rng.uniform(0.6, 1.0)
     width = (0.06 + 0.2*s)/np.sin(inclination)
-    tails = make_part(1 - core, SIDES*along, across, fading*np.array([[1.], [ratio]]), np.linspace(JET, OLD_PLASMA, s.size),
-                      0.18, width, -SIDES*np.degrees(heading))
+    tails = make_part(1 - core, SIDES*along, across, fading*np.array([[1.], [ratio]]),
+                      np.linspace(JET, OLD_PLASMA, s.size), 0.18, width, -SIDES*np.degrees(heading))
     return recentre(np.concatenate([make_part(core, 0, 0, 1, CORE, 0.02, 0.02), tails]))
 
 def recentre(part: np.ndarray)->np.ndarray:
@@ -235,7 +237,8 @@ def draw_population(
     rng = np.random.default_rng(sky.seed)
     labels = np.repeat(np.array(classes), sky.sources_per_class)
     east, north, side = place_targets(rng, len(labels), sky.spacing_arcmin)
-    targets, company = draw_shapes(rng, labels, sky), draw_field_population(rng, (side*u.arcmin)**2, find_faintest(names))
+    targets, company = draw_shapes(rng, labels, sky), draw_field_population(rng, (side*u.arcmin)**2,
+                                                                            find_faintest(names))
     offsets = rng.uniform(-side/120, side/120, (2, len(company["flux_density"])))
     ra, dec = deproject(np.append(east, offsets[0]), np.append(north, offsets[1]), sky.ra_deg, sky.dec_deg)
     columns = dict(name=[name_position(*p) for p in zip(ra, dec, strict=True)], ra=ra, dec=dec,
@@ -375,7 +378,8 @@ AXES = dict(FIRST=2, NVSS=2, VLASS=4, TGSS=4)
 
 def list_axes(wcs: WCS)->dict:
     "Header cards of the two axes on the sky."
-    return {f"{key.upper()}{i + 1}": getattr(wcs.wcs, key)[i] for i in range(2) for key in ("ctype", "crval", "cdelt", "crpix")}
+    return {f"{key.upper()}{i + 1}": getattr(wcs.wcs, key)[i] for i in range(2)
+            for key in ("ctype", "crval", "cdelt", "crpix")}
 
 def make_header(
     survey: str,     # One of AXES
@@ -530,9 +534,10 @@ def plot_population(
         right.step(np.sort(size[chosen]), order/max(1, chosen.sum()), where="post", label=name)
     grid, arcsec = np.geomspace(flux.min(), 1, 50), np.geomspace(0.02, 20, 50)
     left.plot(grid*1e3, count_brighter(grid*u.Jy).value, "k--", lw=1, label="FIRST and NVSS counts")
-    right.plot(arcsec, expect_larger(arcsec[:, None], flux[~known]).mean(axis=1), "k--", lw=1, label="Windhorst et al. 1990")
-    left.set(xscale="log", yscale="log", xlabel="Flux density S at 1.4 GHz [mJy]", ylabel="Brighter than S [deg$^{-2}$]",
-             title="Simulated: counts")
+    right.plot(arcsec, expect_larger(arcsec[:, None], flux[~known]).mean(axis=1), "k--", lw=1,
+               label="Windhorst et al. 1990")
+    left.set(xscale="log", yscale="log", xlabel="Flux density S at 1.4 GHz [mJy]",
+             ylabel="Brighter than S [deg$^{-2}$]", title="Simulated: counts")
     right.set(xscale="log", xlabel="Angular size θ [arcsec]", ylabel="Fraction larger than θ", title="Simulated: sizes")
     for ax in (left, right): ax.legend()
     return fig
@@ -564,8 +569,8 @@ def show_image(
     image, pixel = hdu.data.reshape(hdu.data.shape[-2:]), hdu.header["CDELT2"]
     span = image.shape[0]*pixel*3600
     ax.imshow(np.sqrt(np.clip(image - 3*rms, 0, None)), extent=(span/2, -span/2, -span/2, span/2))
-    ax.add_patch(Ellipse((0.36*span, -0.36*span), hdu.header["BMIN"]*3600, hdu.header["BMAJ"]*3600, angle=-hdu.header["BPA"],
-                         facecolor="none", edgecolor="white"))
+    ax.add_patch(Ellipse((0.36*span, -0.36*span), hdu.header["BMIN"]*3600, hdu.header["BMAJ"]*3600,
+                         angle=-hdu.header["BPA"], facecolor="none", edgecolor="white"))
     ax.plot([-0.42*span, -0.42*span + 30], [-0.42*span]*2, color="white")
     ax.set(xticks=[], yticks=[], xlim=(span/2, -span/2), ylim=(-span/2, span/2))
 
@@ -623,7 +628,8 @@ def merge_parts(
     for i in np.argsort(-shapes @ (parts["flux"]/np.sqrt(np.linalg.det(seen)))):
         if (distance[i, chosen] >= 2*beam).all(): chosen.append(i)
     home = distance[:, chosen].argmin(axis=1)
-    return np.concatenate([join_parts(parts[home == k], points[home == k], spread[home == k]) for k in range(len(chosen))])
+    return np.concatenate([join_parts(parts[home == k], points[home == k], spread[home == k])
+                           for k in range(len(chosen))])
 
 def join_parts(
     parts: np.ndarray,  # COMPONENT

@@ -136,9 +136,11 @@ LIVE_SERVICES = Services(
     tgss_siap="https://vo.astron.nl/tgssadr/q_fits/cutout/siap.xml",
     skyview="https://skyview.gsfc.nasa.gov/current/cgi/basicform.pl",
     vizier="https://vizier.cds.unistra.fr/viz-bin/votable",
-    allowed_hosts=("sundog.stsci.edu", "archive-new.nrao.edu", "vlass-dl.nrao.edu", "ws.cadc-ccda.hia-iha.nrc-cnrc.gc.ca",
-                   "vo.astron.nl", "skyview.gsfc.nasa.gov", "vizier.cds.unistra.fr",
-                   "ws-cadc.canfar.net", "ws-uv.canfar.net", "www.cadc-ccda.hia-iha.nrc-cnrc.gc.ca"))  # CADC's files and cutouts
+    allowed_hosts=("sundog.stsci.edu", "archive-new.nrao.edu", "vlass-dl.nrao.edu",
+                   "ws.cadc-ccda.hia-iha.nrc-cnrc.gc.ca", "vo.astron.nl", "skyview.gsfc.nasa.gov",
+                   "vizier.cds.unistra.fr",
+                   "ws-cadc.canfar.net", "ws-uv.canfar.net",
+                   "www.cadc-ccda.hia-iha.nrc-cnrc.gc.ca"))  # CADC's files and cutouts
 
 # %% ../nbs/03_surveys.ipynb #5ca597cd
 def tabulate_surveys()->QTable: # One row per survey
@@ -390,7 +392,8 @@ def simulate_neighbours(
     radius: u.Quantity = 8*u.deg,       # Of the field, at least eight tiles
 )->tuple[np.ndarray, np.ndarray]:       # Counts in random tiles (n_tiles,); neighbours in tiles on sources; int
     "Counts in tiles of a simulated clustered catalogue; `ValueError` for a tile too large for the field."
-    if side > radius/8: raise ValueError(f"tile side = {side}: a simulated field of radius {radius} allows at most {radius/8}")
+    if side > radius/8:
+        raise ValueError(f"tile side = {side}: a simulated field of radius {radius} allows at most {radius/8}")
     inner = radius - side - 5*scatter
     rng, centre = np.random.default_rng(seed), SkyCoord(0*u.deg, 60*u.deg)
     catalogue = draw_clustered(density, members, scatter, centre, radius, rng)
@@ -447,5 +450,6 @@ def summarise_densities(
         depth=dict(slope=slope, density_at_1mJy_per_deg2=at_1mJy.to_value(u.deg**-2)),
         clustering_simulated=dict(
             survey="FIRST", members=FIRST_MEMBERS, scatter_arcsec=FIRST_SCATTER.to_value(u.arcsec),
-            n_random=len(random_counts), n_centred=len(neighbours), mean=random_counts.mean(), variance=random_counts.var(),
-            p_more_than_one=(random_counts > 1).mean(), p_neighbours=(neighbours > 0).mean()))
+            n_random=len(random_counts), n_centred=len(neighbours), mean=random_counts.mean(),
+            variance=random_counts.var(), p_more_than_one=(random_counts > 1).mean(),
+            p_neighbours=(neighbours > 0).mean()))

@@ -110,8 +110,9 @@ def turn_and_scale(
     centre, angles = (images.shape[1] - 1)/2, np.radians(angles)
     cos, sin = np.cos(angles)/scales, np.sin(angles)/scales
     rows = [cos, sin, centre*(1 - cos - sin), -sin, cos, centre*(1 - cos + sin), 0*cos, 0*cos]
-    moved = keras.ops.image.affine_transform(images, np.stack(rows, axis=1).astype(np.float32), interpolation="bilinear",
-                                             fill_mode="constant", fill_value=0.0, data_format="channels_last")
+    moved = keras.ops.image.affine_transform(images, np.stack(rows, axis=1).astype(np.float32),
+                                             interpolation="bilinear", fill_mode="constant", fill_value=0.0,
+                                             data_format="channels_last")
     return keras.ops.convert_to_numpy(moved)
 
 # %% ../nbs/17_modelling.ipynb #280611a5
@@ -146,7 +147,8 @@ class Views:
         parts = [self.show(images[some]) for some in batch_rows(np.arange(len(images)), 64)]  # full images are large
         self.shown, self.turns = np.concatenate(parts), np.full(len(images), -1)
         self.across = self.shown.swapaxes(1, 2).copy()
-        self.batches = np.empty((2, settings.batch_size, *self.shown.shape[1:]), np.float32)  # one is in use, one is drawn
+        self.batches = np.empty((2, settings.batch_size, *self.shown.shape[1:]),
+                                np.float32)  # one is in use, one is drawn
 
     def show(self, images: np.ndarray)->np.ndarray: # (n, side, side, channels)
         "The central part of some images, as the trunk sees it."
@@ -160,7 +162,8 @@ class Views:
         "Turn the sources whose turn it is."
         if self.settings.augmentation == "views": return
         turns = find_turns(len(self.images), epoch)
-        angles, scales = draw_turns(turns, self.seed).T*[[90], [2]] - [[0], [1]]  # quarter turns are drawn with the batch
+        # quarter turns are drawn with the batch
+        angles, scales = draw_turns(turns, self.seed).T*[[90], [2]] - [[0], [1]]
         for some in batch_rows(np.flatnonzero(turns != self.turns), 16):  # memory of this size is used again
             turned = turn_and_scale(self.images[some], angles[some], np.exp(self.settings.zoom*scales[some]))
             self.shown[some] = self.show(turned)
@@ -324,8 +327,10 @@ def compile_network(
     "Optimiser and categorical cross-entropy; the optimiser's variables are made at once."
     import keras
     optimiser = choose_optimiser(model.name, settings, settings.epochs*count_steps(n_sources, settings.batch_size))
-    accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")  # its name alone would make the first step be traced twice
-    model.compile(optimiser, keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing), metrics=[accuracy])
+    # its name alone would make the first step be traced twice
+    accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
+    model.compile(optimiser, keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing),
+                  metrics=[accuracy])
     model.optimizer.build(model.trainable_variables)
     trace_once(model)
 
@@ -377,7 +382,8 @@ def recalibrate_norms(
         for some in batch_rows(images, 64) if norms else []:
             model.watch_function(some)
             seen.append([v.numpy() for v in measured])
-    for variable, values in zip(measured, zip(*seen, strict=True), strict=True): variable.assign(np.mean(values, axis=0))
+    for variable, values in zip(measured, zip(*seen, strict=True), strict=True):
+        variable.assign(np.mean(values, axis=0))
 
 # %% ../nbs/17_modelling.ipynb #b61f08c4
 READY, N_READY = {}, 4  # copies of this process, the latest last
@@ -420,7 +426,8 @@ def lend_trunk(
 # %% ../nbs/17_modelling.ipynb #0d55aa92
 def check_sides(training: PreparedSet, validation: PreparedSet, batch_size: int)->None:
     "`ValueError` for sets that disagree on the classes, share a source, lack a class, or are too small."
-    if training.classes != validation.classes: raise ValueError(f"classes differ: {training.classes} and {validation.classes}")
+    if training.classes != validation.classes:
+        raise ValueError(f"classes differ: {training.classes} and {validation.classes}")
     if shared := set(training.names) & set(validation.names): raise ValueError(f"in both sets: {sorted(shared)[:3]}")
     for side, part in dict(training=training, validation=validation).items():
         if lost := [c for k, c in enumerate(part.classes) if not (part.labels == k).any()]:
@@ -478,7 +485,8 @@ def hash_bytes(content)->str: # 16 hexadecimal digits
 
 def list_checkpoints(folder: Path)->list[Path]: # Newest first
     "Checkpoints in a folder, ordered by the epochs they have behind them."
-    numbered = [(int(m[1]), path) for path in folder.glob("checkpoint-*") if (m := CHECKPOINT_NAME.fullmatch(path.name))]
+    numbered = [(int(m[1]), path) for path in folder.glob("checkpoint-*")
+                if (m := CHECKPOINT_NAME.fullmatch(path.name))]
     return [path for _, path in sorted(numbered, reverse=True)]
 
 def write_checkpoint(folder: Path, arrays: dict[str, np.ndarray])->Path: # arrays: from `pack_training`
@@ -501,7 +509,8 @@ def read_arrays(path: Path)->dict[str, np.ndarray]:
     if hash_bytes(content) not in path.name: raise BadCheckpoint("its bytes are not those that were written")
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as stored: return dict(stored)
-    except (ValueError, EOFError, zipfile.BadZipFile) as e: raise BadCheckpoint(f"it is not made of plain arrays: {e}") from e
+    except (ValueError, EOFError, zipfile.BadZipFile) as e:
+        raise BadCheckpoint(f"it is not made of plain arrays: {e}") from e
 
 def read_checkpoint(
     path: Path,       # One of `list_checkpoints`
@@ -534,7 +543,8 @@ def resume_training(
             continue
         log.info("training goes on from %s", path.name)
         for i, variable in enumerate(list_state(model)): variable.assign(arrays[f"state{i}"])
-        return [arrays[f"best{i}"] for i in range(len(model.get_weights()))], [tuple(row) for row in arrays["history"].tolist()]
+        return [arrays[f"best{i}"]
+                for i in range(len(model.get_weights()))], [tuple(row) for row in arrays["history"].tolist()]
     return [], []
 
 def cut_images(
@@ -583,7 +593,8 @@ def fit_network(
         while not is_over(history, settings):
             row = train_epoch(trunk, views, training, len(history))
             with averaged_weights(trunk):
-                if settings.bn_recalibration_sources: recalibrate_norms(trunk, views.sample(settings.bn_recalibration_sources))
+                if settings.bn_recalibration_sources:
+                    recalibrate_norms(trunk, views.sample(settings.bn_recalibration_sources))
                 row += score_epoch(trunk, validated, validation.labels)
                 check_finite(row, len(history), settings.learning_rate)
                 if all(row[2] < earlier[2] for earlier in history): best = trunk.get_weights()
@@ -605,8 +616,10 @@ def predict_sources(
     "Class probabilities of every source."
     images = cut_images(sources, model.input_shape[1]).images
     copy = lend_copy(model, prepare=trace_once)
-    probabilities = np.concatenate([copy.predict_on_batch(images[i:i + batch_size]) for i in range(0, len(images), batch_size)])
-    table = pd.DataFrame(dict(name=sources.names, label=[sources.classes[k] for k in sources.labels], sky_group=sources.groups))
+    probabilities = np.concatenate([copy.predict_on_batch(images[i:i + batch_size])
+                                    for i in range(0, len(images), batch_size)])
+    table = pd.DataFrame(dict(name=sources.names, label=[sources.classes[k] for k in sources.labels],
+                              sky_group=sources.groups))
     return table.assign(**{f"p_{c}": probabilities[:, i].astype(float) for i, c in enumerate(sources.classes)})
 
 # %% ../nbs/17_modelling.ipynb #9051b5d2
@@ -627,9 +640,9 @@ def write_training(
     "Write weights, curve, predictions and metrics of a run."
     out_dir, best = Path(out_dir), history.loc[history.val_loss.idxmin()]
     classes = [c.removeprefix("p_") for c in predictions if c.startswith("p_")]
-    metrics = facts | dict(classes=classes, epochs=len(history), best_epoch=int(best.epoch), validation_loss=best.val_loss,
-                           validation_accuracy=best.val_accuracy, n_validation=len(predictions),
-                           parameters=model.count_params())
+    metrics = facts | dict(classes=classes, epochs=len(history), best_epoch=int(best.epoch),
+                           validation_loss=best.val_loss, validation_accuracy=best.val_accuracy,
+                           n_validation=len(predictions), parameters=model.count_params())
     save_weights(model, out_dir/"network.weights.h5")
     write_atomic(out_dir/"history.csv", history.to_csv(index=False))
     write_atomic(out_dir/"predictions.parquet", predictions.assign(**facts, split="validation").to_parquet(index=False))
@@ -672,7 +685,8 @@ def train_cell(
     (task, network, fold, seed), began, root = cell, time.monotonic(), find_root()
     out_dir, images = results/"training"/find_place(*cell), find_images(results, config.list_tasks()[task].images)/"prepared.h5"
     parameters = dict(task=task, network=network, fold=fold, seed=seed)
-    origin = Origin("17_modelling", code, config.describe_training(task, network) | parameters, hash_files([images], root))
+    origin = Origin("17_modelling", code, config.describe_training(task, network) | parameters,
+                    hash_files([images], root))
     if not (change := find_change(out_dir, origin, root)): return json.loads((out_dir/"metrics.json").read_text())
     log.info("%s is made: %s", out_dir, change)
     clear_results(out_dir)
@@ -681,7 +695,8 @@ def train_cell(
     start_keras_once(seed)
     model = build_network(network, choose_size(network, sources.images.shape[1]), len(sources.classes), seed)
     resumed, fitting = bool(list_checkpoints(checkpoints)), time.monotonic()
-    history = fit_network(model, training, validation, config.choose_recipe(network, task), seed, checkpoints, CHECKPOINTS_APART)
+    history = fit_network(model, training, validation, config.choose_recipe(network, task), seed, checkpoints,
+                          CHECKPOINTS_APART)
     write_json(out_dir/"timing.json", keep_time(history, None if resumed else time.monotonic() - fitting))
     facts = dict(task=task, survey=sources.survey, network=network, fold=fold, seed=seed, simulated=sources.simulated)
     metrics = write_training(out_dir, model, history, predict_sources(model, validation), facts)

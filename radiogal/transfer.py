@@ -42,7 +42,8 @@ def list_frozen(
     ends = {"everything": layers[-1]} | {c: c for c in layers[:-1] if not c.startswith("norm")}
     if convolutions := [c for c in layers if c.startswith("conv")]: ends["convolutions"] = convolutions[-1]
     if depth == "nothing": return []
-    if depth not in ends: raise ValueError(f"no depth named {depth!r} in {model.name}: there are nothing, {', '.join(ends)}")
+    if depth not in ends:
+        raise ValueError(f"no depth named {depth!r} in {model.name}: there are nothing, {', '.join(ends)}")
     end = layers.index(ends[depth]) + 1
     while end < len(layers) and layers[end].startswith("norm"): end += 1
     return layers[:end]
@@ -64,7 +65,8 @@ def read_source(
     "What is known of a source network; `BadWeights` where its metrics do not tell its classes, `Damaged` where it is."
     check_network(folder)
     metrics = read_json(folder/"metrics.json")
-    if "classes" not in metrics: raise BadWeights(f"{folder}/metrics.json does not name the network's classes: train it again")
+    if "classes" not in metrics:
+        raise BadWeights(f"{folder}/metrics.json does not name the network's classes: train it again")
     return metrics
 
 def carry_weights(
@@ -81,7 +83,8 @@ def carry_weights(
         return load_network_weights(model, weights)
     source = build_network(model.name, model.input_shape[1], len(known))
     load_network_weights(source, weights)
-    for layer, carried in zip(model.layers[:-1], source.layers[:-1], strict=True): layer.set_weights(carried.get_weights())
+    for layer, carried in zip(model.layers[:-1], source.layers[:-1], strict=True):
+        layer.set_weights(carried.get_weights())
 
 # %% ../nbs/18_transfer.ipynb #c1ff6ee0
 def find_seen(
@@ -98,8 +101,9 @@ def find_seen(
 def check_unseen(training: PreparedSet, validation: PreparedSet, radius: u.Quantity)->None: # As `find_seen`
     "`ValueError` names validation sources that the source network was trained on."
     seen = find_seen(training, validation, radius)
-    if len(seen): raise ValueError(f"{len(seen)} validation sources were seen in the source's training, such as {seen[0]}: "
-                                   "choose the same fold, a set apart, or say so with source_fold = 'next'")
+    if len(seen):
+        raise ValueError(f"{len(seen)} validation sources were seen in the source's training, such as {seen[0]}: "
+                         "choose the same fold, a set apart, or say so with source_fold = 'next'")
 
 # %% ../nbs/18_transfer.ipynb #ba2c1d8e
 def choose_few(
@@ -176,7 +180,8 @@ def score_untrained(model, validation: PreparedSet)->pd.DataFrame: # One row, as
     "The curve of a network that is not retrained: where it stands."
     p = predict_sources(model, validation).filter(like="p_").to_numpy()
     right, loss = p.argmax(axis=1) == validation.labels, -np.log(p[np.arange(len(p)), validation.labels])
-    return pd.DataFrame([dict(epoch=0, loss=math.nan, accuracy=math.nan, val_loss=loss.mean(), val_accuracy=right.mean())])
+    return pd.DataFrame([dict(epoch=0, loss=math.nan, accuracy=math.nan, val_loss=loss.mean(),
+                              val_accuracy=right.mean())])
 
 def retrain_network(
     model,                   # keras.Model with the weights to start from; changed
@@ -242,8 +247,8 @@ def list_filters(
     kernels = [x.turn_kernel() if hasattr(x, "turn_kernel") else x.kernel for x in layers]
     kernels = [keras.ops.convert_to_numpy(kernel)[:, :, 0] for kernel in kernels]
     rows, columns, filters = np.indices(kernels[0].shape)
-    return pd.DataFrame(dict(filter=filters.ravel(), row=rows.ravel(), column=columns.ravel(), before=kernels[0].ravel(),
-                             after=kernels[1].ravel()))
+    return pd.DataFrame(dict(filter=filters.ravel(), row=rows.ravel(), column=columns.ravel(),
+                             before=kernels[0].ravel(), after=kernels[1].ravel()))
 
 def plot_filters(
     filters: pd.DataFrame, # From `list_filters`
@@ -300,7 +305,8 @@ def describe_origin(results: Path, config: RunConfig, cell: Cell, code: str)->Or
     pair, tasks, source = config.transfer.pairs[cell.pair], config.list_tasks(), find_source(results, config, cell)
     images = {find_images(results, tasks[end].images)/"prepared.h5" for end in (pair.source, pair.target)}
     files = [*images, source/"network.weights.h5", source/"metrics.json"]
-    return Origin("18_transfer", code, config.describe_transfer(cell) | dict(cell=cell.place), hash_files(files, find_root()))
+    return Origin("18_transfer", code, config.describe_transfer(cell) | dict(cell=cell.place),
+                  hash_files(files, find_root()))
 
 # %% ../nbs/18_transfer.ipynb #74fe05fc
 def write_changes(start, model, validation: PreparedSet, out_dir: Path)->None: # start, model: keras.Model

@@ -76,7 +76,8 @@ def is_plain_keras(path: Path)->bool:
 def list_overridden()->dict[str, str]: # By variable or file
     "What this user has set that does not reach results."
     if told := os.environ.get("RADIOGAL_OVERRIDDEN"): return json.loads(told)  # by the command that started this one
-    variables = {key: os.environ[key] for key in (*DROPPED, *OWN_FOLDERS, "MPLBACKEND", "MATPLOTLIBRC") if os.environ.get(key)}
+    variables = {key: os.environ[key] for key in (*DROPPED, *OWN_FOLDERS, "MPLBACKEND", "MATPLOTLIBRC")
+                 if os.environ.get(key)}
     files = [path for pattern in OWN_FILES for path in Path.home().glob(pattern) if not is_plain_keras(path)]
     return variables | {str(path): "not read" for path in sorted(files)}
 
@@ -181,7 +182,8 @@ def run_notebook(
 )->Path:                # provenance.json
     "One step of a run: execute a notebook, then write where its results came from; `Damaged` names an input that is."
     paths, start = Paths(find_root()), time.monotonic()
-    if not re.fullmatch(r"\w+", notebook): raise ConfigError(f"notebook {notebook!r}: its name without .ipynb is asked for")
+    if not re.fullmatch(r"\w+", notebook):
+        raise ConfigError(f"notebook {notebook!r}: its name without .ipynb is asked for")
     settings, read = read_config(paths.settings(run), seed), hash_files(inputs, paths.root)
     check_inputs(read, paths.results(run))
     source, code = paths.nbs/f"{notebook}.ipynb", digest_code(paths.nbs/f"{notebook}.ipynb", paths.root/"radiogal")
@@ -329,7 +331,8 @@ def read_cells(results: Path)->dict[Path, Path]: # results: results/<run>; folde
     return found
 
 # %% ../nbs/25_workflow.ipynb #ef9d7db1
-def find_lost(root: Path, results: Path)->dict[Path, list[str]]: # results: results/<run>; records of steps: what, below the root
+def find_lost(root: Path,
+              results: Path)->dict[Path, list[str]]: # results: results/<run>; records of steps: what, below the root
     "What steps have made that is lost, or not what was written: those steps are to be run again."
     cells, damaged = read_cells(results), find_damaged(results, root)
     for folder in cells:
@@ -388,9 +391,10 @@ def hear_stops(react: Callable)->Iterator[None]: # react: called with signal and
 def call_snakemake(root: Path, lock, arguments: list[str], environment: dict)->int: # Its exit status
     "Run Snakemake in the clone, holding the lock; a stop request reaches it and its notebooks, and their end is waited for."
     import psutil
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(root/"workflow"/"Snakefile"), "--directory", str(root),
-               "--profile", "none", *arguments]
-    process, stopped = subprocess.Popen(command, env=os.environ | environment, pass_fds=[lock.fileno()]), threading.Event()
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(root/"workflow"/"Snakefile"), "--directory",
+               str(root), "--profile", "none", *arguments]
+    process, stopped = subprocess.Popen(command, env=os.environ | environment,
+                                        pass_fds=[lock.fileno()]), threading.Event()
     def ask(*_):
         stopped.set()
         process.send_signal(signal.SIGINT)  # as Ctrl-C does: what it has sent to a cluster is cancelled too
@@ -398,7 +402,8 @@ def call_snakemake(root: Path, lock, arguments: list[str], environment: dict)->i
         while process.poll() is None:
             try: process.wait(0.5)
             except subprocess.TimeoutExpired: pass
-            except KeyboardInterrupt: process.terminate()  # it was asked too, but may have been busy with starting a job
+            except KeyboardInterrupt:
+                process.terminate()  # it was asked too, but may have been busy with starting a job
             if stopped.is_set():
                 process.terminate()
                 with suppress(psutil.NoSuchProcess): end_children(psutil.Process(process.pid))
@@ -424,7 +429,8 @@ def open_graph(
                        TF_ENABLE_ONEDNN_OPTS="1")  # else TensorFlow leaves oneDNN out on processors without AVX-512
     if mirror := find_mirror(): environment["RADIOGAL_MIRROR"] = str(mirror)
     cores, folder = cores or os.cpu_count(), paths.root/"workflow"/"profiles"/check_name(profile, "profile")
-    if not (folder/"config.yaml").is_file(): raise ConfigError(f"no profile {profile!r}: there is no {folder}/config.yaml")
+    if not (folder/"config.yaml").is_file():
+        raise ConfigError(f"no profile {profile!r}: there is no {folder}/config.yaml")
     named = read_profile(folder/"config.yaml") | dict(run=run, cores=cores) | ({} if seed is None else dict(seed=seed))
     settings = ["--config", *(f"{key}={value}" for key, value in named.items())]
     options = ["--workflow-profile", str(folder), "--logger", "radiogal", "--cores", str(cores), *settings]
@@ -536,19 +542,21 @@ def summarise_run(paths: Paths, config: RunConfig, run: str)->None:
         steps=[{key: made[key] for key in STEP_FACTS} for made in steps if set(STEP_FACTS) <= set(made)])))
 
 # %% ../nbs/25_workflow.ipynb #b7893ad9
-KEPT = ("training/**/metrics.json", "training/**/predictions.parquet", "training/**/history.csv", "training/**/timing.json",
-        "training/**/provenance.json", "catalogues/targets.ecsv", "preparation/**/facts.ecsv", "preparation/**/heldout.json",
-        "benchmark/heldout/**/*.parquet", "benchmark/*.csv", "benchmark/*.md", "benchmark/metrics.json",
-        "transfer/**/metrics.json", "transfer/**/predictions.parquet", "transfer/**/history.csv", "transfer/**/timing.json",
-        "transfer/**/provenance.json", "transfer/**/similarity.csv", "transfer/**/fold0/**/filters.csv",
-        "report/*.csv", "report/*.md", "report/metrics.json")
+KEPT = ("training/**/metrics.json", "training/**/predictions.parquet", "training/**/history.csv",
+        "training/**/timing.json", "training/**/provenance.json", "catalogues/targets.ecsv",
+        "preparation/**/facts.ecsv", "preparation/**/heldout.json", "benchmark/heldout/**/*.parquet", "benchmark/*.csv",
+        "benchmark/*.md", "benchmark/metrics.json", "transfer/**/metrics.json", "transfer/**/predictions.parquet",
+        "transfer/**/history.csv", "transfer/**/timing.json", "transfer/**/provenance.json",
+        "transfer/**/similarity.csv", "transfer/**/fold0/**/filters.csv", "report/*.csv", "report/*.md",
+        "report/metrics.json")
 
 def check_results(paths: Paths, found: Path)->None: # found: from `find_results`
     "`Damaged` names a file of a run that a report is drawn from, or that is kept, and that is lost or not what was written."
     for record in found.glob("t*/**/provenance.json"): check_network(record.parent)
     ends = [found/name for name in ("report", "benchmark")]
     for record, places in find_damaged(found, paths.root).items() if found.is_relative_to(paths.root/"results") else ():
-        if record.parent not in ends and (read := [place for place in places if f"/{found.name}/notebooks/" not in place]):
+        if record.parent not in ends and (read := [place for place in places
+                                                   if f"/{found.name}/notebooks/" not in place]):
             raise Damaged(f"{read[0]} is lost, or not what was written: make run-all RUN={found.name} makes it again")
 
 def keep_results(run: str)->int: # How many files
@@ -574,7 +582,8 @@ def find_results(paths: Paths, run: str)->Path:
 def find_trained(paths: Paths, run: str, task: str, network: str)->Path:
     "Where a run's trained networks of one kind are: in results, else among those kept, else nowhere yet."
     places = (paths.results(run), paths.kept(run))
-    return next((p for p in places if any((p/"training"/task/network).glob("fold*/seed*/network.weights.h5"))), places[0])
+    return next((p for p in places if any((p/"training"/task/network).glob("fold*/seed*/network.weights.h5"))),
+                places[0])
 
 def name_report(config: RunConfig)->tuple[str, str]: # Notebook, and its folder below results/<run>
     "In what a run ends: the report, or the benchmark."
@@ -600,8 +609,8 @@ def redraw_figures(
     executed = results/"notebooks"/f"{notebook}.ipynb"
     with take_lock(paths.root):
         check_results(paths, found)
-        run_notebook(notebook, run, parameters, executed, results/place, sorted(found.glob("t*/**/predictions.parquet")),
-                     [paths.figures(run)], seed)
+        run_notebook(notebook, run, parameters, executed, results/place,
+                     sorted(found.glob("t*/**/predictions.parquet")), [paths.figures(run)], seed)
     return executed
 
 # %% ../nbs/25_workflow.ipynb #4f424a00
@@ -614,7 +623,8 @@ TABLE_ID = re.compile(r'id="table\d+"')  # astropy puts a memory address there
 def tidy_outputs(cell)->None:
     "Remove from a cell's stored outputs the lines and memory addresses that tell of the machine."
     for output in cell.get("outputs", []):
-        if "text/html" in output.get("data", {}): output["data"]["text/html"] = TABLE_ID.sub("", output["data"]["text/html"])
+        if "text/html" in output.get("data", {}):
+            output["data"]["text/html"] = TABLE_ID.sub("", output["data"]["text/html"])
         if output["output_type"] == "stream":
             output["text"] = "".join(t for t in output["text"].splitlines(keepends=True) if not MACHINE_LINE.match(t))
     if "outputs" in cell: cell["outputs"] = [o for o in cell["outputs"] if o.get("text", "shown")]
@@ -645,11 +655,13 @@ def write_report(
     "Write an executed report as one HTML page, atomically; `ConfigError` as `cut_report` raises it."
     import nbformat
     from nbconvert import HTMLExporter
-    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True)
+    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_input_prompt=True,
+                            exclude_output_prompt=True)
     body, _ = exporter.from_notebook_node(cut_report(nbformat.read(executed, 4)))
     return write_atomic(page, PAGE.format(title=executed.stem, body=body))
 
-def report_run(run: str, seed: int|None = None, mixed: bool = False, pdf: bool = False)->Path: # As from `redraw_figures`
+def report_run(run: str, seed: int|None = None, mixed: bool = False,
+               pdf: bool = False)->Path: # As from `redraw_figures`
     "Redraw a run's report and write it as a page."
     executed = redraw_figures(run, seed, mixed, pdf)
     return write_report(executed, executed.parents[1]/"report.html")
@@ -672,14 +684,18 @@ def refresh_notebook(path: Path)->None:
 def add_classify(parser: argparse.ArgumentParser)->None:
     "What the command `classify` is asked with."
     for name in ("run", "task", "survey"): parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--positions", type=Path, required=True, help="a .csv, .ecsv, .fits or .vot table with ra, dec and name")
+    parser.add_argument("--positions", type=Path, required=True,
+                        help="a .csv, .ecsv, .fits or .vot table with ra, dec and name")
     parser.add_argument("--out", type=Path, required=True, help="folder of the catalogue and its parts")
     parser.add_argument("--network", default="fields")
     parser.add_argument("--shard-size", type=int, default=1000); parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--engine", default="", help="keras, onnxruntime or openvino; default: the fastest there is")
-    parser.add_argument("--images", default="", help="a folder of FITS files, or registry, instead of the survey's archive")
-    parser.add_argument("--keep", nargs="*", default=[], choices=("cutouts", "downloads"), help="what is kept after use")
-    parser.add_argument("--retry", action="store_true", help="first forget shards with positions whose archive did not answer")
+    parser.add_argument("--images", default="",
+                        help="a folder of FITS files, or registry, instead of the survey's archive")
+    parser.add_argument("--keep", nargs="*", default=[], choices=("cutouts", "downloads"),
+                        help="what is kept after use")
+    parser.add_argument("--retry", action="store_true",
+                        help="first forget shards with positions whose archive did not answer")
 
 def read_request(a: argparse.Namespace): # radiogal.classify.Request
     "A command line as a request; `ConfigError` for numbers that make no sense."
@@ -690,7 +706,8 @@ def read_request(a: argparse.Namespace): # radiogal.classify.Request
     results, sky = paths.results(a.run), paths.results(a.run)/"sky"/"sky.ecsv"
     trained = find_trained(paths, a.run, a.task, a.network)
     return Request(paths.settings(a.run), a.run, a.task, a.survey, a.network, results, trained, a.positions.resolve(),
-                   a.out.resolve(), a.shard_size, a.engine, a.images, str(sky) if sky.is_file() else "", kept=tuple(a.keep))
+                   a.out.resolve(), a.shard_size, a.engine, a.images, str(sky) if sky.is_file() else "",
+                   kept=tuple(a.keep))
 
 def name_changed(folder: Path)->None: # Of a catalogue
     "Say which of its files are not what the last call left; what they are made of is then made again, or fetched when needed."
@@ -700,7 +717,8 @@ def name_changed(folder: Path)->None: # Of a catalogue
     for place in sorted(place for place, sha256 in known.items() if not is_as_written(folder/place, sha256)):
         print(f"Not what was written, or lost: {place}", file=sys.stderr)
         if part := re.match(r"(?:prepared|cutouts)/(\d+)", place):  # its shard is made again
-            for old in (folder/"shards"/f"{part[1]}.parquet", folder/"prepared"/f"{part[1]}.npz"): old.unlink(missing_ok=True)
+            for old in (folder/"shards"/f"{part[1]}.parquet", folder/"prepared"/f"{part[1]}.npz"):
+                old.unlink(missing_ok=True)
     path.unlink(missing_ok=True)
 
 def list_files(folder: Path)->Path: # files.json
@@ -720,9 +738,11 @@ def classify(a: argparse.Namespace)->int: # Exit status
     done, waiting = classify_positions(request, a.workers)
     total = read_job(request.folder)["n"]
     print(f"{len(done)} shards done here", file=sys.stderr)
-    if waiting: print(f"{len(waiting)} shards are with other workers: the last one makes the catalogue", file=sys.stderr)
+    if waiting:
+        print(f"{len(waiting)} shards are with other workers: the last one makes the catalogue", file=sys.stderr)
     else:
-        print(f"{total} positions in {a.out}/catalogue.fits, at a glance in {write_page(request.folder).name}", file=sys.stderr)
+        print(f"{total} positions in {a.out}/catalogue.fits, at a glance in {write_page(request.folder).name}",
+              file=sys.stderr)
         list_files(request.folder)
     return 0
 
@@ -749,7 +769,8 @@ def read_arguments(arguments: list[str]|None = None)->argparse.Namespace:
         redrawn.add_argument("--mixed", action="store_true", help="allow results of different code or settings")
         redrawn.add_argument("--pdf", action="store_true", help="save the figures for print too")
     images = commands.add_parser("prepare", help="get and prepare a run's labelled images, and train nothing")
-    images.add_argument("run"); images.add_argument("images", nargs="*", help="griese, FIRST and so on; all if none is named")
+    images.add_argument("run"); images.add_argument("images", nargs="*",
+                                                    help="griese, FIRST and so on; all if none is named")
     kept = commands.add_parser("keep", help="copy a run's small results into docs/results")
     kept.add_argument("run")
     fresh = commands.add_parser("refresh", help="store notebooks' outputs anew")

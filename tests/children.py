@@ -11,7 +11,8 @@ from radiogal.config import ConfigError
 from radiogal.fetch import Fetcher, FetchError, Limits, Manifest, Wanted
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["radiogal.training", "radiogal.scraping", "keras", "nbdev.test", "pandas", "matplotlib.pyplot"])
+CONTEXT.set_forkserver_preload(["radiogal.training", "radiogal.scraping", "keras", "nbdev.test", "pandas",
+                                "matplotlib.pyplot"])
 
 
 @contextmanager

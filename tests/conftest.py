@@ -38,8 +38,8 @@ def radiogal(folder, *arguments, **environment):
     env = {k: v for k, v in os.environ.items() if k != "RADIOGAL_MIRROR"} | {"PYTHONPATH": str(folder)} | environment
     code = "import sys; from radiogal.workflow import main; sys.exit(main())"
     STARTED.append(subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], cwd=folder, env=env, text=True, start_new_session=True, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, preexec_fn=hear_ctrl_c))
+        [sys.executable, "-c", code, *arguments], cwd=folder, env=env, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=hear_ctrl_c))
     return STARTED[-1]
 
 
@@ -132,7 +132,8 @@ def read_numbers(folder):
     "Whatever a smoke run says in numbers: bytes of its metrics, tables, sets and networks; of a catalogue the rows."
     results = folder/"results"/"smoke"
     kinds = "*.ecsv", "metrics.json", "*.h5", "predictions.parquet", "*.csv", "densities.json"
-    rows = {path: pd.read_parquet(path).to_csv() for path in results.rglob("catalogue.parquet")}  # its header has the commit
+    rows = {path: pd.read_parquet(path).to_csv()
+            for path in results.rglob("catalogue.parquet")}  # its header has the commit
     found = rows | {path: path.read_bytes() for kind in kinds for path in results.rglob(kind)}
     return {str(path.relative_to(results)): read for path, read in found.items()}
 
@@ -174,7 +175,8 @@ def saw(record_property):
 
 
 def pytest_addoption(parser):
-    parser.addoption("--fault-table", type=Path, metavar="PATH", help="write what came of the faults to a Markdown file")
+    parser.addoption("--fault-table", type=Path, metavar="PATH",
+                     help="write what came of the faults to a Markdown file")
 
 
 @pytest.hookimpl(trylast=True)
@@ -198,7 +200,8 @@ def pytest_collection_modifyitems(items):
 
 class ByFile(LoadScopeScheduling):
     "Deals files of tests out to processes, so that fixtures are made once; groups by marks are lost on pytest 9.2 (xdist 3.8)."
-    def _split_scope(self, nodeid): return nodeid if Path(nodeid.split("::")[0]).stem in APART else nodeid.split("::")[0]
+    def _split_scope(self, nodeid):
+        return nodeid if Path(nodeid.split("::")[0]).stem in APART else nodeid.split("::")[0]
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -237,7 +240,8 @@ class FaultTable:
 
     def pytest_runtest_logreport(self, report):
         for number, *texts in (faults for name, faults in report.user_properties if name == "fault"):
-            if texts and self.texts.setdefault(number, texts) != texts: raise ValueError(f"fault {number}: described in two ways")
+            if texts and self.texts.setdefault(number, texts) != texts:
+                raise ValueError(f"fault {number}: described in two ways")
             if report.when == "call" or not report.passed: self.note(number, report)
 
     def note(self, number, report):
@@ -261,7 +265,8 @@ class FaultTable:
         verdicts = {number: self.judge(number) for number in range(1, N_FAULTS + 1)}
         rows = [(number, *self.texts.get(number, ("", "")), self.tell(number), verdict)
                 for number, verdict in verdicts.items()]
-        cells = [" | ".join(escape(cell) for cell in row) for row in [("#", "fault", "expected", "seen", "verdict"), *rows]]
+        cells = [" | ".join(escape(cell) for cell in row)
+                 for row in [("#", "fault", "expected", "seen", "verdict"), *rows]]
         survived = sum(verdict == "survived" for verdict in verdicts.values())
         return "\n".join(["# Faults", "", f"{survived} of {N_FAULTS} faults survived", "",
             "What archives, networks, disks and processes were seen to do wrong, each one done on purpose to radiogal on this",
@@ -272,7 +277,8 @@ class FaultTable:
         if hasattr(session.config, "workerinput"): return  # of xdist's processes, the one that hears of all tests
         text, survived = self.format()
         self.path.write_text(text, encoding="utf-8")
-        if survived < N_FAULTS and session.exitstatus == pytest.ExitCode.OK: session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if survived < N_FAULTS and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def escape(cell):

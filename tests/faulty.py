@@ -134,7 +134,8 @@ class Case:
     def open_fetcher(self, *more_hosts, **limits):
         "A fetcher of little patience."
         quick = dict(connect_s=5, read_s=20, total_s=40, tries=3, wait_s=0.01, max_wait_s=0.1, failures=100)
-        return Fetcher(Manifest(self.folder/"manifest.sqlite"), (self.server.host, *more_hosts), Limits(**quick | limits), 0)
+        return Fetcher(Manifest(self.folder/"manifest.sqlite"), (self.server.host, *more_hosts),
+                       Limits(**quick | limits), 0)
 
     def want(self, url, **more):
         "A file that is to lie in the folder under the last part of its URL."

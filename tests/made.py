@@ -96,8 +96,8 @@ class Tree:
 
 def open_services(server, **addresses):
     "All services on one server."
-    paths = dict(first_cutout="/first", vlass_tiles="/tiles", vlass_images="/ql", vlass_tap="/tap", vlass_datalink="/links",
-                 tgss_siap="/siap", skyview="/skyview", vizier="/vizier")
+    paths = dict(first_cutout="/first", vlass_tiles="/tiles", vlass_images="/ql", vlass_tap="/tap",
+                 vlass_datalink="/links", tgss_siap="/siap", skyview="/skyview", vizier="/vizier")
     return replace(LIVE_SERVICES, **{key: f"http://{server.host}{path}" for key, path in paths.items()} | addresses,
                    allowed_hosts=(server.host,), seconds_between_requests=0.)
 
@@ -117,4 +117,5 @@ def scrape(case, coords, survey, services, side=83, **more):
 
 def read_pixels(case, row):
     "A cutout that was written: its pixels, and its celestial coordinates."
-    with fits.open(case.folder/row["path"], memmap=False) as hdus: return hdus[0].data, WCS(hdus[0].header), hdus[0].header
+    with fits.open(case.folder/row["path"], memmap=False) as hdus:
+        return hdus[0].data, WCS(hdus[0].header), hdus[0].header

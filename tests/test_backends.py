@@ -48,7 +48,8 @@ def steps(request, tmp_path_factory):
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = os.environ | dict(KERAS_BACKEND=request.param, JAX_PLATFORMS="cpu", CUDA_VISIBLE_DEVICES="-1",
                                     TF_CPP_MIN_LOG_LEVEL="3", PYTHONPATH=path)
-    done = subprocess.run([sys.executable, "-c", CHILD, tmp_path_factory.mktemp("weights"), str(N_CLASSES), str(N_IMAGES)],
+    done = subprocess.run([sys.executable, "-c", CHILD, tmp_path_factory.mktemp("weights"), str(N_CLASSES),
+                           str(N_IMAGES)],
                           env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     said = json.loads(done.stdout.splitlines()[-1])

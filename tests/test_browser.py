@@ -47,7 +47,8 @@ def project(tmp_path):
         path = write_image(results/"scraping"/survey/f"{label}.fits", hdu)
         rows.append((label, survey, "ok", "", str(path.relative_to(folder))))
     asked = Table(rows=rows, names=["name", "survey", "state", "reason", "path"], meta=dict(SIMULATE=True))
-    for survey in config.surveys: write_table(asked[asked["survey"] == survey], results/"scraping"/survey/"cutouts.ecsv")
+    for survey in config.surveys:
+        write_table(asked[asked["survey"] == survey], results/"scraping"/survey/"cutouts.ecsv")
     write_table(curate_cutouts(asked, {}, {("FRII", "FIRST"): "off centre"}), results/"curation"/"curated.ecsv")
     cell = nbformat.v4.new_code_cell('from radiogal.curation import open_gallery\n\nopen_gallery("smoke", who="ann")')
     kernel = dict(kernelspec=dict(display_name="python3", language="python", name="python3"))
@@ -74,11 +75,12 @@ def lab(project, tmp_path_factory):
     quiet.parent.mkdir(parents=True)
     quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')
     env = os.environ | {name: str(folder/name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")}
-    env |= dict(PYTHONPATH=str(project), JUPYTERLAB_SETTINGS_DIR=str(folder/"settings"), JUPYTERLAB_WORKSPACES_DIR=str(folder))
+    env |= dict(PYTHONPATH=str(project), JUPYTERLAB_SETTINGS_DIR=str(folder/"settings"),
+                JUPYTERLAB_WORKSPACES_DIR=str(folder))
     log = folder/"lab.log"
     with open(log, "w") as f:
-        server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *LAB_OPTIONS], cwd=project/"nbs", env=env, stderr=f,
-                                  start_new_session=True, preexec_fn=die_with_parent)
+        server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *LAB_OPTIONS], cwd=project/"nbs", env=env,
+                                  stderr=f, start_new_session=True, preexec_fn=die_with_parent)
     try: yield find_lab(server, log)
     finally: stop(server)
 
@@ -121,7 +123,8 @@ def expect_desk(page, done, here):
 def read_decided(project):
     "Every line's decision, and what stands."
     lines = read_lines(project/DECISIONS)
-    return [row["decision"] for _, row in lines], {row["name"]: (row["decision"], row["reason"]) for _, row in drop_undone(lines)}
+    return [row["decision"] for _, row in lines], {row["name"]: (row["decision"], row["reason"]) for _,
+                                                   row in drop_undone(lines)}
 
 
 def photograph(page, project, name):

@@ -29,9 +29,10 @@ def make_prepared(files, mirror, config, n=24):
     "A prepared set of the first images, as the run makes it; labels and folds are made up."
     ready = [prepare_image(read_image(mirror/url_to_path(f.url), "FIRST"), config) for f in files[:n]]
     number, known = np.arange(n), dict(pixel_arcsec=1.8, survey="FIRST", simulated=False)
-    return PreparedSet(np.stack([r.image for r in ready])[..., None], np.array([f.object for f in files[:n]]), number % 2,
-                       config.classes, number, number//2 % 2, positions=np.transpose([number/10, number/10]),
-                       covered=np.ones(n), rms=np.array([r.rms for r in ready]), beams=np.array([r.beam for r in ready]),
+    return PreparedSet(np.stack([r.image for r in ready])[..., None], np.array([f.object for f in files[:n]]),
+                       number % 2, config.classes, number, number//2 % 2,
+                       positions=np.transpose([number/10, number/10]), covered=np.ones(n),
+                       rms=np.array([r.rms for r in ready]), beams=np.array([r.beam for r in ready]),
                        history=list_steps(config, "FIRST"), **known)
 
 
@@ -97,7 +98,8 @@ def test_every_position_has_a_row_and_every_missing_image_a_reason(project):
 
 
 def test_fits_and_parquet_say_the_same_and_what_it_means(whole):
-    table, rows = Table.read(whole/"catalogue.fits", character_as_bytes=False), pd.read_parquet(whole/"catalogue.parquet")
+    table, rows = Table.read(whole/"catalogue.fits",
+                             character_as_bytes=False), pd.read_parquet(whole/"catalogue.parquet")
     facts = describe_columns(("FRI", "FRII"), bool(table.meta["CALIBRAT"]))
     assert table.colnames == list(rows) == list(facts)
     for key in ("p_FRI", "entropy", "ra", "flux_density"): np.testing.assert_array_equal(table[key], rows[key])
@@ -108,7 +110,8 @@ def test_fits_and_parquet_say_the_same_and_what_it_means(whole):
     for i, (key, each) in enumerate(facts.items(), 1):
         assert (header[f"TTYPE{i}"], header.get(f"TUNIT{i}", "")) == (key, each.unit)
         assert check_ucd(header[f"TUCD{i}"], check_controlled_vocabulary=True) and header[f"TCOMM{i}"]
-    assert (header["SURVEY"], header["RUN"], header["SIMULATE"], header["MODEL"]) == ("FIRST", "real", False, rows.model[0])
+    assert (header["SURVEY"], header["RUN"], header["SIMULATE"], header["MODEL"]) == ("FIRST", "real", False,
+                                                                                      rows.model[0])
     assert header["SETTINGS"] and header["COMMIT"] and header["ENGINE"] in list_engines()
 
 
@@ -142,7 +145,8 @@ def test_shard_of_another_model_is_refused(whole):
     before, rows = path.read_bytes(), pd.read_parquet(path)
     try:
         write_parquet(rows.assign(model="0123456789abcdef"), path, order | dict(model="0123456789abcdef"))
-        with pytest.raises(ShardError, match="shard 3 was classified by model 0123456789abcdef"): merge_shards(whole, order)
+        with pytest.raises(ShardError, match="shard 3 was classified by model 0123456789abcdef"):
+            merge_shards(whole, order)
     finally: path.write_bytes(before)
 
 

@@ -134,7 +134,8 @@ def test_damaged_export_is_made_again(tmp_path, saw, damage):
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", ["network.weights.h5", "metrics.json", "predictions.parquet"])
 def test_damaged_network_is_named(tmp_path, saw, damage, name):
-    for each in ("network.weights.h5", "metrics.json", "predictions.parquet"): write_atomic(tmp_path/each, b"0123456789"*9)
+    for each in ("network.weights.h5", "metrics.json", "predictions.parquet"):
+        write_atomic(tmp_path/each, b"0123456789"*9)
     write_provenance(tmp_path, Origin("17_modelling", "", {}, {}), SMOKE, "smoke", tmp_path, {})
     check_network(tmp_path)
     damage(tmp_path/name)
@@ -154,7 +155,8 @@ def test_what_is_no_metrics_or_predictions_is_named(tmp_path, saw, content):
 
 def make_catalogue(folder, n=5, **order):
     "The order, the positions and the shards of a catalogue; who was asked what is returned."
-    asked, table = [], Table(dict(name=[f"S{i}" for i in range(n)], ra=np.arange(n)/3, dec=np.arange(n)/7, crowding=[0]*n))
+    asked, table = [], Table(dict(name=[f"S{i}" for i in range(n)], ra=np.arange(n)/3, dec=np.arange(n)/7,
+                                  crowding=[0]*n))
     begin = lambda **more: begin_job(folder, dict(model="m", shard_size=2, images="archive") | order | more,
                                        lambda: asked.append(1) or table)
     there = begin()
@@ -177,8 +179,8 @@ def test_damaged_order_or_positions_are_made_again(tmp_path, saw, damage, name):
 
 
 @fault(75)
-@pytest.mark.parametrize("damage", [cut, lambda path: flip(path, path.read_bytes().index(b"S2")), lambda path: flip(path, -6),
-                                    lambda path: path.write_bytes(b"")])
+@pytest.mark.parametrize("damage", [cut, lambda path: flip(path, path.read_bytes().index(b"S2")),
+                                    lambda path: flip(path, -6), lambda path: path.write_bytes(b"")])
 def test_damaged_shard_is_removed_and_its_neighbours_stay(tmp_path, saw, damage):
     _, order, _ = make_catalogue(tmp_path)
     shard = name_shard(tmp_path, "shards", 1, ".parquet")
@@ -223,7 +225,8 @@ def test_damaged_prepared_shard_is_named(tmp_path, saw, damage):
         saw("the content is what was written")
 
 
-@fault(76, "a table cut in its last cell, or with another digit", "named with the command that makes it again; nothing is run")
+@fault(76, "a table cut in its last cell, or with another digit",
+       "named with the command that makes it again; nothing is run")
 @pytest.mark.parametrize("damage", [*DAMAGES, lambda path: os.truncate(path, path.stat().st_size - 2)])
 def test_damaged_input_of_a_step_is_named(project, saw, damage):
     table = make_step(project)
@@ -259,7 +262,8 @@ def test_every_lost_result_names_its_step(project, saw):
 @fault(77)
 def test_lost_cell_names_the_step_of_its_grid(project, saw):
     weights = make_step(project, "training/FIRST/dense/fold0/seed1/network.weights.h5", notebook="17_modelling")
-    cells = write_json(project/"results"/"smoke"/"steps"/"training"/"1of1"/"cells.json", {os.path.relpath(weights, project): ""})
+    cells = write_json(project/"results"/"smoke"/"steps"/"training"/"1of1"/"cells.json",
+                       {os.path.relpath(weights, project): ""})
     write_provenance(cells.parent, Origin("17_modelling", "", {}, {}), SMOKE, "smoke", project, {})
     record = cells.with_name("provenance.json")
     assert find_lost(project, project/"results"/"smoke") == {}
@@ -339,7 +343,8 @@ def test_odd_names_are_refused(project, capsys, saw, name):
         assert main(command) == 1, command
         said = capsys.readouterr().err
         assert "Traceback" not in said and "name" in said.splitlines()[-1], said
-    new = {path for path in set(project.parent.rglob("*")) - before if path.name != "figures" and "figures" not in path.parts}
+    new = {path for path in set(project.parent.rglob("*")) - before if path.name != "figures"
+           and "figures" not in path.parts}
     assert not {path for path in new if path.is_file() and "radiogal.lock" not in path.name}
     saw("each command: status 1, the name and what a name is")
 
@@ -375,7 +380,8 @@ def test_make_gives_names_to_no_shell(tmp_path, saw, name):
 def test_separator_in_the_path_of_the_clone_is_named(tmp_path, saw):
     (tmp_path/"a:b").mkdir()
     shutil.copy(ROOT/"settings.ini", tmp_path/"a:b")
-    with pytest.raises(ConfigError, match="a:b has a ':' in its path, which separates the folders of PATH: move it") as told:
+    with pytest.raises(ConfigError,
+                       match="a:b has a ':' in its path, which separates the folders of PATH: move it") as told:
         find_root(tmp_path/"a:b")
     saw(told.value.args[0].replace(str(tmp_path), "…"))
 
@@ -423,7 +429,8 @@ def test_read_only_file_system_is_one_line(project, monkeypatch, capsys, saw):
     write_atomic(project/"a.json", "as it was")
     monkeypatch.setattr(os, "replace", refuse)
     monkeypatch.setattr(Path, "unlink", refuse)
-    with pytest.raises(ConfigError, match="cannot write .*a.json: Read-only file system"): write_atomic(project/"a.json", "new")
+    with pytest.raises(ConfigError, match="cannot write .*a.json: Read-only file system"):
+        write_atomic(project/"a.json", "new")
     assert main(["run", "smoke"]) == 1
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("radiogal: cannot write") and "Read-only file system" in said
@@ -434,12 +441,14 @@ def test_read_only_file_system_is_one_line(project, monkeypatch, capsys, saw):
 @fault(83)
 def test_lock_that_cannot_be_made_is_one_line(tmp_path, monkeypatch, saw):
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(ConfigError, match="cannot write .*snakemake: Read-only file system") as told: take_lock(tmp_path)
+    with pytest.raises(ConfigError, match="cannot write .*snakemake: Read-only file system") as told:
+        take_lock(tmp_path)
     saw(told.value.args[0].replace(str(tmp_path), "…"))
 
 
 @fault(84, "a check that raises an error of the file", "rejected with the reason; no word of space on a disk")
-@pytest.mark.parametrize("error", [OSError("Header missing END card."), OSError(22, "Invalid argument"), EOFError("cut"), None])
+@pytest.mark.parametrize("error", [OSError("Header missing END card."), OSError(22, "Invalid argument"),
+                                   EOFError("cut"), None])
 def test_error_of_a_check_is_not_told_as_one_of_the_disk(case, saw, error):
     def check(part):
         if error is None: raise FetchError("reject", "no FITS")
@@ -464,13 +473,15 @@ def test_old_answer_is_not_given_for_new_images(tmp_path, saw):
     begin, order, asked = make_catalogue(tmp_path/"out", images=sources["a"])
     assert begin(images=sources["c"]) == order
     for other in ("b", "registry", "archive", "sky"):
-        with pytest.raises(JobMismatch, match=r"images was 'folder \w+', is .*: go back to that, or choose another") as told:
+        with pytest.raises(JobMismatch,
+                           match=r"images was 'folder \w+', is .*: go back to that, or choose another") as told:
             begin(images=sources[other])
     sky.write_text("two")
     assert describe_images(replace(REQUEST, sky=str(sky))) != sources["sky"]
     write_atomic(tmp_path/"a"/"FIRST"/"y.fits", b"one more")
     assert describe_images(replace(REQUEST, images=str(tmp_path/"a"))) != sources["a"]
-    with pytest.raises(ConfigError, match="neither registry nor a folder"): describe_images(replace(REQUEST, images="nowhere"))
+    with pytest.raises(ConfigError, match="neither registry nor a folder"):
+        describe_images(replace(REQUEST, images="nowhere"))
     assert asked == [1]
     saw(re.sub("'folder .*?'", "'folder …'", told.value.args[0].replace(str(tmp_path), "…")))
 
@@ -480,17 +491,19 @@ def test_folder_of_an_older_version_is_refused_and_stays(tmp_path, saw):
     begin, _, _ = make_catalogue(tmp_path)
     write_json(tmp_path/"job.json", dict(model="m", shard_size=2, n=5))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(JobMismatch, match="begun by another version of radiogal: choose another folder") as told: begin()
+    with pytest.raises(JobMismatch, match="begun by another version of radiogal: choose another folder") as told:
+        begin()
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     saw(told.value.args[0].replace(str(tmp_path), "…"))
 
 
 SETTINGS = dict(SNAKEMAKE_PROFILE="/site/profile", PYTHONSTARTUP="/site/start.py", JUPYTER_PATH="/site/jupyter",
-                IPYTHONDIR="/site/ipython", KERAS_HOME="/site/keras", KERAS_MAX_EPOCHS="1", MPLBACKEND="module://nowhere",
-                MATPLOTLIBRC="/site/rc", GIT_DIR="/site/git")
+                IPYTHONDIR="/site/ipython", KERAS_HOME="/site/keras", KERAS_MAX_EPOCHS="1",
+                MPLBACKEND="module://nowhere", MATPLOTLIBRC="/site/rc", GIT_DIR="/site/git")
 
 
-@fault(86, "SNAKEMAKE_PROFILE, JUPYTER_PATH, KERAS_HOME, MPLBACKEND and others of a user", "do not reach a run; recorded")
+@fault(86, "SNAKEMAKE_PROFILE, JUPYTER_PATH, KERAS_HOME, MPLBACKEND and others of a user",
+       "do not reach a run; recorded")
 @pytest.mark.parametrize("name", SETTINGS)
 def test_settings_of_a_user_reach_no_command(monkeypatch, saw, name):
     monkeypatch.delenv("RADIOGAL_OVERRIDDEN", raising=False)
@@ -510,13 +523,15 @@ def test_snakemake_is_given_no_profile_of_a_user(tmp_path, monkeypatch, saw):
     saw("--profile none")
 
 
-@fault(87, "start-up files of IPython, a kernel python3 of another Python", "this Python runs the notebook, and they do not")
+@fault(87, "start-up files of IPython, a kernel python3 of another Python",
+       "this Python runs the notebook, and they do not")
 def test_notebook_runs_on_this_python_without_start_up_files(tmp_path, monkeypatch, saw):
     start = "import builtins; builtins.open_to_all = 1"
     write_atomic(tmp_path/".ipython"/"profile_default"/"startup"/"00.py", start)
     monkeypatch.setenv("PYTHONSTARTUP", str(write_atomic(tmp_path/"start.py", start)))
     foreign = dict(argv=["/bin/false", "{connection_file}"], display_name="Site", language="python")
-    for place in ("site/kernels", ".local/share/jupyter/kernels"): write_json(tmp_path/place/"python3"/"kernel.json", foreign)
+    for place in ("site/kernels", ".local/share/jupyter/kernels"):
+        write_json(tmp_path/place/"python3"/"kernel.json", foreign)
     for key, value in dict(HOME=tmp_path, JUPYTER_PATH=tmp_path/"site").items(): monkeypatch.setenv(key, str(value))
     for key in ("IPYTHONDIR", "JUPYTER_DATA_DIR", "RADIOGAL_OVERRIDDEN"): monkeypatch.delenv(key, raising=False)
     cells = [nbformat.v4.new_code_cell("n = 1", metadata=dict(tags=["parameters"])),
@@ -538,7 +553,8 @@ def test_settings_of_keras_have_no_effect(saw):
     keras.config.set_epsilon(0.1)
     keras.config.set_image_data_format("channels_first")
     start_keras(1)
-    assert (keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format()) == ("float32", 1e-7, "channels_last")
+    assert (keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format()) == ("float32", 1e-7,
+                                                                                                 "channels_last")
     saw("float32, 1e-7, channels_last")
 
 
@@ -547,7 +563,8 @@ def commit_in(folder):
     folder.mkdir(parents=True, exist_ok=True)
     git = ["git", "-C", folder, "-c", "user.name=a", "-c", "user.email=a@b.c"]
     plain = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    ask = lambda *words: subprocess.run([*git, *words], check=True, capture_output=True, text=True, env=plain).stdout.strip()
+    ask = lambda *words: subprocess.run([*git, *words], check=True, capture_output=True, text=True,
+                                        env=plain).stdout.strip()
     ask("init", "-q")
     ask("commit", "-q", "--allow-empty", "-m", "first")
     return ask("rev-parse", "HEAD")
@@ -589,12 +606,14 @@ def is_told(path, content, said, folder):
 N_FLIPS = 30, 10  # Of a run, and of a catalogue
 
 
-@fault(90, "40 flips and cuts below results/, data/ and a catalogue, drawn at random", "named or made again; the same numbers")
+@fault(90, "40 flips and cuts below results/, data/ and a catalogue, drawn at random",
+       "named or made again; the same numbers")
 def test_random_damage_is_named_or_made_again(smoke_run, tmp_path, saw):
     rng, folder = random.Random(1), shutil.copytree(smoke_run, tmp_path/"project", symlinks=True)  # noqa: S311
     numbers = read_numbers(folder)
-    ask = ("classify", "--run", "smoke", "--task", "FIRST", "--survey", "FIRST", "--network", "alhassan", "--shard-size", "10",
-           "--positions", "results/smoke/catalogues/targets.ecsv", "--out", "mine", "--keep", "cutouts", "downloads")
+    ask = ("classify", "--run", "smoke", "--task", "FIRST", "--survey", "FIRST", "--network", "alhassan",
+           "--shard-size", "10", "--positions", "results/smoke/catalogues/targets.ecsv", "--out", "mine", "--keep",
+           "cutouts", "downloads")
     status, said = finish(radiogal(folder, *ask))
     assert status == 0, said
     catalogue = (folder/"mine"/"catalogue.fits").read_bytes()

@@ -37,10 +37,12 @@ def draw_sample():
 def make_set(n=30):
     "A set of random images, no two of which are alike in any view."
     images = np.random.default_rng(1).random((n, 12, 12, 1), dtype=np.float32)
-    columns = dict(images=images, names=np.array([f"S{i}" for i in range(n)]), labels=np.arange(n) % 2, groups=np.arange(n),
-                   folds=np.arange(n) % 5, positions=np.zeros((n, 2)), covered=np.ones(n), rms=np.ones(n), beams=np.ones((n, 3)))
+    columns = dict(images=images, names=np.array([f"S{i}" for i in range(n)]), labels=np.arange(n) % 2,
+                   groups=np.arange(n), folds=np.arange(n) % 5, positions=np.zeros((n, 2)), covered=np.ones(n),
+                   rms=np.ones(n), beams=np.ones((n, 3)))
     assert set(columns) == set(PER_SOURCE)
-    return PreparedSet(**columns, classes=("FRI", "FRII"), survey="FIRST", simulated=True, pixel_arcsec=1.8, history=("made",))
+    return PreparedSet(**columns, classes=("FRI", "FRII"), survey="FIRST", simulated=True, pixel_arcsec=1.8,
+                       history=("made",))
 
 
 def refuse(check, way):
@@ -230,7 +232,8 @@ except MemoryError: print(0, 80_000*150*150*8)
 
 def check_memory(code):
     "9: an epoch of 80,000 views of 150 x 150 pixels stays within a gigabyte."
-    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=600).stdout
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True,
+                          timeout=600).stdout
     n, n_bytes = map(int, said.split())
     assert n == 80_000 and n_bytes < GIGABYTE
     return n_bytes

@@ -29,7 +29,8 @@ def end_of(table, rows):
 
 
 @fault(12, "HTML or JPEG with status 200", "reject, not cached")
-@pytest.mark.parametrize("kind, body", [("HTML", HTML), ("JPEG", JPEG), ("nothing", b"")], ids=["HTML", "JPEG", "nothing"])
+@pytest.mark.parametrize("kind, body", [("HTML", HTML), ("JPEG", JPEG), ("nothing", b"")],
+                         ids=["HTML", "JPEG", "nothing"])
 def test_page_for_an_image_is_refused_and_not_kept(case, saw, kind, body):
     case.server.answer("/first", say(body, Content_Type="image/x-fits"), say(write_centred("FIRST", HERE)))
     services = open_services(case.server)
@@ -112,8 +113,9 @@ def test_index_pages_of_both_styles_say_the_same(saw):
     saw("the same 4 entries; sort links and parent left out")
 
 
-HOSTILE = ["../", "../../etc/passwd", "//elsewhere.invalid/x/", "file:///etc/passwd", "%2e%2e/", "%2e%2e%2fetc/", "a%00.fits",
-           "a\0.fits", "x;rm -rf/", "T11t35;x/", "/etc/passwd", "http://elsewhere.invalid/ql/x/", "?C=N;O=D", "a/b/", "..", ".",
+HOSTILE = ["../", "../../etc/passwd", "//elsewhere.invalid/x/", "file:///etc/passwd", "%2e%2e/", "%2e%2e%2fetc/",
+           "a%00.fits", "a\0.fits", "x;rm -rf/", "T11t35;x/", "/etc/passwd", "http://elsewhere.invalid/ql/x/",
+           "?C=N;O=D", "a/b/", "..", ".",
            ".hidden/", "javascript:x", "a\\b", "", "T11t35/?x", "T11t35#x", "a b/", "\u202ex/"]
 
 
@@ -176,7 +178,8 @@ def test_image_of_another_epoch_is_labelled_and_rejected_ones_are_left_out(case,
     tree.folders["/ql/VLASS2.1/QA_REJECTED/"] = []
     bad = tree.add_image("/ql/VLASS2.1/QA_REJECTED/", HERE, "VLASS2.1", 3, write_centred("VLASS", HERE))
     (row,), _ = scrape(case, HERE, "VLASS", tree.open_services())
-    assert (row["state"], row["epoch"]) == ("ok", "VLASS1.1") and (case.server.hits(path), case.server.hits(bad)) == (1, 0)
+    assert (row["state"], row["epoch"]) == ("ok", "VLASS1.1") and (case.server.hits(path),
+                                                                   case.server.hits(bad)) == (1, 0)
     assert read_pixels(case, row)[2]["IMGEPOCH"] == "VLASS1.1" and case.server.hits("/ql/VLASS2.1/QA_REJECTED/") == 0
     saw("labelled VLASS1.1 in table and header; QA_REJECTED not asked for")
 
@@ -206,14 +209,16 @@ def test_blank_columns_are_read_as_blank(saw):
 
 
 @fault(25, "position exactly on a tile edge; in the rounding strip", "found once")
-@pytest.mark.parametrize("ra, dec", [(10., 2.), (20., 4.), (10., 4.), (0., 0.), (7.5, -36.), (19.97, 58.), (40.02, 58.)])
+@pytest.mark.parametrize("ra, dec", [(10., 2.), (20., 4.), (10., 4.), (0., 0.), (7.5, -36.), (19.97, 58.),
+                                     (40.02, 58.)])
 def test_position_on_an_edge_has_one_cutout(case, saw, ra, dec):
     "The last two: true edges are at 20° and 40°, which the table rounds to 19.95° and 40.05°."
     tree, here = Tree(case.server), SkyCoord(ra, dec, unit="deg")
     around = [SkyCoord((ra + da) % 360, dec + dd, unit="deg") for da in (-0.06, 0.06) for dd in (-0.01, 0.01)]
     for coord in {find_tile(c)[0]: c for c in [here, *around]}.values():
         parent = tree.add_tile(coord, "VLASS2.1")
-        if find_tile(here)[0] in parent: path = tree.add_image(parent, here, "VLASS2.1", 1, write_centred("VLASS", here))
+        if find_tile(here)[0] in parent:
+            path = tree.add_image(parent, here, "VLASS2.1", 1, write_centred("VLASS", here))
     assert len(tree.rows) in (2, 4) and len(set(find_tiles(parse_tiles(list_tiles(tree.rows)), here))) == len(tree.rows)
     table, _ = scrape(case, here, "VLASS", tree.open_services())
     assert list(table["state"]) == ["ok"] and case.server.hits(path) == 1

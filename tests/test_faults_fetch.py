@@ -20,7 +20,8 @@ BODY = bytes(range(256))*40  # 10,240 bytes
 
 def chunk(*pieces):
     "A chunked answer, without its last chunk."
-    return say(b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in pieces), Content_Length=None, Transfer_Encoding="chunked")
+    return say(b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in pieces), Content_Length=None,
+               Transfer_Encoding="chunked")
 
 
 @pytest.fixture
@@ -72,7 +73,8 @@ def test_cut_chunks_are_asked_again(case, saw, cut):
 def test_compressed_body_that_breaks_off_is_asked_again(case, saw):
     cut = say(gzip.compress(BODY)[:-6], Content_Encoding="gzip")
     fetcher = case.open_fetcher()
-    case.get(fetcher, case.want(case.server.answer("/once", cut, say(gzip.compress(BODY), Content_Encoding="gzip"))), BODY)
+    case.get(fetcher, case.want(case.server.answer("/once", cut, say(gzip.compress(BODY), Content_Encoding="gzip"))),
+             BODY)
     assert "retry: given up after 3 of 3 tries" in case.fail(fetcher, case.want(case.server.answer("/always", cut)))
     saw("compressed body cut: the same")
 
@@ -131,7 +133,8 @@ def test_lasting_error_is_given_up_and_its_reason_kept(case, saw):
 
 @fault(8, "429/503 with Retry-After: seconds, date, absurd", "obeyed, capped")
 @pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Service Unavailable"])
-@pytest.mark.parametrize("kind, longest, least", [("seconds", 10, 1), ("date", 10, 1), ("absurd", 0.7, 0.7), ("nonsense", 10, 0)])
+@pytest.mark.parametrize("kind, longest, least",
+                         [("seconds", 10, 1), ("date", 10, 1), ("absurd", 0.7, 0.7), ("nonsense", 10, 0)])
 def test_retry_after_is_obeyed_and_capped(case, saw, status, kind, longest, least):
     def ask_for_patience(conn, request, over):
         date = format_datetime(datetime.now(UTC) + timedelta(seconds=2.5), usegmt=True)
@@ -163,7 +166,8 @@ def test_forbidden_pauses_the_host_and_no_other(case, saw):
         reason = case.fail(fetcher, case.want(forbidden))
         case.get(fetcher, case.want(other.answer("/c", say(BODY))), BODY)
         case.get(fetcher, case.want(case.server.answer("/b", say(BODY))), BODY)
-    assert reason == "reject: HTTP 403 Forbidden from loopback" and (case.server.hits("/a"), case.server.hits("/b")) == (1, 1)
+    assert reason == "reject: HTTP 403 Forbidden from loopback" and (case.server.hits("/a"),
+                                                                     case.server.hits("/b")) == (1, 1)
     assert case.server.times("/b")[0] - case.server.times("/a")[0] > 0.9 > other.times("/c")[0] - case.server.times("/a")[0]
     saw(f"{reason}; next file of that host: ok after the pause; another host: ok at once")
 
@@ -174,7 +178,8 @@ def test_host_that_fails_again_and_again_is_left_alone(case, saw):
     fetcher.hosts.tell = told.append
     for name in "abcde": case.fail(fetcher, case.want(case.server.answer(f"/{name}", say(status="500 Oops"))))
     wanted = case.want(case.server.answer("/f", say(BODY)))
-    with pytest.raises(FetchError, match="not_asked: loopback is left alone for 300 s after 5 failures in a row, the last:"):
+    with pytest.raises(FetchError,
+                       match="not_asked: loopback is left alone for 300 s after 5 failures in a row, the last:"):
         fetcher.get_file(wanted)
     assert len(case.server.requests) == 5 and fetcher.manifest.read(wanted.key) is None and told == []
     saw("5 failures in a row: left alone too; a pause longer than one may wait: not_asked, no row in the manifest")
@@ -192,7 +197,8 @@ def test_silence_is_not_waited_out(case, saw, sent):
 
 
 @fault(11, "trickle", "total deadline")
-@pytest.mark.parametrize("place, sent", [("body", say(Content_Length=10**6)), ("body without a length", say(Content_Length=None)),
+@pytest.mark.parametrize("place, sent",
+                         [("body", say(Content_Length=10**6)), ("body without a length", say(Content_Length=None)),
                                          ("headers", b"HTTP/1.1 200 OK\r\nX-Slow: ")])
 def test_trickle_ends_at_the_deadline(case, saw, place, sent):
     url = case.server.answer("/a", drip(sent, [b"x"]*1000, 0.05))
@@ -212,7 +218,8 @@ def test_redirect_off_the_allowlist_is_refused(case, saw):
 
 
 @fault(20)
-@pytest.mark.parametrize("location", ["file:///etc/passwd", "//elsewhere.invalid/x", "http://[::1/", "ftp://127.0.0.1/x"])
+@pytest.mark.parametrize("location",
+                         ["file:///etc/passwd", "//elsewhere.invalid/x", "http://[::1/", "ftp://127.0.0.1/x"])
 def test_redirect_to_no_web_address_is_refused(case, saw, location):
     url = case.server.answer("/a", say(status="302 Found", Location=location))
     assert case.fail(case.open_fetcher(), case.want(url)).startswith("reject: ") and len(case.server.requests) == 1
@@ -270,10 +277,11 @@ def test_memory_is_not_taken(case, saw, what):
     answer = {"gzip bomb": say(make_bomb(), Content_Encoding="gzip"), "gzip in gzip": say(make_bomb()),
               "huge NAXIS": say(header.tostring().encode())}[what]
     case.server.answer("/a.fits", answer)
-    told = subprocess.run([sys.executable, "-c", MEASURE, case.server.host, str(case.folder)], capture_output=True, text=True,
-                          timeout=300, check=True).stdout.splitlines()
+    told = subprocess.run([sys.executable, "-c", MEASURE, case.server.host, str(case.folder)], capture_output=True,
+                          text=True, timeout=300, check=True).stdout.splitlines()
     assert int(told[-1].removesuffix(" KiB")) < 50_000
-    ends = {"gzip bomb": "reject: more than 20000000 bytes", "gzip in gzip": r"reject: not FITS: begins with b'\x1f\x8b",
+    ends = {"gzip bomb": "reject: more than 20000000 bytes",
+            "gzip in gzip": r"reject: not FITS: begins with b'\x1f\x8b",
             "huge NAXIS": "reject: the header announces 160000000000 bytes of pixels, 0 follow it"}
     assert told[0].startswith(ends[what]) and case.list_files() == []
     saw(f"{what}: {told[0].partition(': begins')[0]}, less than 50 MB taken")

@@ -35,7 +35,8 @@ def test_full_disk_is_named_and_the_old_file_stays(case, saw):
     fetcher, wanted = case.open_fetcher(), case.want(case.server.answer("/a", say(BODY)), max_age_s=0)
     case.get(fetcher, wanted, BODY)
     (case.folder/"files"/".a.part").symlink_to("/dev/full")  # what is written there fails as on a full disk
-    with pytest.raises(ConfigError, match="cannot write .*/a: No space left on device; free some space"): fetcher.get_file(wanted)
+    with pytest.raises(ConfigError, match="cannot write .*/a: No space left on device; free some space"):
+        fetcher.get_file(wanted)
     assert case.list_files() == ["a"] and wanted.path.read_bytes() == BODY
     assert fetcher.manifest.read(wanted.key).state == "ok"
     case.get(fetcher, wanted, BODY)
@@ -62,7 +63,8 @@ def test_folder_that_cannot_be_made_is_named(case, saw):
     (case.folder/"files").write_text("a file, where the folder should be")
     with pytest.raises(ConfigError, match="cannot write .*/files/a: "):
         case.open_fetcher().get_file(case.want(case.server.answer("/a", say(BODY))))
-    with pytest.raises(ConfigError, match="choose a folder you may write to"): Manifest(case.folder/"files"/"manifest.sqlite")
+    with pytest.raises(ConfigError, match="choose a folder you may write to"):
+        Manifest(case.folder/"files"/"manifest.sqlite")
     assert case.server.requests == []
     saw("no folder: named, nothing asked")
 
@@ -90,7 +92,8 @@ def test_killed_while_it_writes(case, saw, before):
 
 @fault(37, "eight processes, one file", "one download, one valid file")
 def test_eight_processes_ask_once(case, saw):
-    case.server.answer("/a", drip(say(Content_Length=len(BODY)), [BODY[i:i + 64_000] for i in range(0, len(BODY), 64_000)], 0.05))
+    case.server.answer("/a", drip(say(Content_Length=len(BODY)),
+                                  [BODY[i:i + 64_000] for i in range(0, len(BODY), 64_000)], 0.05))
     with children.run(8, children.get_files, case.folder, case.server.host, ["a"]) as eight:
         assert children.finish(eight) == [0]*8
     assert case.server.hits("/a") == 1 and case.list_files() == ["a"]
@@ -106,7 +109,8 @@ def test_eight_processes_ask_for_fifty_files_once(case, saw):
         assert children.finish(eight) == [0]*8
     assert sorted(r.target for r in case.server.requests) == [f"/{name}" for name in contents]
     assert case.list_files() == list(contents)
-    for name, content in contents.items(): case.get(case.open_fetcher(), case.want(f"http://{case.server.host}/{name}"), content)
+    for name, content in contents.items():
+        case.get(case.open_fetcher(), case.want(f"http://{case.server.host}/{name}"), content)
     saw("50 files: 50 requests")
 
 
@@ -144,7 +148,8 @@ def test_killed_kernel_fails_the_step_and_the_next_one_goes_through(tmp_path, sa
     cells = [nbformat.v4.new_code_cell('toml_path = ""\nrun = ""\nout_dir = ""', metadata=dict(tags=["parameters"])),
              nbformat.v4.new_code_cell(DYING), nbformat.v4.new_code_cell('(begun.parent/"result").write_text("whole")')]
     kernel = dict(name="python3", display_name="Python 3", language="python")
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=dict(kernelspec=kernel)), folder/"nbs"/"99_dying.ipynb")
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=dict(kernelspec=kernel)),
+                   folder/"nbs"/"99_dying.ipynb")
     step = ("notebook", "99_dying", "smoke", "--executed", "results/99_dying.ipynb", "--out-dir", "results/dying")
     status, said = finish(radiogal(folder, *step))
     assert status == 1 and "radiogal: 99_dying: the kernel died" in said, said
@@ -186,7 +191,8 @@ def keep_of_class(parts, n):
 @pytest.mark.parametrize("n", [0, 1])
 def test_class_without_enough_images_is_named(n, saw):
     parts = keep_of_class(make_sample(SMOKE, "FIRST"), n)
-    with pytest.raises(ValueError, match=f"class {SMOKE.classes[1]}: {n} ") as told: prepare_survey(*parts, SMOKE, "FIRST")
+    with pytest.raises(ValueError, match=f"class {SMOKE.classes[1]}: {n} ") as told:
+        prepare_survey(*parts, SMOKE, "FIRST")
     saw(told.value)
 
 
@@ -226,7 +232,8 @@ def write_friicat(n_rows, redshift="z"):
     "FRIICAT as VizieR answers."
     number = 'datatype="double" unit="deg"'
     fields = {"_RAJ2000": number, "_DEJ2000": number, "SDSS": TEXT, redshift: 'datatype="double"'}
-    return format_votable(CATALOGUES["FRIICAT"].table, fields, [[10. + i, 20., f"J{i:06d}", 0.1] for i in range(n_rows)])
+    return format_votable(CATALOGUES["FRIICAT"].table, fields,
+                          [[10. + i, 20., f"J{i:06d}", 0.1] for i in range(n_rows)])
 
 
 @fault(45)

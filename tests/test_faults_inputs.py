@@ -61,8 +61,9 @@ def make_source(side=83, scale=1.):
 READERS_FALL = {
     "BITPIX": "BITPIX  =                  -33", "NAXIS1": "NAXIS1  =                    T",
     "CRVAL2": "CRVAL2  =                 95.0",
-    "CRPIX1": "CRPIX1  =                  nan", "CRVAL1": "CRVAL1  = 'x       '", "CDELT1": "CDELT1  =                1E400",
-    "BUNIT": "BUNIT   = 'Jy/beam/fortnight'", "CTYPE1": "CTYPE1  = 'RA---XYZ'"}
+    "CRPIX1": "CRPIX1  =                  nan", "CRVAL1": "CRVAL1  = 'x       '",
+    "CDELT1": "CDELT1  =                1E400", "BUNIT": "BUNIT   = 'Jy/beam/fortnight'",
+    "CTYPE1": "CTYPE1  = 'RA---XYZ'"}
 
 
 @fault(46, "FITS that passes the checks and breaks a reader", "that file's reject, the others go on")
@@ -91,7 +92,8 @@ def test_scaled_by_what_is_no_number(case, saw):
 @fault(47, "N_IMAGES = 999999999, or T, in a header", "as many as there are")
 @pytest.mark.parametrize("number", [999_999_999, -5, True, "many"])
 def test_number_of_images_is_not_believed(tmp_path, saw, number):
-    read = read_bytes(tmp_path, write_centred("FIRST", PLACE, N_IMAGES=number, ORIGURL="https://a/1", ORIGURL2="https://a/2"))
+    read = read_bytes(tmp_path, write_centred("FIRST", PLACE, N_IMAGES=number, ORIGURL="https://a/1",
+                                              ORIGURL2="https://a/2"))
     assert (read.header["N_IMAGES"], read.header["ORIGURL2"]) == (2, "https://a/2")
     saw("2 images named: 2")
 
@@ -146,8 +148,9 @@ def scale_floats(data, header):
 
 SCALED = dict(i2=scale_integers(">i2"), i4=scale_integers(">i4"), f4=scale_floats,
               f8=lambda data, header: write_hdu(fits.PrimaryHDU(data.astype("f8"), header)))
-UNPARSABLE = {"BPA": "BPA     =                  NaN", "BMAJ": "BMAJ    =                  nan", "OBJECT": "OBJECT  = 3C 218",
-              "DATAMAX": "DATAMAX =                  inf", "OBSERVER": "OBSERVER= 'caf\xe9'"}
+UNPARSABLE = {"BPA": "BPA     =                  NaN", "BMAJ": "BMAJ    =                  nan",
+              "OBJECT": "OBJECT  = 3C 218", "DATAMAX": "DATAMAX =                  inf",
+              "OBSERVER": "OBSERVER= 'caf\xe9'"}
 
 
 @fault(49, "a card that cannot be parsed", "counts as missing")
@@ -194,7 +197,8 @@ GALACTIC = dict(CTYPE1="GLON-SIN", CTYPE2="GLAT-SIN")
 FRAMES = {
     "ICRS": write_frame(PLACE), "FK5": write_frame(move(FK5()), RADESYS="FK5"),
     "EQUINOX = 1950": write_frame(move(FK4()), EQUINOX=1950.), "EPOCH": write_frame(move(FK4()), EPOCH=1950.),
-    "RADECSYS": write_frame(move(FK4()), RADECSYS="FK4"), "EQUINOX = 'B1950'": write_frame(move(FK4()), EQUINOX="B1950"),
+    "RADECSYS": write_frame(move(FK4()), RADECSYS="FK4"),
+    "EQUINOX = 'B1950'": write_frame(move(FK4()), EQUINOX="B1950"),
     "FK4 of 1900": write_frame(move(FK4(equinox="B1900")), RADESYS="FK4", EQUINOX=1900.),
     "FK5 of 1975": write_frame(move(FK5(equinox="J1975")), RADESYS="FK5", EQUINOX=1975.),
     "Galactic": write_frame(PLACE.galactic, **GALACTIC),
@@ -207,10 +211,12 @@ def ask_folder(folder, coords, survey="FIRST", size=2.4*u.arcmin):
     "Cutouts from a folder of images."
     with serve_archives(FitsFolder(folder)) as services:
         fetcher = Fetcher(Manifest(folder/"manifest.sqlite"), services.allowed_hosts, Limits(tries=1), 0.)
-        return fetch_cutouts(coords.reshape(-1), survey, size, Archive(fetcher, folder/"raw", services), folder/"cutouts")
+        return fetch_cutouts(coords.reshape(-1), survey, size, Archive(fetcher, folder/"raw", services),
+                             folder/"cutouts")
 
 
-@fault(50, "images of 1950, of 1900, Galactic, with declination first", "found where they are, or refused with their words")
+@fault(50, "images of 1950, of 1900, Galactic, with declination first",
+       "found where they are, or refused with their words")
 @pytest.mark.parametrize("name", FRAMES)
 def test_image_of_any_frame_is_found(tmp_path, saw, name):
     (tmp_path/"FIRST").mkdir()
@@ -251,8 +257,9 @@ def test_image_of_1950_is_found_in_every_survey(tmp_path, saw, survey, side):
     saw("found")
 
 
-REFUSED = {"XYZ": dict(RADESYS="XYZ"), "spring": dict(EQUINOX="spring"), "ICRS 1950.0": dict(RADESYS="ICRS", EQUINOX=1950.),
-           "FK5 B1950": dict(RADESYS="FK5", EQUINOX="B1950"), "ELON-SIN": dict(CTYPE1="ELON-SIN", CTYPE2="ELAT-SIN"),
+REFUSED = {"XYZ": dict(RADESYS="XYZ"), "spring": dict(EQUINOX="spring"),
+           "ICRS 1950.0": dict(RADESYS="ICRS", EQUINOX=1950.), "FK5 B1950": dict(RADESYS="FK5", EQUINOX="B1950"),
+           "ELON-SIN": dict(CTYPE1="ELON-SIN", CTYPE2="ELAT-SIN"),
            "SLON-SIN": dict(CTYPE1="SLON-SIN", CTYPE2="SLAT-SIN"), "GAPPT": dict(RADECSYS="GAPPT")}
 
 
@@ -270,7 +277,8 @@ def test_frame_that_is_not_understood_is_shown(tmp_path, saw, words):
 
 
 def test_frame_by_words():
-    for words in ("FK4", "eq_FK4", "fk4 B1950", "B1950", "FK4 (1950.0)"): assert read_frame(words).is_equivalent_frame(FK4())
+    for words in ("FK4", "eq_FK4", "fk4 B1950", "B1950", "FK4 (1950.0)"):
+        assert read_frame(words).is_equivalent_frame(FK4())
     assert read_frame("", 1983.9).name == "fk4" and read_frame("", "J1975").name == "fk5"
     assert read_frame("FK5 J2000", 2000).is_equivalent_frame(FK5())
     for odd in ("FK6", "galactic", "B", "J", "ICRS B1950", "1066"):
@@ -322,7 +330,8 @@ def test_beam_in_the_history(tmp_path, saw):
         np.testing.assert_allclose(seen[:2], true[:2], rtol=1e-6)
         assert seen[2] == "history"
     assert read_with_beam(tmp_path, ["AIPS CLEAN BMAJ= x BMIN= y BPA= z"])[1:] == (5.4, "survey")
-    assert read_with_beam(tmp_path, [AIPS.format(0.003, 0.002)], BMAJ=0.0015, BMIN=0.0015, BPA=0.)[1:] == (5.4, "header")
+    assert read_with_beam(tmp_path, [AIPS.format(0.003, 0.002)], BMAJ=0.0015, BMIN=0.0015,
+                          BPA=0.)[1:] == (5.4, "header")
     saw("HISTORY: the last line, where the cards say nothing")
 
 
@@ -374,12 +383,13 @@ def extend(content):
     return write_hdu(fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(hdu.data, hdu.header)]))
 
 
-NAMES = {"FIRST/a.fits.gz": gzip.compress(CONTENT), "FIRST/a.fits.fz": compress(CONTENT), "FIRST/a.fz": compress(CONTENT),
-         "FIRST/a.FITS": CONTENT, "FIRST/a.fit": CONTENT, "FIRST/A.FTS.GZ": gzip.compress(CONTENT), "first/a.fits": CONTENT,
-         "FIRST/extended.fits": extend(CONTENT)}
+NAMES = {"FIRST/a.fits.gz": gzip.compress(CONTENT), "FIRST/a.fits.fz": compress(CONTENT),
+         "FIRST/a.fz": compress(CONTENT), "FIRST/a.FITS": CONTENT, "FIRST/a.fit": CONTENT,
+         "FIRST/A.FTS.GZ": gzip.compress(CONTENT), "first/a.fits": CONTENT, "FIRST/extended.fits": extend(CONTENT)}
 
 
-@fault(54, "compressed and capital names; one file of a folder is HTML, empty or a table", "used; named, the others go on")
+@fault(54, "compressed and capital names; one file of a folder is HTML, empty or a table",
+       "used; named, the others go on")
 @pytest.mark.parametrize("name", NAMES)
 def test_names_of_images(tmp_path, saw, name):
     (path := tmp_path/name).parent.mkdir()
@@ -420,7 +430,8 @@ def test_one_odd_file_of_a_folder_is_named(tmp_path, saw, content):
 
 
 @fault(54)
-@pytest.mark.parametrize("name, told", [("", "there is no file"), ("a.fits", "such as a.fits"), ("VLASS/a.fits", "FIRST/")])
+@pytest.mark.parametrize("name, told",
+                         [("", "there is no file"), ("a.fits", "such as a.fits"), ("VLASS/a.fits", "FIRST/")])
 def test_folder_without_images(tmp_path, saw, name, told):
     if name:
         (tmp_path/name).parent.mkdir(exist_ok=True)
@@ -459,7 +470,8 @@ TABLES = {
     "units and a line": "name\tRA\tDec\n\t\"deg\"\t\"deg\"\n---\t---\t---\n" "A\t162.53\t30.677\nB\t3.4\t-9.3\n",
     "radians": "name,ra,dec\n,rad,rad\nA,2.836683633,0.535414655\nB,0.059341195,-0.162315620\n",
     "VizieR": "name,_RAJ2000,_DEJ2000,RAJ2000,DEJ2000\nA,162.53,30.677,10 50 07,+30 40 37\nB,3.4,-9.3,00 13 36,-09 18 00\n",
-    "capitals": "NAME,RA,DEC\nA,162.53,30.677\nB,3.4,-9.3\n", "RA_ICRS": "name,RA_ICRS,DE_ICRS\nA,162.53,30.677\nB,3.4,-9.3\n",
+    "capitals": "NAME,RA,DEC\nA,162.53,30.677\nB,3.4,-9.3\n",
+    "RA_ICRS": "name,RA_ICRS,DE_ICRS\nA,162.53,30.677\nB,3.4,-9.3\n",
     "units in the heading": "name,RA (deg),Dec (deg)\nA,162.53,30.677\nB,3.4,-9.3\n"}
 
 
@@ -489,11 +501,12 @@ def test_names_stay_as_written(tmp_path, saw, name):
 
 
 SHAPES = {"name,ra,dec\nA,1,2,3\n": "row 1 has 4 cells, the heading 3", "name,ra,dec\nA,1\n": "row 1 has 2 cells",
-          "": "it is empty", "\n \n": "it is empty", "#\n": "no column dec, ra", "name ra dec\nA 1 2\n": "it has 'name ra dec'",
-          "a,b\n1,2\n": "it has 'a', 'b'", "name,NAME,name,ra,dec\nA,B,C,1,2\n": "which one?",
-          "name,Ra,RA,dec\nA,1,2,3\n": "columns Ra, RA: which one?",
-          "ra,dec\n1,2\n1,2\n": "row 2: a position of a row above", "name,ra,dec\nA,--,2\n": "row 1: the position is missing",
-          "name,ra,dec\nA,null,null\n": "'null'", "name,ra,dec\nA\tB,1,2\n": "characters that FITS does not allow"}
+          "": "it is empty", "\n \n": "it is empty", "#\n": "no column dec, ra",
+          "name ra dec\nA 1 2\n": "it has 'name ra dec'", "a,b\n1,2\n": "it has 'a', 'b'",
+          "name,NAME,name,ra,dec\nA,B,C,1,2\n": "which one?", "name,Ra,RA,dec\nA,1,2,3\n": "columns Ra, RA: which one?",
+          "ra,dec\n1,2\n1,2\n": "row 2: a position of a row above",
+          "name,ra,dec\nA,--,2\n": "row 1: the position is missing", "name,ra,dec\nA,null,null\n": "'null'",
+          "name,ra,dec\nA\tB,1,2\n": "characters that FITS does not allow"}
 
 
 @fault(55)
@@ -506,10 +519,10 @@ def test_table_that_cannot_be_read_is_told(tmp_path, saw, text):
 ANGLES = {"10:49:60.00,+30:40:37": (162.5, 30.676944), "10:50:00.0,+30:39:60.0": (162.5, 30.666667),
           "10h50m00s,+30°40′37″": (162.5, 30.676944), "10:50:00,\u221230:40:37": (162.5, -30.676944),
           "162.5d,30.676944d": (162.5, 30.676944), "10h50m,1": None, "162.5°,\u221230.5°": (162.5, -30.5),
-          "10.5h,+30 30 00": (157.5, 30.5), "162d30m00s,30d40m37s": (162.5, 30.676944), "10 50 00,-00 30 00": (162.5, -0.5),
-          "10h 50m 00s,+30d 40' 37''": (162.5, 30.676944), "1.625e2,3.05e1": (162.5, 30.5),
-          "25 00 00,30 00 00": None, "-1 00 00,30 00 00": None, "24 00 01,30 00 00": None,
-          "10 50 61,30 00 00": None, "10 60 01,30 00 00": None,
+          "10.5h,+30 30 00": (157.5, 30.5), "162d30m00s,30d40m37s": (162.5, 30.676944),
+          "10 50 00,-00 30 00": (162.5, -0.5), "10h 50m 00s,+30d 40' 37''": (162.5, 30.676944),
+          "1.625e2,3.05e1": (162.5, 30.5), "25 00 00,30 00 00": None, "-1 00 00,30 00 00": None,
+          "24 00 01,30 00 00": None, "10 50 61,30 00 00": None, "10 60 01,30 00 00": None,
           "162.5.1,30": None, "0x10,30": None, "1_0,30": None, "10:50:00,10h00m00s": None, "north,30": None}
 
 
@@ -524,7 +537,8 @@ def test_angles(tmp_path, saw, text):
 
 @fault(56)
 def test_hours_beyond_24_in_a_label_table(saw):
-    columns = {"Object_ID": ["a"], "RA(J2000)": ["25 00 00"], "DEC(J2000)": ["1 2 3"], "FR_label": ["I"], "Source_redshift": [""]}
+    columns = {"Object_ID": ["a"], "RA(J2000)": ["25 00 00"], "DEC(J2000)": ["1 2 3"], "FR_label": ["I"],
+               "Source_redshift": [""]}
     with pytest.raises(CatalogueError, match="25"): parse_frdeep(columns)
     with pytest.raises(CatalogueError, match="frdeep: mine: no position in hours and degrees: .*25"):
         parse_labels(CATALOGUES["frdeep"], columns, "mine")
@@ -557,7 +571,8 @@ SAID = {"EQUINOX alone": write_fits(dict(EQUINOX=1950.), **place(FK4())),
         "EPOCH of Gaia, ICRS": write_fits(dict(RADESYS="ICRS", EPOCH=2016.), ra=[162.53], dec=[30.677])}
 
 
-@fault(57, "tables of another equinox, with EQUINOX alone, with several COOSYS", "transformed, or refused with their words")
+@fault(57, "tables of another equinox, with EQUINOX alone, with several COOSYS",
+       "transformed, or refused with their words")
 @pytest.mark.parametrize("kind", SAID)
 def test_frame_of_a_fits_table(tmp_path, saw, kind):
     assert read(tmp_path, SAID[kind], ".fits") == TRUE
@@ -575,8 +590,10 @@ def test_frame_in_the_names_of_columns(tmp_path, saw):
 
 
 @fault(57)
-@pytest.mark.parametrize("words, meta", [("XYZ", dict(RADESYS="XYZ")), ("ICRS 1950.0", dict(RADESYS="ICRS", EQUINOX=1950.)),
-                                         ("EPOCH is 2016.0", dict(EPOCH=2016.)), ("GALACTIC", dict(RADESYS="GALACTIC"))])
+@pytest.mark.parametrize("words, meta",
+                         [("XYZ", dict(RADESYS="XYZ")), ("ICRS 1950.0", dict(RADESYS="ICRS", EQUINOX=1950.)),
+                                         ("EPOCH is 2016.0", dict(EPOCH=2016.)),
+                          ("GALACTIC", dict(RADESYS="GALACTIC"))])
 def test_frame_of_a_table_that_is_not_understood(tmp_path, saw, words, meta):
     assert words in read(tmp_path, write_fits(meta, ra=[162.53], dec=[30.677]), ".fits")
     saw("refused, shown")
@@ -593,8 +610,8 @@ ICRS_SYSTEM, OLD, OLDER = ('<COOSYS ID="a" system="ICRS"/>', '<COOSYS ID="b" sys
 
 def write_votable(systems, frame=None, ref="", other="", ra="ra"):
     coord = PLACE if frame is None else move(frame)
-    return VOTABLE.format(systems=systems, ref=f'ref="{ref}"' if ref else "", other=f'ref="{other}"' if other else "", ra=ra,
-                          place=SimpleNamespace(ra=float(coord.ra.deg), dec=float(coord.dec.deg)))
+    return VOTABLE.format(systems=systems, ref=f'ref="{ref}"' if ref else "", other=f'ref="{other}"' if other else "",
+                          ra=ra, place=SimpleNamespace(ra=float(coord.ra.deg), dec=float(coord.dec.deg)))
 
 
 @fault(57)
@@ -643,7 +660,8 @@ def test_masked_positions_and_headings_alike(tmp_path, saw):
 
 @fault(58)
 @pytest.mark.parametrize("suffix", [".fits", ".vot", ".ecsv", ".xml", ".fits.gz"])
-@pytest.mark.parametrize("content", [b"", b"<html>busy</html>", b"SIMPLE  = x", b"\xff\xfe\x00", b"# %ECSV 1.0\n!!x {}\n"])
+@pytest.mark.parametrize("content", [b"", b"<html>busy</html>", b"SIMPLE  = x", b"\xff\xfe\x00",
+                                     b"# %ECSV 1.0\n!!x {}\n"])
 def test_what_is_no_table_is_refused(tmp_path, saw, suffix, content):
     assert isinstance(read(tmp_path, content, suffix), str)
     saw("no table: refused")

@@ -57,7 +57,8 @@ def scrape(folder, services, coords):
     "One run, as the workflow does it: what a killed one left half-written is removed first."
     clear_leftovers([folder])
     fetcher = Fetcher(Manifest(folder/"raw"/"manifest.sqlite"), services.allowed_hosts, Limits(wait_s=0.01), 0)
-    table = fetch_cutouts(coords, "FIRST", 2.5*u.arcmin, Archive(fetcher, folder/"raw", services), folder/"cutouts", root=folder)
+    table = fetch_cutouts(coords, "FIRST", 2.5*u.arcmin, Archive(fetcher, folder/"raw", services), folder/"cutouts",
+                          root=folder)
     write_table(table, folder/"cutouts.ecsv")
 
 
@@ -71,7 +72,8 @@ def take_stock(folder):
 
 def run_and_kill(number, n_kills, folder, services, coords, sender):
     "In a process without threads: an uninterrupted run, then runs that are killed, each folder until it is finished."
-    tqdm.set_lock(threading.RLock())  # Its own is shared between processes: every killed one would leave a semaphore behind
+    # Its own is shared between processes: every killed one would leave a semaphore behind
+    tqdm.set_lock(threading.RLock())
     rng, kills, finished, statuses = random.Random(1), 0, 0, set()  # noqa: S311
     statuses.add(os.waitpid(fork(scrape, folder/"whole", services, coords), 0)[1])
     begun = time.monotonic()
@@ -93,8 +95,8 @@ def run_and_kill(number, n_kills, folder, services, coords, sender):
 @pytest.mark.parametrize("n_kills", [20, pytest.param(200, marks=[pytest.mark.full, pytest.mark.fault(36)])])
 def test_kills_leave_what_an_uninterrupted_run_leaves(case, saw, n_kills):
     sky, coords = choose_coords()
-    services = replace(LIVE_SERVICES, first_cutout=case.server.answer("/form", answer_slowly(sky)), seconds_between_requests=0.,
-                       allowed_hosts=(case.server.host,))
+    services = replace(LIVE_SERVICES, first_cutout=case.server.answer("/form", answer_slowly(sky)),
+                       seconds_between_requests=0., allowed_hosts=(case.server.host,))
     receiver, sender = children.CONTEXT.Pipe(duplex=False)
     with children.run(1, run_and_kill, n_kills, case.folder, services, coords, sender) as driver:
         while not receiver.poll(1): assert driver[0].is_alive()

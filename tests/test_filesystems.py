@@ -28,14 +28,16 @@ def lack(code):
 
 
 @pytest.mark.filterwarnings("ignore:flock not supported")  # filelock's own word on ENOSYS
-@fault(60, "filesystem without `flock`, hard links or shared memory", "what it has is used, or one line names folder and cause")
+@fault(60, "filesystem without `flock`, hard links or shared memory",
+       "what it has is used, or one line names folder and cause")
 @pytest.mark.parametrize("code", CODES, ids=errno.errorcode.get)
 def test_files_are_got_without_flock(case, saw, monkeypatch, code):
     monkeypatch.setattr(fcntl, "flock", lack(code))
     fetcher = case.open_fetcher()
     urls = [case.server.answer(f"/{name}", say(BODY)) for name in "ab"]
     with ThreadPoolExecutor(4) as pool: paths = list(pool.map(lambda url: fetcher.get_file(case.want(url)), urls*2))
-    assert {path.read_bytes() for path in paths} == {BODY} and case.list_files() == ["a", "b"] and len(case.server.requests) == 2
+    assert {path.read_bytes()
+            for path in paths} == {BODY} and case.list_files() == ["a", "b"] and len(case.server.requests) == 2
     saw("no flock: lock files that name their owner, 2 requests for 2 files asked for twice")
 
 
@@ -43,7 +45,8 @@ def test_files_are_got_without_flock(case, saw, monkeypatch, code):
 def test_folder_where_no_lock_works_is_named(tmp_path, saw, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", lack(errno.ENOLCK))
     monkeypatch.setattr(SoftFileLock, "_acquire", lack(errno.EROFS))
-    with pytest.raises(ConfigError, match=rf"no lock can be taken in {tmp_path}.*Read-only file system.*choose a folder"):
+    with pytest.raises(ConfigError,
+                       match=rf"no lock can be taken in {tmp_path}.*Read-only file system.*choose a folder"):
         choose_lock(tmp_path)
     saw("no lock of any kind: one line names folder and cause")
 
@@ -76,7 +79,8 @@ def test_shards_are_claimed_without_hard_links(tmp_path, saw, monkeypatch, code)
     saw("no hard links: a claim is a file that must be new, one worker of two has it")
 
 
-@fault(61, "claims cleared away by the worker that merged, while another one holds or makes one", "that one ends as usual")
+@fault(61, "claims cleared away by the worker that merged, while another one holds or makes one",
+       "that one ends as usual")
 def test_claim_that_was_cleared_away_is_no_failure(tmp_path, saw, monkeypatch):
     monkeypatch.setattr(classify, "BEAT_S", 0.01)
     with claim_shard(tmp_path, 1) as mine:

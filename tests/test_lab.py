@@ -25,7 +25,8 @@ def lab(tmp_path):
 
 def ask(address, method, path, **kwargs):
     "A call of Jupyter's REST interface."
-    answer = requests.request(method, f"{address}/api/{path}", headers={"Authorization": "token lesson"}, timeout=60, **kwargs)
+    answer = requests.request(method, f"{address}/api/{path}", headers={"Authorization": "token lesson"}, timeout=60,
+                              **kwargs)
     answer.raise_for_status()
     return answer.json() if answer.content else None
 
@@ -51,6 +52,8 @@ def test_lab_has_the_notebooks_and_a_kernel_that_finds_radiogal(lab):
     names = {f["name"] for f in ask(lab, "GET", "contents")["content"]}
     assert {"01_config.ipynb", "24_final_plots.ipynb"} <= names
     kernel = ask(lab, "POST", "kernels", json=dict(name="python3"))["id"]
-    try: said = run_code(lab, kernel, "import radiogal.config as c; print(c.Paths(c.find_root()).nbs.is_dir(), c.__file__)")
+    try:
+        said = run_code(lab, kernel,
+                        "import radiogal.config as c; print(c.Paths(c.find_root()).nbs.is_dir(), c.__file__)")
     finally: ask(lab, "DELETE", f"kernels/{kernel}")
     assert said.split() == ["True", str(ROOT/"radiogal"/"config.py")]

@@ -16,7 +16,8 @@ from PIL import Image
 
 TOLERANCE = 4.0  # Of 255, root mean square: text that moved by a pixel passes, a line that moved does not
 NOTEBOOKS = sorted((path.stem for path in (ROOT/"nbs").glob("*.ipynb")), reverse=True)  # those that train take longest
-STEADY = {"17_modelling": 1, "18_transfer": 1}  # Pictures before a training of the notebook's own, which processors end otherwise
+STEADY = {"17_modelling": 1,
+          "18_transfer": 1}  # Pictures before a training of the notebook's own, which processors end otherwise
 
 
 class Shell(CaptureShell):
@@ -33,7 +34,8 @@ def run_notebook(number, name, sender):
     "In a process of its own: whether all cells passed, what was said if not, and the pictures; all are sent."
     nbdev.test.CaptureShell, said = Shell, io.StringIO()
     with contextlib.redirect_stderr(said):
-        passed, _ = nbdev.test.test_nb(ROOT/"nbs"/f"{name}.ipynb", get_config(path=ROOT).tst_flags.split(), basepath=ROOT)
+        passed, _ = nbdev.test.test_nb(ROOT/"nbs"/f"{name}.ipynb", get_config(path=ROOT).tst_flags.split(),
+                                       basepath=ROOT)
     sender.send((passed, said.getvalue(), list_pictures(Shell.ran)))
 
 
@@ -48,7 +50,8 @@ def read_picture(text): return Image.open(io.BytesIO(base64.b64decode(text))).co
 
 def measure_difference(one, other):
     "Root mean square of the difference, 0 to 255; a picture of another size is cut or filled with white by up to three pixels."
-    assert all(abs(a - b) <= 3 for a, b in zip(one.size, other.size, strict=True)), f"{one.size} instead of {other.size}"
+    assert all(abs(a - b) <= 3 for a,
+               b in zip(one.size, other.size, strict=True)), f"{one.size} instead of {other.size}"
     sheets = []
     for picture in (one, other):
         sheets.append(Image.new("RGB", tuple(map(max, one.size, other.size)), "white"))

@@ -19,7 +19,8 @@ IMAGES = {("S1", "FIRST"), ("S2", "FIRST")}
 def write_decisions(path, *lines): # (name, decision, who, when)
     "A decision file as git or an editor may leave it."
     reasons = {"bad": "stripes"}
-    rows = [",".join((name, "FIRST", decision, reasons.get(decision, ""), who, when)) for name, decision, who, when in lines]
+    rows = [",".join((name, "FIRST", decision, reasons.get(decision, ""), who, when)) for name, decision, who,
+            when in lines]
     path.write_text("\n".join([",".join(COLUMNS), *rows, ""]))
     return path
 
@@ -60,8 +61,9 @@ def test_merged_decisions_are_in_order_of_time(tmp_path):
 
 def test_a_curator_sees_and_takes_back_the_latest_decision(tmp_path):
     late, early = "2025-11-02T10:00:00Z", "2025-11-01T10:00:00Z"
-    path = write_decisions(tmp_path/"run.csv", ("S2", "good", "ann", late), ("S1", "unsure", "ann", late.replace("10", "09", 1)),
-                           ("S2", "bad", "ann", early), ("S1", "good", "ann", early))
+    path = write_decisions(tmp_path/"run.csv", ("S2", "good", "ann", late),
+                           ("S1", "unsure", "ann", late.replace("10", "09", 1)), ("S2", "bad", "ann", early),
+                           ("S1", "good", "ann", early))
     desk = Desk(path, dict.fromkeys(sorted(IMAGES), "none.fits"), "ann")
     assert [desk.decided[image]["decision"] for image in sorted(IMAGES)] == ["unsure", "good"]
     desk.undo()
@@ -105,7 +107,8 @@ def test_margins_of_tiles_are_on_the_sphere(polar_tiles):
     edge, dec = 180., 89.4 # Of the two tiles at the pole
     for beyond in (40., 60., 89.):
         place = SkyCoord(edge + beyond, dec, unit="deg")
-        assert place.separation(SkyCoord(edge, np.degrees(np.arctan2(np.tan(np.radians(dec)), np.cos(np.radians(beyond)))),
+        assert place.separation(SkyCoord(edge, np.degrees(np.arctan2(np.tan(np.radians(dec)),
+                                                                     np.cos(np.radians(beyond)))),
                                          unit="deg")) < HALF_IMAGE*np.sqrt(2) # A place on the edge
         assert find_tiles(polar_tiles, place) == ["T32t01", "T32t02"]
 
@@ -137,7 +140,8 @@ def make_catalogue(which, *rows): # (place, label, confidence, redshift)
     read = Labels([f"{which} {name}" for name in names], coords, list(labels), list(redshifts), list(confidences))
     return tabulate_labels(read, which, simulated=True)
 
-def merge_catalogues(*tables, classes=("FRI", "FRII")): return build_targets(list(tables), classes, 30*u.arcsec, 4.5*u.arcmin)
+def merge_catalogues(*tables, classes=("FRI", "FRII")):
+    return build_targets(list(tables), classes, 30*u.arcsec, 4.5*u.arcmin)
 
 ONE = make_catalogue("one", ("a", "", "", np.nan), ("b", "FRI", "confident", np.nan), ("c", "", "", 0.3))
 THREE = make_catalogue("three", ("a", "FRII", "possible", 0.1), ("b", "FRII", "possible", 0.2), ("c", "", "", 0.4))

@@ -57,7 +57,8 @@ def can(*command):
 def wrap(folder, command):
     "The command as this machine can watch it: cut off from the network, its system calls or at least Python's sockets noted."
     if can("strace", "-o", os.devnull, "true"):
-        traced = ("strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", folder/"asked")
+        traced = ("strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o",
+                  folder/"asked")
         command = (*traced, *command)
     alone = (*WITHOUT_NETWORK, "sh", "-c", BRING_UP, "sh")
     return (*alone, *command) if can(*alone, "true") else command
@@ -77,8 +78,8 @@ def test_nothing_but_loopback_is_asked(tmp_path, saw):
     given = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "RADIOGAL_MIRROR", "ORT_"))}
     env = given | dict(HOME=str(home), MPLCONFIGDIR=str(tmp_path/"fonts"), ASKED=str(tmp_path/"asked"),
                        PYTHONPATH=os.pathsep.join([str(tmp_path/"hook"), str(folder)]))
-    done = subprocess.run(wrap(tmp_path, (sys.executable, "-c", STEPS)), cwd=folder, env=env, capture_output=True, text=True,
-                          timeout=600)
+    done = subprocess.run(wrap(tmp_path, (sys.executable, "-c", STEPS)), cwd=folder, env=env, capture_output=True,
+                          text=True, timeout=600)
     assert "all steps done" in done.stdout, done.stderr[-4000:]
     told = (tmp_path/"asked").read_text(errors="replace")
     asked = {address for several in find_addresses(told) for address in several if address}

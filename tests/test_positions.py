@@ -27,7 +27,8 @@ offsets = st.floats(-1, 1)
 def tiles():
     "All tiles, with edges rounded to 0.01 h as the archive does."
     rows = zip(TILE_DECS, TILE_DECS[1:], TILE_COUNTS, strict=False)
-    middles = [SkyCoord((i + 0.5)*360/count, (low + high)/2, unit="deg") for low, high, count in rows for i in range(count)]
+    middles = [SkyCoord((i + 0.5)*360/count, (low + high)/2, unit="deg") for low, high,
+               count in rows for i in range(count)]
     table = parse_tiles(tabulate_tiles(middles))
     assert len(set(table["tile"])) == sum(TILE_COUNTS) == 899
     return table
@@ -48,7 +49,8 @@ def test_tile_of_a_position_is_found_once(tiles, ra, dec):
     assert find_tiles(tiles, SkyCoord(ra + 360, dec, unit="deg")) == found
 
 
-@given(st.integers(0, len(TILE_COUNTS) - 1), st.integers(0, 47), st.sampled_from(["corner", "east", "south"]), st.floats(0, 1))
+@given(st.integers(0, len(TILE_COUNTS) - 1), st.integers(0, 47), st.sampled_from(["corner", "east", "south"]),
+       st.floats(0, 1))
 @check
 def test_tiles_on_both_sides_of_an_edge_are_found(tiles, row, column, place, along):
     count, (low, high) = TILE_COUNTS[row], TILE_DECS[row:row + 2]

@@ -50,7 +50,8 @@ def fetch_many(case, n, **limits):
     return [end.state if isinstance(end, FetchError) else "ok" for end in ends], said, fetcher, ends
 
 
-@fault(67, "a host that fails five times or with one 403, for a while or for good", "its queue waits; not_asked at last")
+@fault(67, "a host that fails five times or with one 403, for a while or for good",
+       "its queue waits; not_asked at last")
 @pytest.mark.parametrize("status, times, state", [
     ("500 Oops", 5, "retry"), ("403 Forbidden", 1, "reject"), ("503 Busy", 7, "retry")])
 def test_queue_waits_until_the_host_is_well(case, saw, status, times, state):
@@ -93,7 +94,8 @@ def test_positions_not_asked_are_asked_by_the_next_run(case, saw, tmp_path):
     def run(stop_s):
         fetcher = Fetcher(Manifest(tmp_path/"manifest.sqlite"), services.allowed_hosts,
                           Limits(tries=1, wait_s=0.01, stop_s=stop_s, give_up_s=0., failures=2), 0)
-        return fetch_cutouts(coords, "FIRST", 2.4*u.arcmin, Archive(fetcher, tmp_path/"raw", services), tmp_path/"cutouts")
+        return fetch_cutouts(coords, "FIRST", 2.4*u.arcmin, Archive(fetcher, tmp_path/"raw", services),
+                             tmp_path/"cutouts")
 
     table = run(stop_s=300.)
     states = list(table["state"])
@@ -156,7 +158,8 @@ def test_poison_of_an_older_version_is_asked_for_again(case, saw):
 
 
 @fault(68)
-@pytest.mark.parametrize("error", [TypeError("a"), ZeroDivisionError("b"), MemoryError("c"), OSError(5, "d"), KeyError("e")])
+@pytest.mark.parametrize("error", [TypeError("a"), ZeroDivisionError("b"), MemoryError("c"), OSError(5, "d"),
+                                   KeyError("e")])
 def test_reader_that_breaks_rejects_its_file_alone(case, saw, error):
     def check(path): raise error
     wanted = case.want(case.server.answer("/a", say(BODY)), check=check)
@@ -168,7 +171,8 @@ def test_reader_that_breaks_rejects_its_file_alone(case, saw, error):
 TEXT = "down\n# %ECSV 1.0\r\n\x1b]0;owned\x07\x1b[31m\u202eleft\u2028 \x00\x9b, \"quoted\" "
 
 
-@fault(69, "line ends, #, escape sequences, endless text of a service", "a reason of one printable line, a table that reads back")
+@fault(69, "line ends, #, escape sequences, endless text of a service",
+       "a reason of one printable line, a table that reads back")
 def test_foreign_text_is_one_line(case, saw, tmp_path):
     status = OK.replace('"OK"/>', f'"ERROR">{"".join(c for c in TEXT if c.isprintable() or c in chr(10))}{"x"*10**5}</INFO>')
     case.server.answers = Service(lambda path: say(write_votable(status=status), Content_Type="text/xml"))
@@ -226,7 +230,8 @@ def test_no_proxy_is_asked_for_what_is_here(case, saw, monkeypatch, kind):
 
 def test_this_machine_is_known_by_its_address():
     assert all(map(is_loopback, ("http://127.0.0.1:8/x", "https://127.9.9.9", "http://[::1]:80/")))
-    assert not any(map(is_loopback, ("http://127.0.0.1.evil.org/", "http://localhost/", "http://10.0.0.1/", "http:///x", "x")))
+    assert not any(map(is_loopback,
+                       ("http://127.0.0.1.evil.org/", "http://localhost/", "http://10.0.0.1/", "http:///x", "x")))
 
 
 def test_runtime_is_told_before_it_is_loaded():

@@ -53,7 +53,8 @@ def test_tile_tables_have_all_tiles_in_every_epoch(tile_table):
     assert Counter(tiles["epoch"]) == Counter(re.search(r"VLASS\d\.\d", row).group() for row in rows)
     per_tile = Counter((r["tile"], r["epoch"].split(".")[0]) for r in tiles)
     assert set(per_tile.values()) == {1} and len(per_tile) == len(rows)
-    assert all((row[59:74].strip(), row[74:].strip()) == (t["date"], t["status"]) for row, t in zip(rows, tiles, strict=True))
+    assert all((row[59:74].strip(), row[74:].strip()) == (t["date"], t["status"]) for row,
+               t in zip(rows, tiles, strict=True))
 
 
 def place_centres(n=15):
@@ -72,7 +73,8 @@ def test_positions_land_on_the_right_tiles(tile_table, mirror, tmp_path):
     "Every tile with an image that could hold the position is looked at, and none that is farther than an image's diagonal."
     tiles = parse_tiles(tile_table)
     fetcher = Fetcher(Manifest(tmp_path/"manifest.sqlite"), allowed_hosts=("nowhere.invalid",))
-    frdeep = read_catalogue(CATALOGUES["frdeep"], get_registered(fetcher, find_registered(CATALOGUES["frdeep"]), tmp_path))
+    frdeep = read_catalogue(CATALOGUES["frdeep"],
+                            get_registered(fetcher, find_registered(CATALOGUES["frdeep"]), tmp_path))
     rng = np.random.default_rng(1)
     ra = np.concatenate([frdeep["ra"], rng.uniform(0, 360, 10_000)])
     dec = np.concatenate([frdeep["dec"], np.degrees(np.arcsin(rng.uniform(np.sin(np.radians(-40)), 1, 10_000)))])
@@ -82,7 +84,8 @@ def test_positions_land_on_the_right_tiles(tile_table, mirror, tmp_path):
     vectors = SkyCoord(centre_ra, centre_dec, unit="deg").cartesian.xyz.value.T
     coords = SkyCoord(ra, dec, unit="deg")
     nearby = cKDTree(vectors).query_ball_point(coords.cartesian.xyz.value.T, 2*np.sin(np.radians(1.5)/2))
-    half, reach = HALF_IMAGE.to_value(u.deg), np.sqrt(2)*TILE_MARGIN.to_value(u.deg) + 0.3  # The grid is 0.3 degrees wide
+    # The grid is 0.3 degrees wide
+    half, reach = HALF_IMAGE.to_value(u.deg), np.sqrt(2)*TILE_MARGIN.to_value(u.deg) + 0.3
     for coord, near in zip(coords, nearby, strict=True):
         found = set(find_tiles(tiles, coord))
         offsets = np.abs(project_offsets(centre_ra[near], centre_dec[near], coord)).max(axis=0)
@@ -148,9 +151,11 @@ def test_real_images_served_as_the_first_archive_come_back(mirror, tmp_path):
     (tmp_path/"FIRST").mkdir()
     for path in images: (tmp_path/"FIRST"/quote(path.name)).symlink_to(path)
     folder = FitsFolder(tmp_path)
-    coords = SkyCoord([wcs.pixel_to_world((nx - 1)/2, (ny - 1)/2).icrs for _, wcs, nx, ny in folder.footprints["FIRST"]])
+    coords = SkyCoord([wcs.pixel_to_world((nx - 1)/2, (ny - 1)/2).icrs for _, wcs, nx,
+                       ny in folder.footprints["FIRST"]])
     with serve_archives(folder) as services:
-        fetcher = Fetcher(Manifest(tmp_path/"raw"/"manifest.sqlite"), services.allowed_hosts, Limits(tries=2, wait_s=0.01), 0)
+        fetcher = Fetcher(Manifest(tmp_path/"raw"/"manifest.sqlite"), services.allowed_hosts,
+                          Limits(tries=2, wait_s=0.01), 0)
         archive = Archive(fetcher, tmp_path/"raw", services)
         table = fetch_cutouts(coords, "FIRST", 2.5*u.arcmin, archive, tmp_path/"out", root=tmp_path)
     good = 0

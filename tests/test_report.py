@@ -81,7 +81,8 @@ def change_provenance(folder, change):
 @pytest.mark.parametrize("change, said", [
     (lambda p: None, ""),
     (lambda p: p.update(code="0"*64), "different code of 17_modelling"),
-    (lambda p: p["inputs"].update({"radiogal/models.py": p.pop("code")}), "different code of 17_modelling, radiogal/models.py"),
+    (lambda p: p["inputs"].update({"radiogal/models.py": p.pop("code")}),
+     "different code of 17_modelling, radiogal/models.py"),
     (lambda p: p["resolved_settings"]["training"].update(epochs=99), "other settings (recipe)"),
     (lambda p: p["resolved_settings"]["preparation"].update(clip_sigma=5.0), "other settings (preparation)")])
 def test_results_of_different_code_or_settings_are_named(finished, tmp_path, change, said):

@@ -36,7 +36,8 @@ def edit_registry(folder):
 
 
 EDITS = {
-    "prose": (lambda f: edit_text(f/"nbs"/"17_modelling.ipynb", "## The same every time", "## Every time the same"), set()),
+    "prose": (lambda f: edit_text(f/"nbs"/"17_modelling.ipynb", "## The same every time", "## Every time the same"),
+              set()),
     "lesson": (lambda f: edit_text(f/"nbs"/"17_modelling.ipynb", "find_turns(16, 3)", "find_turns(16, 4)"), set()),
     "docstring": (lambda f: edit_code(f, "17_modelling", "training", "All that training changes in a compiled network.",
                                       "What training changes."), set()),
@@ -46,7 +47,8 @@ EDITS = {
     "constant": (lambda f: edit_code(f, "17_modelling", "training", "WARMUP = 1/30", "WARMUP = 1/20"), NETWORKS),
     "registry row of other runs": (edit_registry, set()),
     "style": (lambda f: edit_text(f/"radiogal"/"radiogal.mplstyle", "font.size", "# font.size"), CLASSIFY | REPORT),
-    "import": (lambda f: edit_code(f, "17_modelling", "training", "from tqdm import tqdm", "from tqdm.auto import tqdm"),
+    "import": (lambda f: edit_code(f, "17_modelling", "training", "from tqdm import tqdm",
+                                   "from tqdm.auto import tqdm"),
                NETWORKS),
     "setting of training": (lambda f: edit_text(f/"config"/"smoke.toml", "epochs = 2", "epochs = 3"), NETWORKS),
     "setting of preparation": (lambda f: edit_text(f/"config"/"smoke.toml", "image_size = 32", "image_size = 34"),
@@ -60,7 +62,8 @@ def foretell(folder):
     assert status == 0, said
     lines = said.splitlines()
     counted = [line for line in lines if "to run" in line]
-    return {line.split()[0] for line in lines[lines.index(counted[0]) + 1:] if line.startswith("  ")} if counted else set()
+    return {line.split()[0] for line in lines[lines.index(counted[0]) + 1:]
+            if line.startswith("  ")} if counted else set()
 
 
 @pytest.fixture(scope="module")

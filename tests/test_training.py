@@ -56,7 +56,8 @@ def read_weights(folder):
     "All arrays of the weights, in order."
     found = {}
     with h5py.File(folder/"network.weights.h5") as f:
-        f["layers"].visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+        f["layers"].visititems(lambda name,
+                               item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
     return found
 
 

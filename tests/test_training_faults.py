@@ -117,7 +117,8 @@ def uninterrupted(connection, tmp_path_factory):
     "The results of a training that nobody killed."
     training = Training(connection, tmp_path_factory.mktemp("whole")/"run")
     assert training.run() == 0
-    assert sorted(training.read_results()) == ["history.csv", "metrics.json", "network.weights.h5", "predictions.parquet"]
+    assert sorted(training.read_results()) == ["history.csv", "metrics.json", "network.weights.h5",
+                                               "predictions.parquet"]
     return training.read_results()
 
 
@@ -169,7 +170,8 @@ def change_network(path): rewrite(path, state0=np.zeros((5, 5, 1, 32), np.float3
 
 
 HARMS = [(flip, "its bytes are not those that were written"), (cut, "its bytes are not those that were written"),
-         (rename, "its arrays are not those of alhassan after 1004 epochs"), (change_training, "it is of another training"),
+         (rename, "its arrays are not those of alhassan after 1004 epochs"),
+         (change_training, "it is of another training"),
          (change_network, "its arrays are not those of alhassan after 6 epochs")]
 
 

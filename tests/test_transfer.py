@@ -55,7 +55,8 @@ def test_running_means_of_frozen_fields_rest(ends):
     _, vlass, folder = ends
     model, source = begin(folder, vlass), begin(folder, vlass)
     retrain_network(model, Method(frozen="conv4"), vlass.training(0), vlass.validation(0), BRIEF, seed=1)
-    for name in ("conv1", "conv4"): assert all(map(np.array_equal, *(m.get_layer(name).get_weights() for m in (model, source))))
+    for name in ("conv1", "conv4"):
+        assert all(map(np.array_equal, *(m.get_layer(name).get_weights() for m in (model, source))))
     assert not np.array_equal(*(m.get_layer("conv5").get_weights()[-1] for m in (model, source)))
 
 

@@ -36,7 +36,8 @@ def ask_siap(case, kind="image/fits", rows=1, **parts):
     return f"{row['state']}: {row['reason']}"
 
 
-@fault(62, "FITS under another media type; QUERY_STATUS OVERFLOW; results after another RESOURCE, status above them", "ok")
+@fault(62, "FITS under another media type; QUERY_STATUS OVERFLOW; results after another RESOURCE, status above them",
+       "ok")
 @pytest.mark.parametrize("kind", ["application/fits", "image/x-fits", "IMAGE/FITS", "image/fits; charset=binary", ""])
 def test_fits_has_many_names(case, saw, kind):
     assert ask_siap(case, kind).startswith("ok") and not is_fits("image/jpeg") and not is_fits("application/fits-x")
@@ -107,7 +108,8 @@ def link(*faults, cutter=False):
     return write(f"<TABLEDATA>{rows}</TABLEDATA>", fields).replace(b"</VOTABLE>", (soda*cutter + "</VOTABLE>").encode())
 
 
-@fault(64, "DataLink rows of TransientFault, FatalFault and others with status 200", "retry or reject, in its words, not kept")
+@fault(64, "DataLink rows of TransientFault, FatalFault and others with status 200",
+       "retry or reject, in its words, not kept")
 @pytest.mark.parametrize("words, state", [
     ("TransientFault: try later", "retry"), ("FatalFault", "retry"), ("DefaultFault: ?", "retry"),
     ("AuthorizationFault: embargoed", "reject"), ("NotFoundFault: no such ID", "reject")])
@@ -123,7 +125,8 @@ SERIAL = {"BINARY": "<BINARY>{}</BINARY>", "BINARY2": "<BINARY2>{}</BINARY2>", "
           "PARQUET": '<PARQUET type="VOTable-remote-file">{}</PARQUET>'}
 
 
-@fault(65, "a VOTable whose STREAM is at another address, or that announces what it has not", "refused before it is read")
+@fault(65, "a VOTable whose STREAM is at another address, or that announces what it has not",
+       "refused before it is read")
 @pytest.mark.parametrize("serial", SERIAL)
 @pytest.mark.parametrize("href", HREFS)
 def test_stream_elsewhere_is_never_opened(tmp_path, saw, monkeypatch, serial, href):
@@ -131,8 +134,8 @@ def test_stream_elsewhere_is_never_opened(tmp_path, saw, monkeypatch, serial, hr
     monkeypatch.setattr(urllib.request, "urlopen", lambda *_: pytest.fail("an address was opened"))
     content = write(SERIAL[serial].format(f'<STREAM href="{href.format(path=tmp_path/"secret")}"/>'))
     (path := tmp_path/"answer").write_bytes(content)
-    for check in (lambda: check_results(content, "CADC TAP"), lambda: check_links(content, "a.fits"), lambda: check_siap(path),
-                  lambda: check_answer(path, CATALOGUES["FRIICAT"])):
+    for check in (lambda: check_results(content, "CADC TAP"), lambda: check_links(content, "a.fits"),
+                  lambda: check_siap(path), lambda: check_answer(path, CATALOGUES["FRIICAT"])):
         with pytest.raises(FetchError, match="^reject: .*data are elsewhere"): check()
     for suffix in (".vot", ".xml"):
         path.with_suffix(suffix).write_bytes(content)
@@ -142,7 +145,8 @@ def test_stream_elsewhere_is_never_opened(tmp_path, saw, monkeypatch, serial, hr
 
 @fault(65)
 @pytest.mark.parametrize("spelt", ['<vot:STREAM xmlns:vot="y" href="file:/x"/>', "<STREAM href='file:/x'>AAAA</STREAM>",
-                                   '<STREAM xmlns:x="y" x:href="file:/x"/>', '<STREAM actuate="onLoad" HREF="file:/x"/>'])
+                                   '<STREAM xmlns:x="y" x:href="file:/x"/>',
+                                   '<STREAM actuate="onLoad" HREF="file:/x"/>'])
 def test_other_spellings_are_refused_too(saw, spelt):
     with pytest.raises(HostileVotable, match="elsewhere"): parse_votable(write(f"<BINARY>{spelt}</BINARY>"))
     saw("with a prefix, in other letters: refused too")
@@ -155,7 +159,8 @@ def make_bombs():
     other = '<TABLE ref="t" nrows="9000"><DATA/></TABLE>' + " "*9000
     entities = "".join(f'<!ENTITY a{i} "{f"&a{i - 1};"*20}">' for i in range(1, 9))
     document = write("<TABLEDATA><TR><TD>&a8;</TD></TR></TABLEDATA>").partition(b"?>")[2]
-    return {"nrows": write(row, nrows=' nrows="1000000000"'), "nrows of a stream": write(stream, nrows=' nrows="99999999"'),
+    return {"nrows": write(row, nrows=' nrows="1000000000"'),
+            "nrows of a stream": write(stream, nrows=' nrows="99999999"'),
             "long text": write(row, field("char", "999999999")), "an array": write(row, field("double", "30000x30000")),
             "many digits": write(row, field("int", "9"*5000)), "bounded text": write(stream, field("char", "400000*")),
             "a parameter": write(row, before=META.replace('"*"', '"2000000000"')),
@@ -181,10 +186,11 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 @fault(65)
 def test_memory_is_not_taken_by_announcement(saw):
     bombs = make_bombs()
-    told = subprocess.run([sys.executable, "-c", MEASURE], input=b"\0".join(bombs.values()), capture_output=True, check=True,
-                          timeout=120)
+    told = subprocess.run([sys.executable, "-c", MEASURE], input=b"\0".join(bombs.values()), capture_output=True,
+                          check=True, timeout=120)
     *ends, kib = told.stdout.decode().splitlines()
-    assert dict(zip(bombs, (end.partition(" ")[0] for end in ends), strict=True)) == dict.fromkeys(bombs, "HostileVotable"), ends
+    assert dict(zip(bombs, (end.partition(" ")[0] for end in ends),
+                    strict=True)) == dict.fromkeys(bombs, "HostileVotable"), ends
     assert int(kib) < 60_000
     saw(f"{len(bombs)} small files that announce much: refused, less than 60 MB taken")
 
@@ -193,7 +199,8 @@ def test_memory_is_not_taken_by_announcement(saw):
 def test_large_tables_of_users_are_read(tmp_path, saw):
     "What is refused is out of proportion, not large."
     n = 5000
-    table = Table(dict(name=[f"a source of a long name {i}" for i in range(n)], ra=np.linspace(0, 359, n), dec=np.zeros(n)))
+    table = Table(dict(name=[f"a source of a long name {i}" for i in range(n)], ra=np.linspace(0, 359, n),
+                       dec=np.zeros(n)))
     for form in ("tabledata", "binary2"):
         table.write(tmp_path/"a.vot", format="votable", tabledata_format=form, overwrite=True)
         assert len(read_sources(tmp_path/"a.vot")) == n
@@ -204,9 +211,10 @@ CUT = dict(derandomize=True, deadline=None, database=None, suppress_health_check
 SEEDS = [write("<TABLEDATA>" + ROW.format(host="x", kind="image/fits")*3 + "</TABLEDATA>"),
          link("TransientFault: x", cutter=True), *(list_rows(form, 3) for form in ("tabledata", "binary", "binary2")),
          *make_bombs().values()]
-PIECES = [b"<STREAM href='file:/etc/passwd'/>", b" nrows='99999999999'", b" arraysize='9x9x*'", b" datatype='bit'", b"<TABLE>",
-          b"</TABLE>", b"&#0;", b"\xff\xfe", b" value='ERROR'", b" ref='x'", b"<FITS/>", b"<BINARY>", b"]]>", b"'", b"<TR/>",
-          b"<!DOCTYPE a [<!ENTITY b 'c'>]>", b"<TD>nan</TD>", b" type='meta'", b""]
+PIECES = [b"<STREAM href='file:/etc/passwd'/>", b" nrows='99999999999'", b" arraysize='9x9x*'", b" datatype='bit'",
+          b"<TABLE>",
+          b"</TABLE>", b"&#0;", b"\xff\xfe", b" value='ERROR'", b" ref='x'", b"<FITS/>", b"<BINARY>", b"]]>", b"'",
+          b"<TR/>", b"<!DOCTYPE a [<!ENTITY b 'c'>]>", b"<TD>nan</TD>", b" type='meta'", b""]
 
 
 @st.composite
@@ -244,8 +252,9 @@ def test_damaged_votables_end_in_words(tmp_path, saw, monkeypatch):
 LONG_VERSION = NAME[:-1] + "9"*5000
 ENTRIES = ["VLASS2.1/", f"{NAME}/", f"{LONG_VERSION}/", "QA_REJECTED/", "a.txt"]
 PAGES = [show("/ql", "/", ENTRIES).encode() for show in (show_text, show_table)]
-LINKED = [b'<a href="../../etc/passwd">', b'<a href="', b'">', b"Index of", b"\0", b"%2e%2e/", b"//x/", b"<pre>", b"</table>",
-          b"VLASS9.9.ql.T99t99.J999999-999999.10.2048.v" + b"9"*5000 + b"/", b"\xc3\x28", b"javascript:", b"?C=N;O=D", b""]
+LINKED = [b'<a href="../../etc/passwd">', b'<a href="', b'">', b"Index of", b"\0", b"%2e%2e/", b"//x/", b"<pre>",
+          b"</table>", b"VLASS9.9.ql.T99t99.J999999-999999.10.2048.v" + b"9"*5000 + b"/", b"\xc3\x28", b"javascript:",
+          b"?C=N;O=D", b""]
 
 
 @pytest.mark.full

@@ -14,7 +14,8 @@ from radiogal.workflow import LESSON
 
 def read_metrics(folder):
     "Every byte of every metrics file of the smoke run."
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted((folder/"results"/"smoke").glob("**/metrics.json"))}
+    return {str(p.relative_to(folder)): p.read_bytes()
+            for p in sorted((folder/"results"/"smoke").glob("**/metrics.json"))}
 
 
 def test_run_leaves_notebooks_figures_and_provenance(smoke_run):
@@ -32,7 +33,8 @@ def test_run_leaves_notebooks_figures_and_provenance(smoke_run):
 def test_no_lesson_is_executed(smoke_run):
     executed = list((smoke_run/"results"/"smoke"/"notebooks").glob("*.ipynb"))
     assert executed
-    for path in executed: assert not [c for c in nbformat.read(path, 4).cells if LESSON in c.metadata.get("tags", [])], path.name
+    for path in executed:
+        assert not [c for c in nbformat.read(path, 4).cells if LESSON in c.metadata.get("tags", [])], path.name
 
 
 def test_second_run_executes_nothing_and_says_so(smoke_run):
@@ -54,7 +56,8 @@ def test_cutouts_made_again_ask_the_archives_nothing(smoke_run, tmp_path):
         given = dict(surveys=[table.parent.name], out_dir="results/smoke/scraping", raw_dir="data/raw/smoke",
                      targets="results/smoke/catalogues/targets.ecsv", sky="results/smoke/sky/sky.ecsv")
         status, said = finish(radiogal(folder, "notebook", "12_scraping", "smoke", "--executed", folder/"again.ipynb",
-                                       "--out-dir", table.parent.relative_to(folder), "--parameters", json.dumps(given)))
+                                       "--out-dir", table.parent.relative_to(folder), "--parameters",
+                                       json.dumps(given)))
         assert status == 0, said
         assert (log.read_text(), table.read_bytes()) == ("", before)
 
@@ -108,7 +111,8 @@ def test_ctrl_c_stops_the_children_and_leaves_a_run_that_goes_on(tmp_path):
 
 def test_real_run_without_mirror_and_network_stops_before_any_work(tmp_path):
     folder = copy_project(tmp_path)
-    status, said = finish(radiogal(folder, "run", "real", HTTPS_PROXY="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9"))
+    status, said = finish(radiogal(folder, "run", "real", HTTPS_PROXY="http://127.0.0.1:9",
+                                   https_proxy="http://127.0.0.1:9"))
     assert status != 0
     assert "connect to the network" in said and "RADIOGAL_MIRROR" in said
     assert not list((folder/"results").glob("**/*.ipynb"))

@@ -117,7 +117,8 @@ def unfinished(finished, tmp_path):
 
 
 def read_metrics(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted((folder/"results"/"smoke").glob("**/metrics.json"))}
+    return {str(p.relative_to(folder)): p.read_bytes()
+            for p in sorted((folder/"results"/"smoke").glob("**/metrics.json"))}
 
 
 def wait_for_job(process, rule):
@@ -130,7 +131,8 @@ def wait_for_job(process, rule):
 
 
 def wait_for_checkpoint(process, folder):
-    wait_for(lambda: process.poll() is not None or any((folder/"results"/"smoke"/TRAINING/"checkpoints").rglob("*.npz")))
+    wait_for(lambda: process.poll() is not None
+             or any((folder/"results"/"smoke"/TRAINING/"checkpoints").rglob("*.npz")))
 
 
 def begin_training(folder):
