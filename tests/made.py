@@ -8,8 +8,8 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from faulty import say
 
-from radiogal.archives import find_tile, name_image, show_index
-from radiogal.clients import VLASS_SUFFIX, Archive
+from radiogal.archives import _find_tile, _name_image, _show_index
+from radiogal.clients import _VLASS_SUFFIX, Archive
 from radiogal.fetch import Fetcher, Limits, Manifest
 from radiogal.scraping import fetch_cutouts
 from radiogal.sky import make_wcs
@@ -58,7 +58,7 @@ def list_tiles(rows):
     "The table of tiles: rows of a position in the tile, epoch, date and status."
     lines = []
     for coord, epoch, date, status in rows:
-        name, dec, ra = find_tile(coord)
+        name, dec, ra = _find_tile(coord)
         lines.append(f"{name:<6}{dec[0]:9.2f}{dec[1]:9.2f}{ra[0]:9.2f}{ra[1]:9.2f}     {epoch:<8}      {date:<10}{status:>26}")
     return "\n".join([*HEADINGS, *lines]) + "\n"
 
@@ -72,7 +72,7 @@ class Tree:
         "A tile in the table, and its folder; `folder` is the epoch's, if it has another name. Returns the tile's folder."
         if epoch: self.rows.append((coord, epoch, "2020-09-11" if status == "100% imaged" else "", status))
         top = f"/ql/{folder or epoch}/"
-        path = f"{top}{find_tile(coord)[0]}/"
+        path = f"{top}{_find_tile(coord)[0]}/"
         for parent, entry in (("/ql/", top), (top, path)):
             name = entry.removeprefix(parent)
             if name not in self.folders.setdefault(parent, []): self.folders[parent].append(name)
@@ -81,15 +81,15 @@ class Tree:
 
     def add_image(self, parent, centre, epoch, version, content):
         "An image in a tile's folder; returns its path."
-        name = name_image(centre, epoch, version)
+        name = _name_image(centre, epoch, version)
         self.folders[parent].append(f"{name}/")
-        path = f"{parent}{name}/{name}{VLASS_SUFFIX}"
+        path = f"{parent}{name}/{name}{_VLASS_SUFFIX}"
         self.server.answer(path, say(content))
         return path
 
     def open_services(self):
         "Answers to all that was added."
-        for path, entries in self.folders.items(): self.server.answer(path, say(show_index(path, entries).encode()))
+        for path, entries in self.folders.items(): self.server.answer(path, say(_show_index(path, entries).encode()))
         self.server.answer("/tiles", say(list_tiles(self.rows).encode()))
         return open_services(self.server)
 

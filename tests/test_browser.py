@@ -18,7 +18,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from radiogal.candidates import write_table
 from radiogal.config import read_config
-from radiogal.curation import curate_cutouts, drop_undone, read_lines
+from radiogal.curation import _curate_cutouts, _drop_undone, _read_lines
 from radiogal.sky import draw_population, observe_classes, write_image
 
 CHROMIUM = shutil.which("chromium")
@@ -49,7 +49,7 @@ def project(tmp_path):
     asked = Table(rows=rows, names=["name", "survey", "state", "reason", "path"], meta=dict(SIMULATE=True))
     for survey in config.surveys:
         write_table(asked[asked["survey"] == survey], results/"scraping"/survey/"cutouts.ecsv")
-    write_table(curate_cutouts(asked, {}, {("FRII", "FIRST"): "off centre"}), results/"curation"/"curated.ecsv")
+    write_table(_curate_cutouts(asked, {}, {("FRII", "FIRST"): "off centre"}), results/"curation"/"curated.ecsv")
     cell = nbformat.v4.new_code_cell('from radiogal.curation import open_gallery\n\nopen_gallery("smoke", who="ann")')
     kernel = dict(kernelspec=dict(display_name="python3", language="python", name="python3"))
     nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), folder/"nbs"/"look.ipynb")
@@ -122,9 +122,9 @@ def expect_desk(page, done, here):
 
 def read_decided(project):
     "Every line's decision, and what stands."
-    lines = read_lines(project/DECISIONS)
+    lines = _read_lines(project/DECISIONS)
     return [row["decision"] for _, row in lines], {row["name"]: (row["decision"], row["reason"]) for _,
-                                                   row in drop_undone(lines)}
+                                                   row in _drop_undone(lines)}
 
 
 def photograph(page, project, name):

@@ -20,26 +20,36 @@ from faulty import say
 
 from radiogal.candidates import read_table, write_table
 from radiogal.classify import (
-    JobMismatch,
     Request,
-    ShardError,
+    _describe_images,
+    _drop_damaged,
+    _has_retry,
+    _JobMismatch,
+    _read_shard,
+    _ShardError,
+    _write_parquet,
     begin_job,
-    describe_images,
-    drop_damaged,
-    has_retry,
     name_shard,
     read_job,
-    read_shard,
-    write_parquet,
 )
-from radiogal.config import ConfigError, Damaged, Paths, check_name, find_root, git_commit, read_config, write_atomic, write_json
+from radiogal.config import (
+    ConfigError,
+    Damaged,
+    Paths,
+    _git_commit,
+    check_name,
+    find_root,
+    read_config,
+    write_atomic,
+    write_json,
+)
 from radiogal.engines import (
     NUMBERS,
     TEXTS,
     PreparedShard,
-    keep_file,
-    read_facts,
-    read_predictions,
+    _keep_file,
+    _read_facts,
+    _read_predictions,
     read_prepared_shard,
     write_prepared_shard,
 )
@@ -56,19 +66,19 @@ from radiogal.provenance import (
     write_provenance,
 )
 from radiogal.workflow import (
-    call_snakemake,
+    _call_snakemake,
+    _find_loose,
+    _find_lost,
+    _isolate,
+    _keep_results,
+    _redraw_figures,
+    _run_notebook,
+    _summarise_run,
+    _take_lock,
     deal_steps,
     execute_notebook,
-    find_loose,
-    find_lost,
-    isolate,
-    keep_results,
     list_steps,
     main,
-    redraw_figures,
-    run_notebook,
-    summarise_run,
-    take_lock,
 )
 
 fault = pytest.mark.fault
@@ -122,7 +132,7 @@ def test_damaged_cutout_is_named(tmp_path, saw, damage):
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_export_is_made_again(tmp_path, saw, damage):
     made = []
-    keep = lambda: keep_file(tmp_path, "0123", ".onnx", lambda: made.append(1) or b"a graph of plain operations")
+    keep = lambda: _keep_file(tmp_path, "0123", ".onnx", lambda: made.append(1) or b"a graph of plain operations")
     path = keep()
     assert keep() == path and made == [1]
     damage(path)
@@ -148,8 +158,8 @@ def test_damaged_network_is_named(tmp_path, saw, damage, name):
 @pytest.mark.parametrize("content", [b"", b"[1]", b'{"task": "FIRST"}', b'{"task": '])
 def test_what_is_no_metrics_or_predictions_is_named(tmp_path, saw, content):
     for name in ("metrics.json", "predictions.parquet"): write_atomic(tmp_path/name, content)
-    with pytest.raises(Damaged, match="metrics.json") as told: read_facts(tmp_path)
-    with pytest.raises(Damaged, match="predictions.parquet cannot be read"): read_predictions(tmp_path)
+    with pytest.raises(Damaged, match="metrics.json") as told: _read_facts(tmp_path)
+    with pytest.raises(Damaged, match="predictions.parquet cannot be read"): _read_predictions(tmp_path)
     saw(told.value.args[0].replace(str(tmp_path), "…"))
 
 
@@ -162,7 +172,7 @@ def make_catalogue(folder, n=5, **order):
     there = begin()
     for number in range(-(-n//2)):
         rows = table[2*number:2*number + 2].to_pandas().assign(model="m", state="ok")
-        write_parquet(rows, name_shard(folder, "shards", number, ".parquet"), there)
+        _write_parquet(rows, name_shard(folder, "shards", number, ".parquet"), there)
     return begin, there, asked
 
 
@@ -174,7 +184,7 @@ def test_damaged_order_or_positions_are_made_again(tmp_path, saw, damage, name):
     before = (tmp_path/name).read_bytes()
     damage(tmp_path/name)
     assert begin() == order and asked == [1, 1] and (tmp_path/name).read_bytes() == before
-    assert read_job(tmp_path) == order and drop_damaged(tmp_path) == []
+    assert read_job(tmp_path) == order and _drop_damaged(tmp_path) == []
     saw(f"{name}: written again, the same bytes")
 
 
@@ -185,23 +195,23 @@ def test_damaged_shard_is_removed_and_its_neighbours_stay(tmp_path, saw, damage)
     _, order, _ = make_catalogue(tmp_path)
     shard = name_shard(tmp_path, "shards", 1, ".parquet")
     damage(shard)
-    with pytest.raises(ShardError, match="shard 1: .*000001.parquet"): read_shard(tmp_path, order, 1)
-    assert not has_retry(shard)
-    assert drop_damaged(tmp_path) == [shard] and not shard.exists()
-    assert len(read_shard(tmp_path, order, 0)) == 2
+    with pytest.raises(_ShardError, match="shard 1: .*000001.parquet"): _read_shard(tmp_path, order, 1)
+    assert not _has_retry(shard)
+    assert _drop_damaged(tmp_path) == [shard] and not shard.exists()
+    assert len(_read_shard(tmp_path, order, 0)) == 2
     saw("shard 1: removed, so made again; the others stay")
 
 
 @fault(75)
 def test_each_flip_in_a_shard_is_seen_or_changes_nothing(tmp_path, saw):
     _, order, _ = make_catalogue(tmp_path)
-    shard, rows, seen = name_shard(tmp_path, "shards", 1, ".parquet"), read_shard(tmp_path, order, 1), 0
+    shard, rows, seen = name_shard(tmp_path, "shards", 1, ".parquet"), _read_shard(tmp_path, order, 1), 0
     content = shard.read_bytes()
     places = range(0, len(content), 37)
     for at in places:
         flip(shard, at)
-        try: pd.testing.assert_frame_equal(read_shard(tmp_path, order, 1), rows)
-        except ShardError: seen += 1
+        try: pd.testing.assert_frame_equal(_read_shard(tmp_path, order, 1), rows)
+        except _ShardError: seen += 1
         shard.write_bytes(content)
     assert seen
     saw(f"{len(places)} flips: seen, or the rows are the same")
@@ -232,7 +242,7 @@ def test_damaged_input_of_a_step_is_named(project, saw, damage):
     table = make_step(project)
     damage(table)
     with pytest.raises(Damaged, match="results/smoke/sky/sky.ecsv is not what was written: make run-all RUN=smoke") as told:
-        run_notebook("07_catalogues", "smoke", {}, project/"executed.ipynb", project/"out", [table])
+        _run_notebook("07_catalogues", "smoke", {}, project/"executed.ipynb", project/"out", [table])
     assert not (project/"executed.ipynb").exists()
     saw(told.value)
 
@@ -253,9 +263,9 @@ def test_damaged_table_is_named_wherever_it_is_read(tmp_path, saw, damage):
 def test_every_lost_result_names_its_step(project, saw):
     tables = [make_step(project, place) for place in ("sky/sky.ecsv", "curation/curated.ecsv", "report/metrics.json")]
     results, records = project/"results"/"smoke", [path.with_name("provenance.json") for path in tables]
-    assert find_lost(project, results) == {}
+    assert _find_lost(project, results) == {}
     for path in tables: path.unlink()
-    assert set(find_lost(project, results)) == set(records)
+    assert set(_find_lost(project, results)) == set(records)
     saw("each lost result: its step")
 
 
@@ -266,11 +276,11 @@ def test_lost_cell_names_the_step_of_its_grid(project, saw):
                        {os.path.relpath(weights, project): ""})
     write_provenance(cells.parent, Origin("17_modelling", "", {}, {}), SMOKE, "smoke", project, {})
     record = cells.with_name("provenance.json")
-    assert find_lost(project, project/"results"/"smoke") == {}
+    assert _find_lost(project, project/"results"/"smoke") == {}
     flip(weights)
-    assert list(find_lost(project, project/"results"/"smoke")) == [record]
+    assert list(_find_lost(project, project/"results"/"smoke")) == [record]
     weights.with_name("provenance.json").unlink()
-    assert list(find_lost(project, project/"results"/"smoke")) == [record]
+    assert list(_find_lost(project, project/"results"/"smoke")) == [record]
     saw("a lost or damaged network, or its record: the step of its grid")
 
 
@@ -294,8 +304,8 @@ def test_foreign_record_ends_no_run(project, saw, content):
     foreign = write_atomic(paths.results("smoke")/"mine"/"provenance.json", content.encode("latin-1"))
     assert find_damaged(paths.results("smoke"), project) == {foreign: ["results/smoke/mine/provenance.json"]}
     write_atomic(paths.results("smoke")/"provenance.json", content)
-    assert find_loose(paths, "smoke") == []
-    summarise_run(paths, SMOKE, "smoke")
+    assert _find_loose(paths, "smoke") == []
+    _summarise_run(paths, SMOKE, "smoke")
     assert read_signed(paths.results("smoke")/"provenance.json")["steps"] == []  # a step without its time is none
     foreign.unlink()
     flip(table.with_name("provenance.json"))
@@ -320,10 +330,10 @@ def test_damaged_log_or_download_is_named(project, saw):
     paths = Paths(project)
     log, page = (write_atomic(paths.results("smoke")/name, "said") for name in ("logs/08_sky.log", "report.html"))
     answer = write_atomic(paths.raw/"smoke"/"FIRST"/"a.fits", "pixels")
-    summarise_run(paths, SMOKE, "smoke")
-    assert find_loose(paths, "smoke") == []
+    _summarise_run(paths, SMOKE, "smoke")
+    assert _find_loose(paths, "smoke") == []
     for path in (log, page, answer): flip(path)
-    assert find_loose(paths, "smoke") == [os.path.relpath(path, project) for path in sorted((answer, log, page))]
+    assert _find_loose(paths, "smoke") == [os.path.relpath(path, project) for path in sorted((answer, log, page))]
     saw("named: log, page, download")
 
 
@@ -397,7 +407,7 @@ def test_stop_request_reaches_all_that_a_run_started(tmp_path, saw, request_to_s
     status, said = finish(process)
     assert status != 0 and "Not finished" in said and "Traceback" not in said, said
     wait_for(lambda: not find_processes(folder))
-    take_lock(folder).close()
+    _take_lock(folder).close()
     saw(f"{request_to_stop.name}: status {status}, no process, no lock")
 
 
@@ -405,14 +415,14 @@ def test_stop_request_reaches_all_that_a_run_started(tmp_path, saw, request_to_s
 @pytest.mark.parametrize("command", ["figures", "report"])
 def test_figures_take_the_lock(project, capsys, saw, command):
     make_step(project, "training/FIRST/dense/fold0/seed1/predictions.parquet")
-    with take_lock(project): assert main([command, "smoke"]) == 1
+    with _take_lock(project): assert main([command, "smoke"]) == 1
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("radiogal: another run is at work")
     saw("another run is at work")
 
 
 @fault(82)
-@pytest.mark.parametrize("function", [redraw_figures, keep_results])
+@pytest.mark.parametrize("function", [_redraw_figures, _keep_results])
 def test_nothing_is_drawn_or_kept_of_damaged_results(project, saw, function):
     path = make_step(project, "training/FIRST/dense/fold0/seed1/predictions.parquet")
     flip(path)
@@ -442,7 +452,7 @@ def test_read_only_file_system_is_one_line(project, monkeypatch, capsys, saw):
 def test_lock_that_cannot_be_made_is_one_line(tmp_path, monkeypatch, saw):
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(ConfigError, match="cannot write .*snakemake: Read-only file system") as told:
-        take_lock(tmp_path)
+        _take_lock(tmp_path)
     saw(told.value.args[0].replace(str(tmp_path), "…"))
 
 
@@ -466,22 +476,22 @@ def test_old_answer_is_not_given_for_new_images(tmp_path, saw):
     for name, content in dict(a=b"pixels", b=b"other!", c=b"pixels").items():
         write_atomic(tmp_path/name/"FIRST"/"x.fits", content)
     sky = write_atomic(tmp_path/"sky.ecsv", "one")
-    sources = {name: describe_images(replace(REQUEST, **given)) for name, given in dict(
+    sources = {name: _describe_images(replace(REQUEST, **given)) for name, given in dict(
         a=dict(images=str(tmp_path/"a")), b=dict(images=str(tmp_path/"b")), c=dict(images=str(tmp_path/"c")),
         registry=dict(images="registry"), archive={}, sky=dict(sky=str(sky))).items()}
     assert sources["a"] == sources["c"] and len(set(sources.values())) == 5
     begin, order, asked = make_catalogue(tmp_path/"out", images=sources["a"])
     assert begin(images=sources["c"]) == order
     for other in ("b", "registry", "archive", "sky"):
-        with pytest.raises(JobMismatch,
+        with pytest.raises(_JobMismatch,
                            match=r"images was 'folder \w+', is .*: go back to that, or choose another") as told:
             begin(images=sources[other])
     sky.write_text("two")
-    assert describe_images(replace(REQUEST, sky=str(sky))) != sources["sky"]
+    assert _describe_images(replace(REQUEST, sky=str(sky))) != sources["sky"]
     write_atomic(tmp_path/"a"/"FIRST"/"y.fits", b"one more")
-    assert describe_images(replace(REQUEST, images=str(tmp_path/"a"))) != sources["a"]
+    assert _describe_images(replace(REQUEST, images=str(tmp_path/"a"))) != sources["a"]
     with pytest.raises(ConfigError, match="neither registry nor a folder"):
-        describe_images(replace(REQUEST, images="nowhere"))
+        _describe_images(replace(REQUEST, images="nowhere"))
     assert asked == [1]
     saw(re.sub("'folder .*?'", "'folder …'", told.value.args[0].replace(str(tmp_path), "…")))
 
@@ -491,7 +501,7 @@ def test_folder_of_an_older_version_is_refused_and_stays(tmp_path, saw):
     begin, _, _ = make_catalogue(tmp_path)
     write_json(tmp_path/"job.json", dict(model="m", shard_size=2, n=5))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(JobMismatch, match="begun by another version of radiogal: choose another folder") as told:
+    with pytest.raises(_JobMismatch, match="begun by another version of radiogal: choose another folder") as told:
         begin()
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     saw(told.value.args[0].replace(str(tmp_path), "…"))
@@ -508,9 +518,9 @@ SETTINGS = dict(SNAKEMAKE_PROFILE="/site/profile", PYTHONSTARTUP="/site/start.py
 def test_settings_of_a_user_reach_no_command(monkeypatch, saw, name):
     monkeypatch.delenv("RADIOGAL_OVERRIDDEN", raising=False)
     monkeypatch.setenv(name, SETTINGS[name])
-    with isolate() as overridden:
+    with _isolate() as overridden:
         assert os.environ.get(name) != SETTINGS[name] and overridden[name] == SETTINGS[name]
-        with isolate() as again: assert again == overridden  # of the command that started this one
+        with _isolate() as again: assert again == overridden  # of the command that started this one
     assert os.environ[name] == SETTINGS[name]
     saw(f"{name}: not passed on, recorded")
 
@@ -519,7 +529,7 @@ def test_settings_of_a_user_reach_no_command(monkeypatch, saw, name):
 def test_snakemake_is_given_no_profile_of_a_user(tmp_path, monkeypatch, saw):
     def start(command, **_): raise KeyError(command[command.index("--profile") + 1])
     monkeypatch.setattr(subprocess, "Popen", start)
-    with take_lock(tmp_path) as lock, pytest.raises(KeyError, match="none"): call_snakemake(tmp_path, lock, [], {})
+    with _take_lock(tmp_path) as lock, pytest.raises(KeyError, match="none"): _call_snakemake(tmp_path, lock, [], {})
     saw("--profile none")
 
 
@@ -538,7 +548,7 @@ def test_notebook_runs_on_this_python_without_start_up_files(tmp_path, monkeypat
              nbformat.v4.new_code_cell("import builtins, sys; print(sys.executable, hasattr(builtins, 'open_to_all'))")]
     kernel = dict(name="python3", display_name="Python 3", language="python")
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=dict(kernelspec=kernel)), tmp_path/"asks.ipynb")
-    with isolate() as overridden: done = execute_notebook(tmp_path/"asks.ipynb", {}, tmp_path/"done.ipynb")
+    with _isolate() as overridden: done = execute_notebook(tmp_path/"asks.ipynb", {}, tmp_path/"done.ipynb")
     assert nbformat.read(done, 4).cells[-1].outputs[0].text.split() == [sys.executable, "False"]
     assert {Path(name).name for name in overridden} >= {"00.py", "kernel.json", "JUPYTER_PATH", "PYTHONSTARTUP"}
     saw("this Python, no start-up file; both recorded")
@@ -574,10 +584,10 @@ def commit_in(folder):
 def test_commit_of_another_repository_is_not_the_projects(tmp_path, monkeypatch, saw):
     outer, own = commit_in(tmp_path), commit_in(tmp_path/"clone")
     (tmp_path/"copy").mkdir()
-    assert git_commit(tmp_path) == (outer, True) and git_commit(tmp_path/"copy") == ("unknown", False)
+    assert _git_commit(tmp_path) == (outer, True) and _git_commit(tmp_path/"copy") == ("unknown", False)
     for key, value in dict(GIT_DIR=tmp_path/".git", GIT_WORK_TREE=tmp_path).items():
         monkeypatch.setenv(key, str(value))
-        assert git_commit(tmp_path/"clone") == (own, True) and git_commit(tmp_path/"copy") == ("unknown", False)
+        assert _git_commit(tmp_path/"clone") == (own, True) and _git_commit(tmp_path/"copy") == ("unknown", False)
     saw("unknown, or the clone's own commit")
 
 

@@ -11,16 +11,13 @@ from conftest import ROOT
 
 from radiogal.candidates import group_sky
 from radiogal.config import read_config
-from radiogal.datasets import PER_SOURCE, PreparedSet, make_sample, prepare_survey
+from radiogal.datasets import PER_SOURCE, PreparedSet, _prepare_survey, make_sample
 from radiogal.preparation import (
     Unusable,
     clip_background,
     estimate_background,
-    iterate_views,
     prepare_image,
-    rotate_images,
     scale_minmax,
-    space_angles,
     turn_images,
 )
 
@@ -29,7 +26,7 @@ GIGABYTE = 1e9
 
 @cache
 def draw_sample():
-    "A made survey of three classes: settings, and targets, cutouts, curated and read as `prepare_survey` takes them."
+    "A made survey of three classes: settings, and targets, cutouts, curated and read as `_prepare_survey` takes them."
     config = read_config(ROOT/"config"/"smoke.toml").model_copy(update=dict(classes=("FRI", "FRII", "Bent")))
     return config, make_sample(config, "FIRST")
 
@@ -60,8 +57,7 @@ def check_twins(split):
 
 def split_first(prepared):
     training = prepared.training(0)
-    views = [batch for batch, _ in iterate_views(training.images, training.labels, 400, 32, seed=1)]
-    return np.concatenate(views), prepared.validation(0).images
+    return np.concatenate([turn_images(training.images, view) for view in range(8)]), prepared.validation(0).images
 
 
 def augment_first(prepared):
@@ -75,16 +71,16 @@ def test_1_no_turned_twin_on_both_sides():
     refuse(check_twins, augment_first)
 
 
-def check_angles(draw):
-    "2: all rotations are different images."
-    images = rotate_images(np.repeat(make_set(1).images, 12, axis=0), draw(12))
-    alike = [(i, j) for i in range(12) for j in range(i) if np.abs(images[i] - images[j]).max() < 1e-6]
+def check_angles(turn):
+    "2: all turned images are different."
+    images = [turn(make_set(1).images, view) for view in range(8)]
+    alike = [(i, j) for i in range(8) for j in range(i) if np.abs(images[i] - images[j]).max() < 1e-6]
     assert not alike
 
 
 def test_2_no_rotation_twice():
-    check_angles(space_angles)
-    refuse(check_angles, lambda n: np.linspace(0, 360, n))
+    check_angles(turn_images)
+    refuse(check_angles, lambda images, view: np.rot90(images, round(np.linspace(0, 4, 8)[view]), axes=(1, 2)))
 
 
 def check_labels(label):
@@ -96,7 +92,7 @@ def check_labels(label):
 
 def label_sources():
     config, parts = draw_sample()
-    prepared, _ = prepare_survey(*parts, config, "FIRST")
+    prepared, _ = _prepare_survey(*parts, config, "FIRST")
     assert np.bincount(prepared.labels).min() > 1
     return dict(zip(prepared.names.tolist(), prepared.labels.tolist(), strict=True))
 
@@ -206,7 +202,7 @@ def test_8_an_all_clipped_image_is_reported_and_not_divided_by_zero():
         if name == first: hdu.data = np.where(np.indices(hdu.data.shape).sum(axis=0) % 2, 1, -1).astype("f4")
         return hdu
 
-    prepared, quarantine = prepare_survey(targets, cutouts, curated, read_flat, config, "FIRST")
+    prepared, quarantine = _prepare_survey(targets, cutouts, curated, read_flat, config, "FIRST")
     assert len(prepared) + len(quarantine) == len(targets)
     assert dict(quarantine.iterrows("name", "reason"))[first] == "nothing above 3.0 sigma in the field"
 
@@ -216,9 +212,10 @@ STREAM = """
 import re
 from pathlib import Path
 import numpy as np
-from radiogal.preparation import iterate_views
-images = np.random.default_rng(1).random((460, 150, 150, 1), dtype=np.float32)
-n = sum(len(views) for views, _ in iterate_views(images, np.arange(460), 80_000, 64, seed=1))
+from radiogal.config import Training
+from radiogal.training import Views
+views = Views(np.random.default_rng(1).random((460, 150, 150, 1), dtype=np.float32), 150, None, Training(batch_size=64), 1)
+n = sum(len(views.draw(np.arange(64) + batch % 7*64, 0, batch)) for batch in range(1250))
 print(n, 1024*int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]))
 """
 STORE = """
@@ -251,7 +248,7 @@ def test_11_a_source_that_fails_is_listed_with_its_reason():
     cutouts["state"], cutouts["reason"] = cutouts["state"].astype("U20"), cutouts["reason"].astype("U40")
     cutouts["state"][3], cutouts["reason"][3] = "retry", "HTTP 500"
     curated["used"][7] = False
-    prepared, quarantine = prepare_survey(targets, cutouts, curated, read, config, "FIRST")
+    prepared, quarantine = _prepare_survey(targets, cutouts, curated, read, config, "FIRST")
     assert set(prepared.names) | set(quarantine["name"]) == set(targets["name"])
     assert len(prepared) + len(quarantine) == len(targets)
     reasons = dict(quarantine.iterrows("name", "reason"))

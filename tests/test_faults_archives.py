@@ -9,8 +9,8 @@ from astropy.coordinates import SkyCoord
 from faulty import say
 from made import Tree, list_tiles, make_field, open_services, read_pixels, scrape, write_centred, write_image
 
-from radiogal.archives import SIAP_FIELDS, find_tile, format_votable, name_image, show_table, show_text
-from radiogal.clients import find_tiles, parse_listing, parse_tiles, select_newest
+from radiogal.archives import _SIAP_FIELDS, _find_tile, _format_votable, _name_image, _show_table, _show_text
+from radiogal.clients import _parse_listing, _parse_tiles, _select_newest, find_tiles
 from radiogal.cutouts import check_image, read_cutout
 from radiogal.fetch import FetchError, hash_file
 
@@ -60,7 +60,7 @@ def test_page_in_front_of_an_image_is_refused(case, saw):
 def offer_tgss(server, content):
     "A TGSS archive of one image."
     url = server.answer("/product.fits", say(content))
-    return format_votable("images", SIAP_FIELDS, [[url, "image/fits", "TGSS", HERE.ra.deg, HERE.dec.deg]])
+    return _format_votable("images", _SIAP_FIELDS, [[url, "image/fits", "TGSS", HERE.ra.deg, HERE.dec.deg]])
 
 
 def answer_siap(case, content):
@@ -81,7 +81,7 @@ class Always(dict):
 @fault(15, "VOTable ERROR with status 200", "retry")
 @pytest.mark.parametrize("kind", ["ERROR", "no status", "no VOTable", "cut"])
 def test_error_in_a_votable_is_asked_again(case, saw, kind):
-    empty = format_votable("images", SIAP_FIELDS, [])
+    empty = _format_votable("images", _SIAP_FIELDS, [])
     answers = {"ERROR": empty.replace(b'value="OK"/>', b'value="ERROR">database is down</INFO>'),
                "no status": empty.replace(b'<INFO name="QUERY_STATUS" value="OK"/>', b""),
                "no VOTable": HTML, "cut": empty[:-60]}
@@ -93,7 +93,7 @@ def test_error_in_a_votable_is_asked_again(case, saw, kind):
 
 @fault(16, "empty SIAP table", "not_covered")
 def test_empty_table_is_not_covered(case, saw):
-    services = answer_siap(case, format_votable("images", SIAP_FIELDS, []))
+    services = answer_siap(case, _format_votable("images", _SIAP_FIELDS, []))
     for _ in range(2): table, rows = scrape(case, HERE, "TGSS", services)
     assert table["state"][0] == "not_covered" and len(case.server.requests) == 1
     assert not [r for r in rows if r.state not in ("ok", "not_covered")]
@@ -107,9 +107,9 @@ ENTRIES = ["QA_REJECTED/", "T11t35/", "VLASS2.1.ql.T11t35.J105007+304038.10.2048
 
 @fault(18, "`<pre>` and `<table>` index", "same entries")
 def test_index_pages_of_both_styles_say_the_same(saw):
-    pages = [show("/ql", "/", ENTRIES) for show in (show_text, show_table)]
+    pages = [show("/ql", "/", ENTRIES) for show in (_show_text, _show_table)]
     assert ["<pre>" in page for page in pages] == [True, False]
-    assert [parse_listing(page, PAGE) for page in pages] == [[*BANNER, *ENTRIES]]*2
+    assert [_parse_listing(page, PAGE) for page in pages] == [[*BANNER, *ENTRIES]]*2
     saw("the same 4 entries; sort links and parent left out")
 
 
@@ -121,20 +121,20 @@ HOSTILE = ["../", "../../etc/passwd", "//elsewhere.invalid/x/", "file:///etc/pas
 
 @fault(19, "`../`, `//host`, `file:`, `%2e`, NUL, `;` links", "ignored by a strict pattern")
 def test_hostile_links_are_ignored(saw):
-    for show in (show_text, show_table):
-        assert parse_listing(show("/ql", "/", [*HOSTILE, *ENTRIES]), PAGE) == [*BANNER, *ENTRIES]
+    for show in (_show_text, _show_table):
+        assert _parse_listing(show("/ql", "/", [*HOSTILE, *ENTRIES]), PAGE) == [*BANNER, *ENTRIES]
     saw(f"{len(HOSTILE)} such links ignored, 4 entries kept")
 
 
 def list_images(*versions, epoch="VLASS2.1"):
     "Entries of one place."
-    return [name_image(HERE, epoch, version) + "/" for version in versions]
+    return [_name_image(HERE, epoch, version) + "/" for version in versions]
 
 
 @fault(21, "v1 + v2, v9 + v10", "newest, compared as numbers")
 def test_newest_version_is_taken(case, saw):
-    assert [i.version for i in select_newest(list_images(1, 2))] == [2]
-    assert [i.version for i in select_newest(list_images(10, 9))] == [10]
+    assert [i.version for i in _select_newest(list_images(1, 2))] == [2]
+    assert [i.version for i in _select_newest(list_images(10, 9))] == [10]
     tree = Tree(case.server)
     parent = tree.add_tile(HERE, "VLASS2.1")
     paths = {v: tree.add_image(parent, HERE, "VLASS2.1", v, write_centred("VLASS", HERE)) for v in (9, 10, 2)}
@@ -200,7 +200,7 @@ def test_missing_and_empty_listings_have_reasons_of_their_own(case, saw):
 
 @fault(24, "blank columns in the tile table", "parsed")
 def test_blank_columns_are_read_as_blank(saw):
-    tiles = parse_tiles(list_tiles([(HERE, "VLASS2.1", "2020-09-11", "100% imaged"), (HERE, "VLASS3.1", "", ""),
+    tiles = _parse_tiles(list_tiles([(HERE, "VLASS2.1", "2020-09-11", "100% imaged"), (HERE, "VLASS3.1", "", ""),
                                     (HERE, "VLASS4.1", "", "Scheduled")]))
     assert [tuple(row) for row in tiles["epoch", "date", "status"]] == [
         ("VLASS2.1", "2020-09-11", "100% imaged"), ("VLASS3.1", "", ""), ("VLASS4.1", "", "Scheduled")]
@@ -215,11 +215,11 @@ def test_position_on_an_edge_has_one_cutout(case, saw, ra, dec):
     "The last two: true edges are at 20° and 40°, which the table rounds to 19.95° and 40.05°."
     tree, here = Tree(case.server), SkyCoord(ra, dec, unit="deg")
     around = [SkyCoord((ra + da) % 360, dec + dd, unit="deg") for da in (-0.06, 0.06) for dd in (-0.01, 0.01)]
-    for coord in {find_tile(c)[0]: c for c in [here, *around]}.values():
+    for coord in {_find_tile(c)[0]: c for c in [here, *around]}.values():
         parent = tree.add_tile(coord, "VLASS2.1")
-        if find_tile(here)[0] in parent:
+        if _find_tile(here)[0] in parent:
             path = tree.add_image(parent, here, "VLASS2.1", 1, write_centred("VLASS", here))
-    assert len(tree.rows) in (2, 4) and len(set(find_tiles(parse_tiles(list_tiles(tree.rows)), here))) == len(tree.rows)
+    assert len(tree.rows) in (2, 4) and len(set(find_tiles(_parse_tiles(list_tiles(tree.rows)), here))) == len(tree.rows)
     table, _ = scrape(case, here, "VLASS", tree.open_services())
     assert list(table["state"]) == ["ok"] and case.server.hits(path) == 1
     saw("edges and corners, in the rounding strip too: 1 image, asked for once")

@@ -256,7 +256,7 @@ MEASURE = """
 import resource, sys
 from pathlib import Path
 from radiogal.fetch import Fetcher, FetchError, Limits, Manifest, Wanted
-from radiogal.scraping import check_image
+from radiogal.cutouts import check_image
 host, folder = sys.argv[1], Path(sys.argv[2])
 fetcher = Fetcher(Manifest(folder/"manifest.sqlite"), (host,), Limits(tries=1), 0)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -15,15 +15,15 @@ from astropy.io import fits
 from conftest import copy_project, finish, radiogal, wait_for
 from faulty import drip, hang, say
 
-from radiogal.archives import TEXT, format_votable
+from radiogal.archives import _TEXT, _format_votable
 from radiogal.catalogues import CATALOGUES, fetch_labels, read_catalogue
 from radiogal.config import ConfigError, read_config
-from radiogal.datasets import PreparedError, make_sample, prepare_survey, read_prepared
+from radiogal.datasets import _prepare_survey, _PreparedError, make_sample, read_prepared
 from radiogal.fetch import Manifest
 from radiogal.positions import CatalogueError
 from radiogal.preparation import read_image
 from radiogal.surveys import LIVE_SERVICES
-from radiogal.training import BadCheckpoint, hash_bytes, read_arrays
+from radiogal.training import _BadCheckpoint, _read_arrays, hash_bytes
 
 fault = pytest.mark.fault
 BODY = bytes(range(256))*2000  # 512,000 bytes: more than a buffer holds
@@ -173,8 +173,8 @@ def test_pickled_object_is_refused(tmp_path, saw):
     np.savez(buffer, weights=np.array([Payload(struck)], dtype=object))
     path = tmp_path/f"checkpoint-0001-{hash_bytes(buffer.getvalue())}.npz"
     path.write_bytes(buffer.getvalue())
-    with pytest.raises(BadCheckpoint, match="Object arrays cannot be loaded"): read_arrays(path)
-    with pytest.raises(PreparedError, match=path.name): read_prepared(path)
+    with pytest.raises(_BadCheckpoint, match="Object arrays cannot be loaded"): _read_arrays(path)
+    with pytest.raises(_PreparedError, match=path.name): read_prepared(path)
     assert not struck.exists()
     saw("npz: refused as a checkpoint and as a prepared set; nothing ran")
 
@@ -192,7 +192,7 @@ def keep_of_class(parts, n):
 def test_class_without_enough_images_is_named(n, saw):
     parts = keep_of_class(make_sample(SMOKE, "FIRST"), n)
     with pytest.raises(ValueError, match=f"class {SMOKE.classes[1]}: {n} ") as told:
-        prepare_survey(*parts, SMOKE, "FIRST")
+        _prepare_survey(*parts, SMOKE, "FIRST")
     saw(told.value)
 
 
@@ -206,7 +206,7 @@ def test_unreadable_image_is_quarantined(tmp_path, saw, n_bytes, told):
     os.truncate(broken, n_bytes)
     name = str(cutouts["name"][0])
     read_or_break = lambda path: read_image(broken, "FIRST") if path == name else read(path)
-    prepared, quarantine = prepare_survey(targets, cutouts, curated, read_or_break, SMOKE, "FIRST")
+    prepared, quarantine = _prepare_survey(targets, cutouts, curated, read_or_break, SMOKE, "FIRST")
     assert [tuple(row)[:2] for row in quarantine] == [(name, "FIRST")] and told in quarantine["reason"][0]
     assert name not in prepared.names and len(prepared) == len(targets) - 1
     saw("unreadable FITS: in quarantine with its reason, the others prepared")
@@ -231,8 +231,8 @@ def test_catalogue_that_is_not_as_known_stops(tmp_path, saw, lines, told):
 def write_friicat(n_rows, redshift="z"):
     "FRIICAT as VizieR answers."
     number = 'datatype="double" unit="deg"'
-    fields = {"_RAJ2000": number, "_DEJ2000": number, "SDSS": TEXT, redshift: 'datatype="double"'}
-    return format_votable(CATALOGUES["FRIICAT"].table, fields,
+    fields = {"_RAJ2000": number, "_DEJ2000": number, "SDSS": _TEXT, redshift: 'datatype="double"'}
+    return _format_votable(CATALOGUES["FRIICAT"].table, fields,
                           [[10. + i, 20., f"J{i:06d}", 0.1] for i in range(n_rows)])
 
 

@@ -15,8 +15,8 @@ from faulty import say
 from made import open_services, scrape, write_centred, write_image
 
 from radiogal.archives import serve_archives
-from radiogal.catalogues import CATALOGUES, parse_frdeep, parse_labels
-from radiogal.classify import open_images, plot_gallery
+from radiogal.catalogues import CATALOGUES, _parse_frdeep, _parse_labels
+from radiogal.classify import _open_images, _plot_gallery
 from radiogal.clients import Archive
 from radiogal.config import ConfigError, read_config
 from radiogal.curation import plot_gallery as plot_page
@@ -24,7 +24,7 @@ from radiogal.cutouts import plot_survey_views, read_cutout
 from radiogal.datasets import list_steps
 from radiogal.engines import check_preparation
 from radiogal.fetch import Fetcher, Limits, Manifest
-from radiogal.positions import BadPositions, CatalogueError, read_frame, read_sources
+from radiogal.positions import BadPositions, CatalogueError, _read_frame, read_sources
 from radiogal.preparation import Unusable, measure_flux, read_image
 from radiogal.scraping import FitsFolder, fetch_cutouts
 from radiogal.sky import make_wcs
@@ -272,17 +272,17 @@ def test_frame_that_is_not_understood_is_shown(tmp_path, saw, words):
     table = ask_folder(tmp_path, PLACE)
     assert table["state"][0] == "reject" and words in table["reason"][0] and "odd.fits" in table["reason"][0]
     with pytest.raises(ConfigError, match="no image that can be used"), pytest.warns(UserWarning, match=r"odd\.fits"):
-        with open_images(SMOKE, str(tmp_path), ""): pass
+        with _open_images(SMOKE, str(tmp_path), ""): pass
     saw(f"{words}: refused, shown")
 
 
 def test_frame_by_words():
     for words in ("FK4", "eq_FK4", "fk4 B1950", "B1950", "FK4 (1950.0)"):
-        assert read_frame(words).is_equivalent_frame(FK4())
-    assert read_frame("", 1983.9).name == "fk4" and read_frame("", "J1975").name == "fk5"
-    assert read_frame("FK5 J2000", 2000).is_equivalent_frame(FK5())
+        assert _read_frame(words).is_equivalent_frame(FK4())
+    assert _read_frame("", 1983.9).name == "fk4" and _read_frame("", "J1975").name == "fk5"
+    assert _read_frame("FK5 J2000", 2000).is_equivalent_frame(FK5())
     for odd in ("FK6", "galactic", "B", "J", "ICRS B1950", "1066"):
-        with pytest.raises(CatalogueError, match=odd): read_frame(odd)
+        with pytest.raises(CatalogueError, match=odd): _read_frame(odd)
 
 
 # ---------------------------------------------------------------- units, beams, zeros
@@ -437,7 +437,7 @@ def test_folder_without_images(tmp_path, saw, name, told):
         (tmp_path/name).parent.mkdir(exist_ok=True)
         (tmp_path/name).write_bytes(CONTENT)
     with pytest.raises(ConfigError, match=f"no image that can be used: .*{told}"):
-        with open_images(SMOKE, str(tmp_path), "", "FIRST"): pass
+        with _open_images(SMOKE, str(tmp_path), "", "FIRST"): pass
     saw("no image: what there is, and what is wanted")
 
 
@@ -539,11 +539,11 @@ def test_angles(tmp_path, saw, text):
 def test_hours_beyond_24_in_a_label_table(saw):
     columns = {"Object_ID": ["a"], "RA(J2000)": ["25 00 00"], "DEC(J2000)": ["1 2 3"], "FR_label": ["I"],
                "Source_redshift": [""]}
-    with pytest.raises(CatalogueError, match="25"): parse_frdeep(columns)
+    with pytest.raises(CatalogueError, match="25"): _parse_frdeep(columns)
     with pytest.raises(CatalogueError, match="frdeep: mine: no position in hours and degrees: .*25"):
-        parse_labels(CATALOGUES["frdeep"], columns, "mine")
+        _parse_labels(CATALOGUES["frdeep"], columns, "mine")
     with pytest.raises(CatalogueError, match="far"):
-        parse_labels(CATALOGUES["frdeep"], columns | {"RA(J2000)": ["2 0 0"], "Source_redshift": ["far"]}, "mine")
+        _parse_labels(CATALOGUES["frdeep"], columns | {"RA(J2000)": ["2 0 0"], "Source_redshift": ["far"]}, "mine")
     saw("label table: named, shown")
 
 
@@ -674,7 +674,7 @@ def test_names_that_look_like_tex(tmp_path, saw):
     import matplotlib.pyplot as plt
     name = r"$\frac{$"
     hdu = read_bytes(tmp_path, write_centred("FIRST", PLACE, OBJECT=name))
-    gallery = plot_gallery(np.zeros((1, 8, 8)), [f"{name}\nFRI 0.50"], "x")
+    gallery = _plot_gallery(np.zeros((1, 8, 8)), [f"{name}\nFRI 0.50"], "x")
     for fig in (gallery, plot_page([hdu], notes=[name]), plot_survey_views([hdu])):
         with open(tmp_path/"a.png", "wb") as f: fig.savefig(f)
         plt.close(fig)

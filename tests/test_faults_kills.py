@@ -16,15 +16,15 @@ from children import fork
 from faulty import say
 from tqdm import tqdm
 
-from radiogal.archives import answer_first
+from radiogal.archives import _answer_first
 from radiogal.candidates import write_table
 from radiogal.clients import Archive
 from radiogal.config import read_config
-from radiogal.fetch import Fetcher, Limits, Manifest, Record
+from radiogal.fetch import Fetcher, Limits, Manifest, _Record
 from radiogal.scraping import fetch_cutouts
 from radiogal.sky import ArtificialSky, draw_population
 from radiogal.surveys import LIVE_SERVICES
-from radiogal.workflow import clear_leftovers
+from radiogal.workflow import _clear_leftovers
 
 N_TARGETS, PIECE = 8, 6000
 
@@ -44,7 +44,7 @@ def answer_slowly(sky):
     def answer(conn, request, over):
         fields = {key: values[-1] for key, values in parse_qs(request.body.decode()).items()}
         key = fields["RA"]
-        if key not in kept: kept[key] = answer_first(sky, fields).body
+        if key not in kept: kept[key] = _answer_first(sky, fields).body
         if not broken: broken.append(key)
         body = say(kept[key][:-PIECE] if key == broken[0] else kept[key])
         for i in range(0, len(body), PIECE):
@@ -55,7 +55,7 @@ def answer_slowly(sky):
 
 def scrape(folder, services, coords):
     "One run, as the workflow does it: what a killed one left half-written is removed first."
-    clear_leftovers([folder])
+    _clear_leftovers([folder])
     fetcher = Fetcher(Manifest(folder/"raw"/"manifest.sqlite"), services.allowed_hosts, Limits(wait_s=0.01), 0)
     table = fetch_cutouts(coords, "FIRST", 2.5*u.arcmin, Archive(fetcher, folder/"raw", services), folder/"cutouts",
                           root=folder)
@@ -66,7 +66,7 @@ def take_stock(folder):
     "All files but the manifest, byte for byte, and the manifest's rows without their times."
     kept = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*"))
             if p.is_file() and ".manifest" not in p.parts and not p.name.startswith("manifest.sqlite")}
-    no_time = [i for i, f in enumerate(fields(Record)) if f.name != "time"]
+    no_time = [i for i, f in enumerate(fields(_Record)) if f.name != "time"]
     return kept, [[astuple(row)[i] for i in no_time] for row in Manifest(folder/"raw"/"manifest.sqlite").read_all()]
 
 

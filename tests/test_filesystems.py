@@ -11,10 +11,10 @@ from faulty import say
 from filelock import SoftFileLock
 
 from radiogal import classify, curation, workflow
-from radiogal.classify import claim_shard, take_claim
+from radiogal.classify import _take_claim, claim_shard
 from radiogal.config import ConfigError
-from radiogal.curation import read_decisions, record_decision
-from radiogal.fetch import Manifest, Record, choose_lock
+from radiogal.curation import _read_decisions, _record_decision
+from radiogal.fetch import Manifest, _choose_lock, _Record
 
 fault = pytest.mark.fault
 BODY = b"radio galaxy"
@@ -47,7 +47,7 @@ def test_folder_where_no_lock_works_is_named(tmp_path, saw, monkeypatch):
     monkeypatch.setattr(SoftFileLock, "_acquire", lack(errno.EROFS))
     with pytest.raises(ConfigError,
                        match=rf"no lock can be taken in {tmp_path}.*Read-only file system.*choose a folder"):
-        choose_lock(tmp_path)
+        _choose_lock(tmp_path)
     saw("no lock of any kind: one line names folder and cause")
 
 
@@ -63,7 +63,7 @@ def test_manifest_works_without_shared_memory(tmp_path, saw, monkeypatch):
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: connect(*a, **k, factory=WithoutSharedMemory))
     manifest = Manifest(tmp_path/"manifest.sqlite")
-    manifest.write(Record("a", "http://x/a", "ok"))
+    manifest.write(_Record("a", "http://x/a", "ok"))
     assert manifest.read("a").state == "ok" and not list(tmp_path.glob("*-wal"))
     saw("no shared memory: the manifest without a write-ahead log")
 
@@ -73,7 +73,7 @@ def test_manifest_works_without_shared_memory(tmp_path, saw, monkeypatch):
 def test_shards_are_claimed_without_hard_links(tmp_path, saw, monkeypatch, code):
     monkeypatch.setattr(os, "link", lack(code))
     with claim_shard(tmp_path, 3) as mine:
-        assert mine and take_claim(tmp_path/"claims", 3) is None
+        assert mine and _take_claim(tmp_path/"claims", 3) is None
     with claim_shard(tmp_path, 3) as mine: assert mine
     assert not list((tmp_path/"claims").iterdir())
     saw("no hard links: a claim is a file that must be new, one worker of two has it")
@@ -82,23 +82,23 @@ def test_shards_are_claimed_without_hard_links(tmp_path, saw, monkeypatch, code)
 @fault(61, "claims cleared away by the worker that merged, while another one holds or makes one",
        "that one ends as usual")
 def test_claim_that_was_cleared_away_is_no_failure(tmp_path, saw, monkeypatch):
-    monkeypatch.setattr(classify, "BEAT_S", 0.01)
+    monkeypatch.setattr(classify, "_BEAT_S", 0.01)
     with claim_shard(tmp_path, 1) as mine:
         assert mine
         for path in (tmp_path/"claims").iterdir(): path.unlink()
         for thread in threading.enumerate():
             if thread.name.endswith("(keep_touching)"): thread.join(5); assert not thread.is_alive()
         (tmp_path/"claims").rmdir()
-    assert take_claim(tmp_path/"claims", 2) is None
+    assert _take_claim(tmp_path/"claims", 2) is None
     saw("held: let go without a word; about to be made: nothing is left to do")
 
 
 @fault(60)
 def test_decisions_are_written_without_flock(tmp_path, saw, monkeypatch):
     monkeypatch.setattr(curation.fcntl, "flock", lack(errno.ENOLCK))
-    for who in ("a", "b"): record_decision(tmp_path/"decisions.csv", "3C 31", "FIRST", "good", "", who)
+    for who in ("a", "b"): _record_decision(tmp_path/"decisions.csv", "3C 31", "FIRST", "good", "", who)
     assert len((tmp_path/"decisions.csv").read_text().splitlines()) == 3 and not list(tmp_path.glob("*.lock"))
-    assert read_decisions(tmp_path/"decisions.csv", {("3C 31", "FIRST")})["3C 31", "FIRST"]["decision"] == "good"
+    assert _read_decisions(tmp_path/"decisions.csv", {("3C 31", "FIRST")})["3C 31", "FIRST"]["decision"] == "good"
     saw("decisions: written and read")
 
 
@@ -106,5 +106,5 @@ def test_decisions_are_written_without_flock(tmp_path, saw, monkeypatch):
 def test_run_names_the_clone_without_locks(tmp_path, saw, monkeypatch):
     monkeypatch.setattr(workflow.fcntl, "flock", lack(errno.ENOLCK))
     with pytest.raises(ConfigError, match=r"no lock can be taken in .*\.snakemake: No locks available"):
-        workflow.take_lock(tmp_path)
+        workflow._take_lock(tmp_path)
     saw("a run: one line names the clone and the cause")

@@ -16,7 +16,7 @@ from made import write_centred
 from radiogal.cutouts import read_cutout
 from radiogal.fetch import FetchError
 from radiogal.positions import BadImage, BadPositions, read_sources
-from radiogal.scraping import cut_file, read_footprint
+from radiogal.scraping import _cut_file, _read_footprint
 
 pytestmark = [pytest.mark.full,
               pytest.mark.filterwarnings("ignore")]  # astropy says much of broken cards, which is its right
@@ -78,9 +78,9 @@ def test_header_is_read_or_refused(path, changes):
 def test_image_of_a_folder_is_cut_or_named(path, changes):
     path.write_bytes(damage(changes))
     with contextlib.suppress(BadImage):
-        _, wcs, nx, ny = read_footprint(path)
+        _, wcs, nx, ny = _read_footprint(path)
         middle = wcs.pixel_to_world((nx - 1)/2, (ny - 1)/2).icrs
-        assert isinstance(cut_file(path, middle, 10*u.arcsec), fits.PrimaryHDU)
+        assert isinstance(_cut_file(path, middle, 10*u.arcsec), fits.PrimaryHDU)
 
 
 cells = st.sampled_from(["10 50 60.0", "25 00 00", "+30°40′37″", "\u221230", "", '"', "''", "a\tb", "\0",

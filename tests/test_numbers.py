@@ -7,11 +7,19 @@ import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 
-from radiogal.archives import TILE_COUNTS, TILE_DECS, find_tile, tabulate_tiles
-from radiogal.candidates import check_groups, find_centroids, name_positions, split_folds
+from radiogal.archives import _TILE_COUNTS, _TILE_DECS, _find_tile, _tabulate_tiles
+from radiogal.candidates import _find_centroids, _name_positions, check_groups, split_folds
 from radiogal.catalogues import Labels, build_targets, tabulate_labels
-from radiogal.clients import HALF_IMAGE, TILE_ROUNDING, find_tiles, parse_tiles
-from radiogal.curation import COLUMNS, Desk, drop_undone, group_curators, merge_decisions, read_decisions, read_lines
+from radiogal.clients import _HALF_IMAGE, _TILE_ROUNDING, _parse_tiles, find_tiles
+from radiogal.curation import (
+    _COLUMNS,
+    _Desk,
+    _drop_undone,
+    _group_curators,
+    _merge_decisions,
+    _read_decisions,
+    _read_lines,
+)
 from radiogal.positions import deproject, name_position
 
 IMAGES = {("S1", "FIRST"), ("S2", "FIRST")}
@@ -21,7 +29,7 @@ def write_decisions(path, *lines): # (name, decision, who, when)
     reasons = {"bad": "stripes"}
     rows = [",".join((name, "FIRST", decision, reasons.get(decision, ""), who, when)) for name, decision, who,
             when in lines]
-    path.write_text("\n".join([",".join(COLUMNS), *rows, ""]))
+    path.write_text("\n".join([",".join(_COLUMNS), *rows, ""]))
     return path
 
 ANN, BOB = ("S1", "bad", "ann", "2025-11-01T10:00:00+00:00"), ("S1", "good", "bob", "2025-11-02T10:00:00Z")
@@ -30,48 +38,48 @@ CARL = ("S1", "unsure", "carl", "2025-11-01T23:59:59.999+00:00")
 @pytest.mark.parametrize("lines", list(permutations([ANN, BOB, CARL])))
 def test_the_latest_decision_is_the_latest_in_time(tmp_path, lines):
     path = write_decisions(tmp_path/"run.csv", *lines)
-    assert read_decisions(path, IMAGES)["S1", "FIRST"]["who"] == "bob"
-    assert [row["who"] for _, row in drop_undone(read_lines(path))] == ["ann", "carl", "bob"]
+    assert _read_decisions(path, IMAGES)["S1", "FIRST"]["who"] == "bob"
+    assert [row["who"] for _, row in _drop_undone(_read_lines(path))] == ["ann", "carl", "bob"]
 
 @pytest.mark.parametrize("lines", [(ANN, BOB), (BOB, ANN)])
 def test_decisions_of_one_instant_count_by_line(tmp_path, lines):
     same = "2025-11-01T10:00:00Z", "2025-11-01T10:00:00.000+00:00"
     lines = [(*line[:3], when) for line, when in zip(lines, same, strict=True)]
     path = write_decisions(tmp_path/"run.csv", *lines)
-    for file in (path, merge_decisions([path], tmp_path/"merged.csv")):
-        assert read_decisions(file, IMAGES)["S1", "FIRST"]["who"] == lines[-1][2]
+    for file in (path, _merge_decisions([path], tmp_path/"merged.csv")):
+        assert _read_decisions(file, IMAGES)["S1", "FIRST"]["who"] == lines[-1][2]
 
 def test_an_error_still_names_the_line_of_the_file(tmp_path):
     path = write_decisions(tmp_path/"run.csv", BOB, ("S9", *ANN[1:]))
-    with pytest.raises(ValueError, match="run.csv, line 3: the run has no image of 'S9'"): read_decisions(path, IMAGES)
+    with pytest.raises(ValueError, match="run.csv, line 3: the run has no image of 'S9'"): _read_decisions(path, IMAGES)
 
 def test_a_decision_is_taken_back_in_time(tmp_path):
     when = [(datetime(2025, 11, 1, tzinfo=UTC) + timedelta(hours=h)).isoformat() for h in range(3)]
     path = write_decisions(tmp_path/"run.csv", ("S1", "undo", "ann", when[2]), ("S1", "bad", "ann", when[1]),
                            ("S1", "good", "ann", when[0]))
-    assert read_decisions(path, IMAGES)["S1", "FIRST"]["decision"] == "good"
+    assert _read_decisions(path, IMAGES)["S1", "FIRST"]["decision"] == "good"
 
 def test_merged_decisions_are_in_order_of_time(tmp_path):
     one = write_decisions(tmp_path/"one.csv", BOB, ANN)
     other = write_decisions(tmp_path/"other.csv", CARL, ("S2", "good", "carl", "2025-10-31T10:00:00Z"))
-    both = merge_decisions([one, other], tmp_path/"both.csv")
+    both = _merge_decisions([one, other], tmp_path/"both.csv")
     times = [datetime.fromisoformat(line.split(",")[-1]) for line in both.read_text().splitlines()[1:]]
     assert times == sorted(times) and len(times) == 4
-    assert merge_decisions([other, one], tmp_path/"again.csv").read_bytes() == both.read_bytes()
+    assert _merge_decisions([other, one], tmp_path/"again.csv").read_bytes() == both.read_bytes()
 
 def test_a_curator_sees_and_takes_back_the_latest_decision(tmp_path):
     late, early = "2025-11-02T10:00:00Z", "2025-11-01T10:00:00Z"
     path = write_decisions(tmp_path/"run.csv", ("S2", "good", "ann", late),
                            ("S1", "unsure", "ann", late.replace("10", "09", 1)), ("S2", "bad", "ann", early),
                            ("S1", "good", "ann", early))
-    desk = Desk(path, dict.fromkeys(sorted(IMAGES), "none.fits"), "ann")
+    desk = _Desk(path, dict.fromkeys(sorted(IMAGES), "none.fits"), "ann")
     assert [desk.decided[image]["decision"] for image in sorted(IMAGES)] == ["unsure", "good"]
     desk.undo()
     assert [desk.decided[image]["decision"] for image in sorted(IMAGES)] == ["unsure", "bad"]
 
 def test_a_curator_s_opinion_is_the_latest(tmp_path):
-    rows = [row for _, row in read_lines(write_decisions(tmp_path/"run.csv", (*BOB[:2], "ann", BOB[3]), ANN))]
-    assert group_curators(rows)["ann"] == {("S1", "FIRST"): "good"}
+    rows = [row for _, row in _read_lines(write_decisions(tmp_path/"run.csv", (*BOB[:2], "ann", BOB[3]), ANN))]
+    assert _group_curators(rows)["ann"] == {("S1", "FIRST"): "good"}
 
 JUST_BELOW = [np.nextafter(360, 0), 360 - 1e-11, -1e-14, np.float64(-1e-17)] # degrees
 
@@ -79,28 +87,28 @@ JUST_BELOW = [np.nextafter(360, 0), 360 - 1e-11, -1e-14, np.float64(-1e-17)] # d
 def test_there_is_no_24th_hour(ra):
     assert name_position(ra, 30.) == "J000000.0+300000"
     assert name_position(ra, -30., tenths=False) == "J000000-300000"
-    assert name_positions(SkyCoord([ra], [30.], unit="deg"), "FIRST") == ["FIRST J000000.0+300000"]
+    assert _name_positions(SkyCoord([ra], [30.], unit="deg"), "FIRST") == ["FIRST J000000.0+300000"]
 
 def test_names_are_cut_not_rounded():
     for ra, name in [(360 - 1e-6, "J235959.9+000000"), (15 - 1e-6, "J005959.9+000000"), (1e-6, "J000000.0+000000")]:
         assert name_position(ra, 0.) == name
-        assert name_positions(SkyCoord([ra], [0.], unit="deg"), "FIRST") == [f"FIRST {name}"]
+        assert _name_positions(SkyCoord([ra], [0.], unit="deg"), "FIRST") == [f"FIRST {name}"]
 
 def test_right_ascensions_are_below_360():
     assert deproject(-1e-14, 0., 0., 0.)[0] == 0
-    ra, _ = find_centroids(SkyCoord([1e-9, -1.0000001e-9], [0, 0], unit="deg"), np.array([1., 1.]), np.array([0, 0]))
+    ra, _ = _find_centroids(SkyCoord([1e-9, -1.0000001e-9], [0, 0], unit="deg"), np.array([1., 1.]), np.array([0, 0]))
     assert 0 <= ra[0] < 360
-    assert find_centroids(SkyCoord([-1e-15], [0], unit="deg"), np.ones(1), np.zeros(1, int))[0][0] < 360
+    assert _find_centroids(SkyCoord([-1e-15], [0], unit="deg"), np.ones(1), np.zeros(1, int))[0][0] < 360
 
 def test_just_below_24_hours_is_the_last_tile():
-    for low, n in zip(TILE_DECS, TILE_COUNTS, strict=False):
-        assert find_tile(SkyCoord(np.nextafter(24, 0), low + 0.5, unit=("hourangle", "deg")))[0].endswith(f"t{n:02}")
+    for low, n in zip(_TILE_DECS, _TILE_COUNTS, strict=False):
+        assert _find_tile(SkyCoord(np.nextafter(24, 0), low + 0.5, unit=("hourangle", "deg")))[0].endswith(f"t{n:02}")
 
 @pytest.fixture(scope="module")
 def polar_tiles():
     "The tiles north of +73°, their limits rounded as the archive does."
-    rows = [row for row in zip(TILE_DECS, TILE_DECS[1:], TILE_COUNTS, strict=False) if row[0] >= 73]
-    return parse_tiles(tabulate_tiles([SkyCoord((i + 0.5)*360/n, (low + high)/2, unit="deg")
+    rows = [row for row in zip(_TILE_DECS, _TILE_DECS[1:], _TILE_COUNTS, strict=False) if row[0] >= 73]
+    return _parse_tiles(_tabulate_tiles([SkyCoord((i + 0.5)*360/n, (low + high)/2, unit="deg")
                                        for low, high, n in rows for i in range(n)]))
 
 def test_margins_of_tiles_are_on_the_sphere(polar_tiles):
@@ -109,22 +117,22 @@ def test_margins_of_tiles_are_on_the_sphere(polar_tiles):
         place = SkyCoord(edge + beyond, dec, unit="deg")
         assert place.separation(SkyCoord(edge, np.degrees(np.arctan2(np.tan(np.radians(dec)),
                                                                      np.cos(np.radians(beyond)))),
-                                         unit="deg")) < HALF_IMAGE*np.sqrt(2) # A place on the edge
+                                         unit="deg")) < _HALF_IMAGE*np.sqrt(2) # A place on the edge
         assert find_tiles(polar_tiles, place) == ["T32t01", "T32t02"]
 
 def test_the_tile_of_each_image_that_shows_a_place_near_the_pole_is_found(polar_tiles):
-    rng, half = np.random.default_rng(1), HALF_IMAGE.to_value("deg")
+    rng, half = np.random.default_rng(1), _HALF_IMAGE.to_value("deg")
     for dec in (74.0, 81.2, 84.9, 85.1, 88.0, 88.9, 89.2, 89.4, 89.7, 89.95):
         for ra in rng.uniform(0, 360, 40):
             x, y = rng.choice([-1, -0.97, 0.1, 0.97, 1], 2)*half
-            tile = find_tile(SkyCoord(ra, dec, unit="deg"))[0]
+            tile = _find_tile(SkyCoord(ra, dec, unit="deg"))[0]
             assert tile in find_tiles(polar_tiles, SkyCoord(*deproject(x, y, ra, dec), unit="deg")), (ra, dec, x, y)
 
 def test_a_place_is_surely_in_a_tile_that_holds_it(polar_tiles):
     rng = np.random.default_rng(1)
     for ra, dec in zip(rng.uniform(0, 360, 40), rng.uniform(74, 90, 40), strict=True):
         place = SkyCoord(ra, dec, unit="deg")
-        assert set(find_tiles(polar_tiles, place, -TILE_ROUNDING)) <= {find_tile(place)[0]}
+        assert set(find_tiles(polar_tiles, place, -_TILE_ROUNDING)) <= {_find_tile(place)[0]}
 
 def test_far_from_the_pole_no_more_tiles_are_asked_for(polar_tiles):
     "The margin is that of an image's side, not of its diagonal."

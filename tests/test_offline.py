@@ -15,17 +15,17 @@ from pathlib import Path
 from radiogal import workflow
 from radiogal.classify import classify_positions
 from radiogal.config import Paths, read_config
+from radiogal.datasets import _prepare_survey, make_sample, write_prepared
 from radiogal.engines import list_engines, write_untrained
-from radiogal.preparation import make_sample, prepare_survey, write_prepared
-from radiogal.scraping import choose_targets, scrape_survey
+from radiogal.scraping import _scrape_survey, choose_targets
 from radiogal.training import train_cell
 
 root = Path.cwd()
 config, results = read_config("config/smoke.toml"), root/"results"/"smoke"
 targets = choose_targets(config, "")[:4]
-cutouts = scrape_survey(config, "FIRST", targets, "", root/"data"/"raw", results/"scraping"/"FIRST")
+cutouts = _scrape_survey(config, "FIRST", targets, "", root/"data"/"raw", results/"scraping"/"FIRST")
 assert set(cutouts["state"]) == {"ok"}, cutouts["reason"]
-prepared, _ = prepare_survey(*make_sample(config, "FIRST"), config, "FIRST")
+prepared, _ = _prepare_survey(*make_sample(config, "FIRST"), config, "FIRST")
 write_prepared(prepared, results/"preparation"/"FIRST"/"prepared.h5")
 train_cell(results, config, "smoke", ("FIRST", "alhassan", 0, 1), "")
 write_untrained(results/"training"/"FIRST"/"mcrgnet", prepared, "FIRST", "mcrgnet")

@@ -9,9 +9,16 @@ from astropy.io import fits
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from radiogal.archives import TILE_COUNTS, TILE_DECS, find_tile, name_image, read_sexagesimal, tabulate_tiles
-from radiogal.clients import HALF_IMAGE, find_tiles, measure_margin, parse_image_name, parse_tiles, write_first_form
-from radiogal.cutouts import SkyImage, cut_out, name_file
+from radiogal.archives import _TILE_COUNTS, _TILE_DECS, _find_tile, _name_image, _read_sexagesimal, _tabulate_tiles
+from radiogal.clients import (
+    _HALF_IMAGE,
+    _measure_margin,
+    _parse_image_name,
+    _parse_tiles,
+    _write_first_form,
+    find_tiles,
+)
+from radiogal.cutouts import _cut_out, _SkyImage, name_file
 from radiogal.positions import deproject
 from radiogal.sky import make_wcs
 
@@ -19,18 +26,18 @@ check = settings(derandomize=True, max_examples=80, deadline=None, database=None
 seam = st.sampled_from([0., 1e-9, 1e-6, 0.0021, 179.9999999, 180., 359.9979, 359.999999, 360 - 1e-9])
 right_ascensions = seam | st.floats(0, 360, exclude_max=True)
 declinations = st.sampled_from([-0., -0.5, -0.0001, 0.0001, 0.5, -40., 89.9, 90., -90.]) | st.floats(-90, 90)
-northern = st.sampled_from([-0.5, -0.0001, 0., 89.9, 90., *TILE_DECS]) | st.floats(-40, 90)
+northern = st.sampled_from([-0.5, -0.0001, 0., 89.9, 90., *_TILE_DECS]) | st.floats(-40, 90)
 offsets = st.floats(-1, 1)
 
 
 @pytest.fixture(scope="module")
 def tiles():
     "All tiles, with edges rounded to 0.01 h as the archive does."
-    rows = zip(TILE_DECS, TILE_DECS[1:], TILE_COUNTS, strict=False)
+    rows = zip(_TILE_DECS, _TILE_DECS[1:], _TILE_COUNTS, strict=False)
     middles = [SkyCoord((i + 0.5)*360/count, (low + high)/2, unit="deg") for low, high,
                count in rows for i in range(count)]
-    table = parse_tiles(tabulate_tiles(middles))
-    assert len(set(table["tile"])) == sum(TILE_COUNTS) == 899
+    table = _parse_tiles(_tabulate_tiles(middles))
+    assert len(set(table["tile"])) == sum(_TILE_COUNTS) == 899
     return table
 
 
@@ -38,22 +45,22 @@ def tiles():
 @check
 def test_form_says_where(ra, dec):
     coord = SkyCoord(ra, dec, unit="deg")
-    assert read_sexagesimal(write_first_form(coord, 83)["RA"]).separation(coord) < 0.1*u.arcsec
+    assert _read_sexagesimal(_write_first_form(coord, 83)["RA"]).separation(coord) < 0.1*u.arcsec
 
 
 @given(right_ascensions, northern)
 @check
 def test_tile_of_a_position_is_found_once(tiles, ra, dec):
     found = find_tiles(tiles, SkyCoord(ra, dec, unit="deg"))
-    assert find_tile(SkyCoord(ra, dec, unit="deg"))[0] in found and len(set(found)) == len(found)
+    assert _find_tile(SkyCoord(ra, dec, unit="deg"))[0] in found and len(set(found)) == len(found)
     assert find_tiles(tiles, SkyCoord(ra + 360, dec, unit="deg")) == found
 
 
-@given(st.integers(0, len(TILE_COUNTS) - 1), st.integers(0, 47), st.sampled_from(["corner", "east", "south"]),
+@given(st.integers(0, len(_TILE_COUNTS) - 1), st.integers(0, 47), st.sampled_from(["corner", "east", "south"]),
        st.floats(0, 1))
 @check
 def test_tiles_on_both_sides_of_an_edge_are_found(tiles, row, column, place, along):
-    count, (low, high) = TILE_COUNTS[row], TILE_DECS[row:row + 2]
+    count, (low, high) = _TILE_COUNTS[row], _TILE_DECS[row:row + 2]
     column %= count
     ra = (column + (along if place == "south" else 0))*360/count
     coord = SkyCoord(ra, low + (high - low)*along if place == "east" else low, unit="deg")
@@ -61,16 +68,16 @@ def test_tiles_on_both_sides_of_an_edge_are_found(tiles, row, column, place, alo
     for d_ra in (-1e-7, 1e-7):
         for d_dec in (-1e-7, 1e-7):
             near = SkyCoord((coord.ra.deg + d_ra) % 360, np.clip(coord.dec.deg + d_dec, -40, 90), unit="deg")
-            assert find_tile(near)[0] in found
+            assert _find_tile(near)[0] in found
 
 
 @given(right_ascensions, northern, offsets, offsets)
 @check
 def test_tile_of_every_image_that_holds_a_position_is_found(tiles, ra, dec, x, y):
-    half = HALF_IMAGE.to_value(u.deg)
+    half = _HALF_IMAGE.to_value(u.deg)
     centre = SkyCoord(*deproject(x*half, y*half, ra, dec), unit="deg")
     assume(centre.dec.deg >= -40)
-    assert find_tile(centre)[0] in find_tiles(tiles, SkyCoord(ra, dec, unit="deg"))
+    assert _find_tile(centre)[0] in find_tiles(tiles, SkyCoord(ra, dec, unit="deg"))
 
 
 @given(right_ascensions, northern, st.sampled_from(["VLASS1.1", "VLASS2.1", "VLASS3.2"]), st.integers(1, 12))
@@ -79,7 +86,7 @@ def test_tile_of_every_image_that_holds_a_position_is_found(tiles, ra, dec, x, y
 @check
 def test_name_of_an_image_says_where(ra, dec, epoch, version):
     coord = SkyCoord(ra, dec, unit="deg")
-    image = parse_image_name(name_image(coord, epoch, version) + "/")
+    image = _parse_image_name(_name_image(coord, epoch, version) + "/")
     assert (image.epoch, image.version) == (epoch, version)
     assert SkyCoord(image.ra, image.dec, unit="deg").separation(coord) < np.hypot(7.6, 0.6)*u.arcsec
 
@@ -107,8 +114,8 @@ def test_cutout_lies_where_it_was_asked_for(ra, dec, x, y, side):
     px, py = wcs.world_to_pixel(coord)
     assert np.hypot(px - middle*(1 + x), py - middle*(1 + y)) < 1e-3
     rows, columns = np.mgrid[:n_pixels, :n_pixels].astype(float)
-    image = SkyImage(1000*rows + columns, wcs, fits.Header())
-    cutout, margin = cut_out(image, side, px, py), measure_margin(wcs, (n_pixels, n_pixels), coord, side)
+    image = _SkyImage(1000*rows + columns, wcs, fits.Header())
+    cutout, margin = _cut_out(image, side, px, py), _measure_margin(wcs, (n_pixels, n_pixels), coord, side)
     assert cutout.data.shape == (side, side)
     assert np.hypot(*(np.array(cutout.wcs.world_to_pixel(coord)) - (side - 1)/2)) <= np.sqrt(0.5) + 1e-3
     if margin >= 0: assert np.isfinite(cutout.data).all()

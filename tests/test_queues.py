@@ -14,12 +14,12 @@ from faulty import Service, say
 from made import OK, open_services, scrape, write_centred, write_votable
 
 from radiogal.candidates import read_table, write_table
-from radiogal.classify import list_retries, name_shard, write_parquet
-from radiogal.clients import Archive, describe_image
+from radiogal.classify import _write_parquet, list_retries, name_shard
+from radiogal.clients import Archive, _describe_image
 from radiogal.cutouts import CutoutPlan, Target, name_file, plot_coverage, to_ascii
 from radiogal.fetch import AGAIN, Fetcher, FetchError, Limits, Manifest, fetch_all, hash_file, is_loopback, one_line
-from radiogal.scraping import fetch_cutouts, fetch_targets, tabulate_outcomes
-from radiogal.workflow import find_retries
+from radiogal.scraping import _tabulate_outcomes, fetch_cutouts, fetch_targets
+from radiogal.workflow import _find_retries
 
 fault = pytest.mark.fault
 HERE = SkyCoord(162.5303, 30.6771, unit="deg")
@@ -100,12 +100,12 @@ def test_positions_not_asked_are_asked_by_the_next_run(case, saw, tmp_path):
     table = run(stop_s=300.)
     states = list(table["state"])
     assert set(states) == set(AGAIN) and states.count("not_asked") >= 8
-    assert dict(tabulate_outcomes(table).iterrows("state", "n"))["not_asked"] == states.count("not_asked")
+    assert dict(_tabulate_outcomes(table).iterrows("state", "n"))["not_asked"] == states.count("not_asked")
     plot_coverage(Table(dict(ra=coords.ra.deg, dec=coords.dec.deg)), table).figure.clear()
     write_table(table[table["state"] == "not_asked"], tmp_path/"scraping"/"FIRST"/"cutouts.ecsv")
-    assert len(find_retries(tmp_path, ("FIRST",))) == 1
+    assert len(_find_retries(tmp_path, ("FIRST",))) == 1
     name_shard(tmp_path, "shards", 0, ".parquet").parent.mkdir()
-    write_parquet(table["state", "reason"].to_pandas(), name_shard(tmp_path, "shards", 0, ".parquet"), {})
+    _write_parquet(table["state", "reason"].to_pandas(), name_shard(tmp_path, "shards", 0, ".parquet"), {})
     assert len(list_retries(tmp_path)) == 2
     moods.left, pages = 0, iter(range(10**6))
     moods.choose = moods.answer = lambda path: say(write_centred("FIRST", coords[next(pages) % 12]))
@@ -208,7 +208,7 @@ def test_names_never_share_a_file(case, saw, name):
     table = fetch_targets(targets, archive, CutoutPlan("FIRST", 83, case.folder/"cutouts"), case.folder)
     assert list(table["state"]) == ["ok"]*2 and len(set(table["path"])) == 2
     assert [fits.getheader(case.folder/row["path"])["OBJECT"] for row in table] == list(map(to_ascii, table["name"]))
-    assert describe_image(archive, Target(name, 0., 0.), "http://x", "x", "83px").path.parent == case.folder/"raw"
+    assert _describe_image(archive, Target(name, 0., 0.), "http://x", "x", "83px").path.parent == case.folder/"raw"
     saw("a name, and its file's stem as a name: two files")
 
 
@@ -236,9 +236,9 @@ def test_this_machine_is_known_by_its_address():
 
 def test_runtime_is_told_before_it_is_loaded():
     "In a process of its own: the library reads the word when it is loaded."
-    code = ("import sys, os; os.environ['ORT_DISABLE_TELEMETRY'] = '0'; from radiogal.engines import load_runtime, RUNTIMES; "
-            "assert not {*RUNTIMES} & {*sys.modules}; sys.modules['onnxruntime'] = None\n"
-            "try: load_runtime('onnxruntime')\nexcept ImportError: print(os.environ['ORT_DISABLE_TELEMETRY'])")
+    code = ("import sys, os; os.environ['ORT_DISABLE_TELEMETRY'] = '0'; from radiogal.engines import _load_runtime, _RUNTIMES; "
+            "assert not {*_RUNTIMES} & {*sys.modules}; sys.modules['onnxruntime'] = None\n"
+            "try: _load_runtime('onnxruntime')\nexcept ImportError: print(os.environ['ORT_DISABLE_TELEMETRY'])")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "1", done.stderr
     for path in (ROOT/"radiogal").glob("*.py"): assert "import onnxruntime" not in path.read_text(), path

@@ -13,20 +13,20 @@ from astropy.nddata import Cutout2D
 from astropy.wcs import WCS, FITSFixedWarning
 from scipy.spatial import cKDTree
 
-from radiogal.archives import TILE_COUNTS, TILE_DECS, find_tile, serve_archives
+from radiogal.archives import _TILE_COUNTS, _TILE_DECS, _find_tile, serve_archives
 from radiogal.catalogues import CATALOGUES, find_registered, read_catalogue
 from radiogal.clients import (
-    HALF_IMAGE,
-    TILE_MARGIN,
+    _HALF_IMAGE,
+    _TILE_MARGIN,
     Archive,
+    _parse_image_name,
+    _parse_listing,
+    _parse_tiles,
+    _project_offsets,
+    _select_newest,
     find_tiles,
-    parse_image_name,
-    parse_listing,
-    parse_tiles,
-    project_offsets,
-    select_newest,
 )
-from radiogal.cutouts import count_pixels_bytes, read_cutout, read_wcs
+from radiogal.cutouts import _count_pixels_bytes, _read_wcs, read_cutout
 from radiogal.fetch import Fetcher, FetchError, Limits, Manifest, get_registered
 from radiogal.scraping import FitsFolder, fetch_cutouts
 
@@ -47,7 +47,7 @@ def tile_table(kept, request):
 
 
 def test_tile_tables_have_all_tiles_in_every_epoch(tile_table):
-    tiles = parse_tiles(tile_table)
+    tiles = _parse_tiles(tile_table)
     rows = [line for line in tile_table.splitlines()[3:] if line.strip()]
     assert len(tiles) == len(rows) and len(set(tiles["tile"])) == 899
     assert Counter(tiles["epoch"]) == Counter(re.search(r"VLASS\d\.\d", row).group() for row in rows)
@@ -60,7 +60,7 @@ def test_tile_tables_have_all_tiles_in_every_epoch(tile_table):
 def place_centres(n=15):
     "Where images of each tile may be centred: a grid over its true, unrounded area, with edges; names, RA and Dec in degrees."
     names, ra, dec = [], [], []
-    for row, (low, high, count) in enumerate(zip(TILE_DECS, TILE_DECS[1:], TILE_COUNTS, strict=False)):
+    for row, (low, high, count) in enumerate(zip(_TILE_DECS, _TILE_DECS[1:], _TILE_COUNTS, strict=False)):
         for column in range(count):
             a, d = np.meshgrid(np.linspace(column, column + 1, n)*360/count, np.linspace(low, high, n))
             names += [f"T{row + 1:02d}t{column + 1:02d}"]*n**2
@@ -71,7 +71,7 @@ def place_centres(n=15):
 
 def test_positions_land_on_the_right_tiles(tile_table, mirror, tmp_path):
     "Every tile with an image that could hold the position is looked at, and none that is farther than an image's diagonal."
-    tiles = parse_tiles(tile_table)
+    tiles = _parse_tiles(tile_table)
     fetcher = Fetcher(Manifest(tmp_path/"manifest.sqlite"), allowed_hosts=("nowhere.invalid",))
     frdeep = read_catalogue(CATALOGUES["frdeep"],
                             get_registered(fetcher, find_registered(CATALOGUES["frdeep"]), tmp_path))
@@ -85,39 +85,39 @@ def test_positions_land_on_the_right_tiles(tile_table, mirror, tmp_path):
     coords = SkyCoord(ra, dec, unit="deg")
     nearby = cKDTree(vectors).query_ball_point(coords.cartesian.xyz.value.T, 2*np.sin(np.radians(1.5)/2))
     # The grid is 0.3 degrees wide
-    half, reach = HALF_IMAGE.to_value(u.deg), np.sqrt(2)*TILE_MARGIN.to_value(u.deg) + 0.3
+    half, reach = _HALF_IMAGE.to_value(u.deg), np.sqrt(2)*_TILE_MARGIN.to_value(u.deg) + 0.3
     for coord, near in zip(coords, nearby, strict=True):
         found = set(find_tiles(tiles, coord))
-        offsets = np.abs(project_offsets(centre_ra[near], centre_dec[near], coord)).max(axis=0)
+        offsets = np.abs(_project_offsets(centre_ra[near], centre_dec[near], coord)).max(axis=0)
         assert found >= set(names[near][offsets <= half]), coord
         distances = np.linalg.norm(vectors[near] - coord.cartesian.xyz.value, axis=1)
         assert found <= set(names[near][distances <= np.radians(reach)]), coord
-        assert find_tile(coord)[0] in found
+        assert _find_tile(coord)[0] in found
 
 
 def test_index_pages_of_both_styles_list_the_images(kept):
     pages = {path.stem: path.read_text(errors="replace") for path in (kept/"vlass"/"listings").glob("*.html")}
-    entries = {name: parse_listing(pages[name], PAGE) for name in pages if "index of" in pages[name].lower()}
+    entries = {name: _parse_listing(pages[name], PAGE) for name in pages if "index of" in pages[name].lower()}
     assert {"VLASS1.1/", "VLASS1.2/", "VLASS1.1v2/", "QA_REJECTED/"} & set(entries["vlass_quicklook"])
     assert all(re.fullmatch(r"T\d\dt\d\d/|QA_REJECTED/", e) for e in entries["all_fields_list"])
-    assert all(parse_image_name(e) for e in entries["single_tile_list"])
-    versions = [parse_image_name(e) for e in entries["multiple_versions_tile"]]
-    newest = select_newest(entries["multiple_versions_tile"])
+    assert all(_parse_image_name(e) for e in entries["single_tile_list"])
+    versions = [_parse_image_name(e) for e in entries["multiple_versions_tile"]]
+    newest = _select_newest(entries["multiple_versions_tile"])
     places = {(i.ra, i.dec) for i in versions if i}
     assert len(newest) == len(places) < len([i for i in versions if i])
     assert {i.version for i in newest} >= {2}
-    assert len({i.epoch for i in map(parse_image_name, entries["cross_epoch"]) if i}) >= 1
-    with pytest.raises(FetchError, match="not an index page"): parse_listing(pages["single_field_detail"], PAGE)
+    assert len({i.epoch for i in map(_parse_image_name, entries["cross_epoch"]) if i}) >= 1
+    with pytest.raises(FetchError, match="not an index page"): _parse_listing(pages["single_field_detail"], PAGE)
 
 
 def test_headers_of_quick_look_images_describe_whole_images(kept):
     for path in sorted((kept/"vlass"/"headers").glob("*.ql.*.header")):
         header = fits.Header.fromstring(path.read_text(), sep="\n" if "\n" in path.read_text()[:200] else "")
-        wcs = read_wcs(header, "VLASS")
-        named = parse_image_name(path.name.split(".I.iter1")[0] + "/")
+        wcs = _read_wcs(header, "VLASS")
+        named = _parse_image_name(path.name.split(".I.iter1")[0] + "/")
         centre = wcs.pixel_to_world((header["NAXIS1"] - 1)/2, (header["NAXIS2"] - 1)/2).icrs
         assert centre.separation(SkyCoord(named.ra, named.dec, unit="deg")) < 40*u.arcsec, path.name
-        assert count_pixels_bytes(header) in (4*3722*3722, 4*3722*3721, 4*3721*3722, 4*3721*3721)
+        assert _count_pixels_bytes(header) in (4*3722*3722, 4*3722*3721, 4*3721*3722, 4*3721*3721)
 
 
 VLASS_SAMPLE = "VLASS__3.1.ql.T08t01.J001357.17-091951.5.10.2048.v2.I.iter1.image.pbcor.tt0.subim_s2.0arcmin_.fits"

@@ -4,7 +4,7 @@ import pytest
 from astropy import units as u
 from astropy.stats import sigma_clipped_stats
 
-from radiogal.catalogues import CATALOGUES, crossmatch_labels, gather_labels, get_catalogue
+from radiogal.catalogues import CATALOGUES, _crossmatch_labels, _gather_labels, _get_catalogue
 from radiogal.cutouts import read_cutout
 from radiogal.fetch import Fetcher, FetchError, Manifest, check_sources, get_registered, select_files, url_to_path
 from radiogal.preparation import estimate_background
@@ -25,11 +25,11 @@ def test_all_files_of_the_real_run_are_mirrored(mirror, tmp_path):
 
 
 def test_catalogues_have_their_known_rows_and_labels(fetcher, tmp_path):
-    tables = dict(zip(TABLES, gather_labels(TABLES, fetcher, tmp_path), strict=True))
-    assert {name: len(t) for name, t in tables.items()} == {name: get_catalogue(name).n_rows for name in TABLES}
+    tables = dict(zip(TABLES, _gather_labels(TABLES, fetcher, tmp_path), strict=True))
+    assert {name: len(t) for name, t in tables.items()} == {name: _get_catalogue(name).n_rows for name in TABLES}
     labels, counts = np.unique(tables["frdeep"]["label"], return_counts=True)
     assert dict(zip(labels.tolist(), counts.tolist(), strict=True)) == {"FRI": 188, "FRII": 272}
-    verdicts = crossmatch_labels(tables["frdeep"], tables["CoNFIG"], 30*u.arcsec)["verdict"]
+    verdicts = _crossmatch_labels(tables["frdeep"], tables["CoNFIG"], 30*u.arcsec)["verdict"]
     assert (verdicts == "agree").sum() > (verdicts == "conflict").sum()
 
 

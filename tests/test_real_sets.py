@@ -8,9 +8,16 @@ from astropy.coordinates import SkyCoord
 from astropy.stats import sigma_clipped_stats
 from astropy.table import Table, vstack
 
-from radiogal.candidates import find_leaks, group_sky, list_cutouts, split_folds
-from radiogal.catalogues import find_registered, get_catalogue, read_catalogue
-from radiogal.datasets import GRIESE_CLASSES, build_griese_set, read_griese_folds, read_mirabest, read_prepared, write_prepared
+from radiogal.candidates import _list_cutouts, find_leaks, group_sky, split_folds
+from radiogal.catalogues import _get_catalogue, find_registered, read_catalogue
+from radiogal.datasets import (
+    _GRIESE_CLASSES,
+    _build_griese_set,
+    _read_griese_folds,
+    _read_mirabest,
+    read_prepared,
+    write_prepared,
+)
 from radiogal.fetch import select_files, url_to_path
 from radiogal.preparation import crop_or_pad, estimate_background, match_survey, read_image
 
@@ -20,7 +27,7 @@ FIRST_WIDTH, GRIESE_WIDTH = 150*1.8*u.arcsec, 300*1.8*u.arcsec  # FRDEEP's and G
 @pytest.fixture(scope="module")
 def griese(mirror):
     "Images and table of the five folds, read once."
-    return read_griese_folds([mirror/url_to_path(select_files("griese", "FIRST", f"fold{k}")[0].url) for k in range(5)])
+    return _read_griese_folds([mirror/url_to_path(select_files("griese", "FIRST", f"fold{k}")[0].url) for k in range(5)])
 
 
 def read_pairs(mirror, n=None):
@@ -55,13 +62,13 @@ def test_griese_folds_have_their_published_sizes(griese):
     assert images.shape == (1758, 300, 300) and images.dtype == np.uint8
     assert Counter(table["label"]) == dict(FRI=395, FRII=824, Compact=291, Bent=248)
     assert np.bincount(table["fold"]).tolist() == [353, 353, 353, 353, 346]  # the last one unlike its README
-    per_class = {label: np.bincount(table["fold"][table["label"] == label]).tolist() for label in GRIESE_CLASSES}
+    per_class = {label: np.bincount(table["fold"][table["label"] == label]).tolist() for label in _GRIESE_CLASSES}
     assert per_class == dict(FRI=[79]*5, FRII=[165]*4 + [164], Compact=[59]*4 + [55], Bent=[50]*4 + [48])
 
 
 def test_griese_becomes_a_prepared_set_in_one_file(griese, tmp_path):
     images, table = griese
-    used, empty = build_griese_set(images, table, 128, np.arange(len(table)), table["fold"])
+    used, empty = _build_griese_set(images, table, 128, np.arange(len(table)), table["fold"])
     assert (len(used), len(empty)) == (1758, 0)
     again = read_prepared(write_prepared(used, tmp_path/"griese.h5"))
     assert np.array_equal(again.images, used.images) and again.history == used.history
@@ -69,33 +76,33 @@ def test_griese_becomes_a_prepared_set_in_one_file(griese, tmp_path):
 
 def test_leaks_within_griese_are_listed(griese):
     _, table = griese
-    leaks = find_leaks(list_cutouts("griese", table, [f"fold {k}" for k in table["fold"]], GRIESE_WIDTH))
+    leaks = find_leaks(_list_cutouts("griese", table, [f"fold {k}" for k in table["fold"]], GRIESE_WIDTH))
     assert len(leaks) == 46
     close = leaks[leaks["separation"] < 135]
     assert len(close) == 6 and len({*close["name"], *close["other_name"]}) == 12
     for fold, n in enumerate((17, 25, 16, 17, 17)):
         splits = np.where(table["fold"] == fold, "valid", "train")
-        assert len(find_leaks(list_cutouts("griese", table, splits, GRIESE_WIDTH))) == n
+        assert len(find_leaks(_list_cutouts("griese", table, splits, GRIESE_WIDTH))) == n
 
 
 def test_folds_by_sky_group_leak_nothing(griese):
     _, table = griese
     groups = group_sky(SkyCoord(table["ra"], table["dec"], unit="deg"), np.sqrt(2)*GRIESE_WIDTH)
     folds = split_folds(table["label"], groups, 5, seed=1)
-    assert len(find_leaks(list_cutouts("griese", table, folds, GRIESE_WIDTH))) == 0
+    assert len(find_leaks(_list_cutouts("griese", table, folds, GRIESE_WIDTH))) == 0
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_leaks_between_sets_are_listed(griese, mirror):
-    catalogue = get_catalogue("frdeep")
+    catalogue = _get_catalogue("frdeep")
     frdeep = read_catalogue(catalogue, mirror/url_to_path(find_registered(catalogue).url))
-    read = [read_mirabest(mirror/url_to_path(f.url)) for f in select_files("mirabest", "FIRST", "archive")]
+    read = [_read_mirabest(mirror/url_to_path(f.url)) for f in select_files("mirabest", "FIRST", "archive")]
     mirabest = Table([facts for _, facts in read])
     assert Counter(mirabest["label"].tolist()) == dict(FRI=57, FRII=67, Bent=26)
     assert {hdu.data.shape for hdu, _ in read} == {(300, 300)}
-    leaks = find_leaks(vstack([list_cutouts("griese", griese[1], "griese", GRIESE_WIDTH),
-                               list_cutouts("frdeep", frdeep, "frdeep", FIRST_WIDTH),
-                               list_cutouts("mirabest", mirabest, "mirabest", GRIESE_WIDTH)]))
+    leaks = find_leaks(vstack([_list_cutouts("griese", griese[1], "griese", GRIESE_WIDTH),
+                               _list_cutouts("frdeep", frdeep, "frdeep", FIRST_WIDTH),
+                               _list_cutouts("mirabest", mirabest, "mirabest", GRIESE_WIDTH)]))
     count = lambda t: dict(Counter(zip(t["set"].tolist(), t["other_set"].tolist(), strict=True)))
     assert count(leaks) == {("griese", "frdeep"): 410, ("griese", "mirabest"): 130, ("frdeep", "mirabest"): 10}
     same = leaks[leaks["separation"] < 30]

@@ -10,7 +10,7 @@ from conftest import copy_project, finish, radiogal
 
 from radiogal.config import read_config, write_json
 from radiogal.diagnosis import read_trainings, read_transfers
-from radiogal.figures import check_same
+from radiogal.figures import _check_same
 from radiogal.provenance import sign
 
 GRID = """
@@ -91,7 +91,7 @@ def test_results_of_different_code_or_settings_are_named(finished, tmp_path, cha
     config = read_config(folder/"config"/"smoke.toml")
     results = folder/"results"/"smoke"
     runs = [*read_trainings(results, config).values(), *read_transfers(results, config).values()]
-    with pytest.raises(ValueError, match=re.escape(said)) if said else nullcontext(): check_same(runs, config)
+    with pytest.raises(ValueError, match=re.escape(said)) if said else nullcontext(): _check_same(runs, config)
 
 
 def test_mixed_results_are_drawn_when_asked_and_a_failed_cell_is_a_hole(finished, tmp_path):

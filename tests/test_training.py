@@ -23,14 +23,14 @@ SETTINGS = Training(epochs=10, batch_size=8, schedule="cosine", ema_decay=0.9, a
 
 def fit(number, folder, seed, last, others):
     "What the notebook's run does, after trainings of other seeds; it kills its process after `last` epochs."
-    write = training.write_checkpoint
+    write = training._write_checkpoint
 
     def write_and_die(place, arrays):
         path = write(place, arrays)
         if len(arrays["history"]) == last: os.kill(os.getpid(), signal.SIGKILL)
         return path
 
-    training.write_checkpoint = write_and_die
+    training._write_checkpoint = write_and_die
     os.environ.update(ONE_THREAD)
     sources = sample_set(read_config(ROOT/"config"/"smoke.toml"), "FIRST")
     for each, place in [*((other, folder/str(other)) for other in others), (seed, folder)]:

@@ -17,8 +17,8 @@ from test_faults_kills import fork
 from radiogal.config import read_config
 from radiogal.datasets import sample_set
 from radiogal.models import build_network
-from radiogal.training import fit_network, hash_bytes, list_checkpoints, predict_sources, start_keras, write_training
-from radiogal.workflow import clear_leftovers
+from radiogal.training import _list_checkpoints, fit_network, hash_bytes, predict_sources, start_keras, write_training
+from radiogal.workflow import _clear_leftovers
 
 SMOKE = read_config(Path(__file__).parent.parent/"config"/"smoke.toml")
 N_EPOCHS, N_BATCHES = 20, 2  # of the training, of an epoch
@@ -44,7 +44,7 @@ def train(folder, replace):
     "What the notebook's run does, up to its results; `os.replace` may be another."
     os.replace = replace
     logging.basicConfig(filename=folder/"log", level=logging.INFO)
-    clear_leftovers([folder])
+    _clear_leftovers([folder])
     start_keras(1)
     sources = sample_set(SMOKE, "FIRST")
     training, validation = sources.training(0), sources.validation(0)
@@ -91,7 +91,7 @@ class Training:
         "Until a checkpoint has so many epochs behind it, or the training has ended."
         while max(self.list_epochs(), default=0) < n and not self.connection.poll(0.005): pass
 
-    def list_checkpoints(self): return list_checkpoints(self.folder/"checkpoints")
+    def list_checkpoints(self): return _list_checkpoints(self.folder/"checkpoints")
 
     def list_epochs(self): return [int(path.name.split("-")[1]) for path in self.list_checkpoints()]
 

@@ -8,7 +8,7 @@ from radiogal.config import Method, Training, parse_config, read_config
 from radiogal.datasets import sample_set
 from radiogal.models import BadWeights, build_network
 from radiogal.training import fit_network, predict_sources, start_keras, write_training
-from radiogal.transfer import carry_weights, choose_few, join_sets, lengthen, retrain_network
+from radiogal.transfer import _carry_weights, _choose_few, _join_sets, _lengthen, _retrain_network
 
 BRIEF = Training(epochs=3, batch_size=8)
 
@@ -28,7 +28,7 @@ def ends(tmp_path_factory):
 def begin(folder, vlass):
     start_keras(1)
     model = build_network("fields", 32, 2, seed=5)
-    carry_weights(model, folder, vlass.classes, "kept")
+    _carry_weights(model, folder, vlass.classes, "kept")
     return model
 
 
@@ -40,13 +40,13 @@ def test_gradual_unfreezing_goes_on_to_the_same_weights(ends, tmp_path):
     _, vlass, folder = ends
     how, sides = Method(frozen="conv2", unfreeze_every=1), (vlass.training(0), vlass.validation(0))
     whole = begin(folder, vlass)
-    retrain_network(whole, how, *sides, BRIEF, seed=1, checkpoints=tmp_path/"whole")
+    _retrain_network(whole, how, *sides, BRIEF, seed=1, checkpoints=tmp_path/"whole")
     stopped = begin(folder, vlass)  # the first stage alone, as a killed run leaves it
     first_stage = Method(frozen="conv2")
-    retrain_network(stopped, first_stage, *sides, BRIEF.model_copy(update=dict(epochs=1)), 1, tmp_path/"stopped")
+    _retrain_network(stopped, first_stage, *sides, BRIEF.model_copy(update=dict(epochs=1)), 1, tmp_path/"stopped")
     checkpoint = next((tmp_path/"stopped"/"stage0").glob("*.npz"))
     written, again = checkpoint.stat().st_mtime_ns, begin(folder, vlass)
-    curve = retrain_network(again, how, *sides, BRIEF, seed=1, checkpoints=tmp_path/"stopped")
+    curve = _retrain_network(again, how, *sides, BRIEF, seed=1, checkpoints=tmp_path/"stopped")
     assert equal(whole, again) and len(curve) == 3
     assert checkpoint.stat().st_mtime_ns == written
 
@@ -54,7 +54,7 @@ def test_gradual_unfreezing_goes_on_to_the_same_weights(ends, tmp_path):
 def test_running_means_of_frozen_fields_rest(ends):
     _, vlass, folder = ends
     model, source = begin(folder, vlass), begin(folder, vlass)
-    retrain_network(model, Method(frozen="conv4"), vlass.training(0), vlass.validation(0), BRIEF, seed=1)
+    _retrain_network(model, Method(frozen="conv4"), vlass.training(0), vlass.validation(0), BRIEF, seed=1)
     for name in ("conv1", "conv4"):
         assert all(map(np.array_equal, *(m.get_layer(name).get_weights() for m in (model, source))))
     assert not np.array_equal(*(m.get_layer("conv5").get_weights()[-1] for m in (model, source)))
@@ -62,10 +62,10 @@ def test_running_means_of_frozen_fields_rest(ends):
 
 def test_joint_training_takes_few_of_the_target_and_all_of_the_source(ends):
     first, vlass, _ = ends
-    few = choose_few(vlass.training(0), 6, seed=1)
-    both, settings = join_sets(first.training(0), few), lengthen(BRIEF, 6, least_steps=4)
+    few = _choose_few(vlass.training(0), 6, seed=1)
+    both, settings = _join_sets(first.training(0), few), _lengthen(BRIEF, 6, least_steps=4)
     model = build_network("alhassan", 32, 2, seed=1)
-    curve = retrain_network(model, Method(start="new", images="both"), both, vlass.validation(0), settings, seed=1)
+    curve = _retrain_network(model, Method(start="new", images="both"), both, vlass.validation(0), settings, seed=1)
     assert len(both) == len(first.training(0)) + 6 and curve["val_loss"].notna().all()
 
 
@@ -79,7 +79,7 @@ def test_weights_of_other_classes_are_refused(ends, tmp_path, change, said):
     (tmp_path/"metrics.json").write_text(json.dumps(json.loads((folder/"metrics.json").read_text()) | change))
     model = build_network("fields", 32, 2, seed=5)
     before = model.get_weights()
-    with pytest.raises(BadWeights) as refused: carry_weights(model, tmp_path, vlass.classes, "kept")
+    with pytest.raises(BadWeights) as refused: _carry_weights(model, tmp_path, vlass.classes, "kept")
     assert said in str(refused.value)
     assert all(map(np.array_equal, before, model.get_weights()))
 

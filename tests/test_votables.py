@@ -15,9 +15,17 @@ from hypothesis import strategies as st
 from made import ERROR, FIELDS, OK, OVERFLOW, open_services, scrape, write_centred
 from made import write_votable as write
 
-from radiogal.archives import name_image, show_table, show_text
-from radiogal.catalogues import CATALOGUES, check_answer
-from radiogal.clients import VLASS_SUFFIX, check_links, check_results, check_siap, is_fits, parse_listing, select_newest
+from radiogal.archives import _name_image, _show_table, _show_text
+from radiogal.catalogues import CATALOGUES, _check_answer
+from radiogal.clients import (
+    _VLASS_SUFFIX,
+    _check_links,
+    _check_results,
+    _check_siap,
+    _is_fits,
+    _parse_listing,
+    _select_newest,
+)
 from radiogal.fetch import FetchError
 from radiogal.positions import BadPositions, BadVotable, HostileVotable, parse_votable, read_sources
 
@@ -40,7 +48,7 @@ def ask_siap(case, kind="image/fits", rows=1, **parts):
        "ok")
 @pytest.mark.parametrize("kind", ["application/fits", "image/x-fits", "IMAGE/FITS", "image/fits; charset=binary", ""])
 def test_fits_has_many_names(case, saw, kind):
-    assert ask_siap(case, kind).startswith("ok") and not is_fits("image/jpeg") and not is_fits("application/fits-x")
+    assert ask_siap(case, kind).startswith("ok") and not _is_fits("image/jpeg") and not _is_fits("application/fits-x")
     saw("other media types, capitals and parameters: ok")
 
 
@@ -64,9 +72,9 @@ def test_failure_is_no_empty_sky(tmp_path, saw):
     "Neither an error after the table, nor a limit that left no row, nor silence about the status is an empty answer."
     for parts in (dict(after=ERROR), dict(status=OVERFLOW), dict(status=""), dict(before=META, status="")):
         (tmp_path/"a").write_bytes(write(**parts))
-        with pytest.raises(FetchError, match="^retry: SIAP: QUERY_STATUS is"): check_siap(tmp_path/"a")
+        with pytest.raises(FetchError, match="^retry: SIAP: QUERY_STATUS is"): _check_siap(tmp_path/"a")
     (tmp_path/"a").write_bytes(write(before=OK, status=""))
-    with pytest.raises(FetchError, match="^not_covered"): check_siap(tmp_path/"a")
+    with pytest.raises(FetchError, match="^not_covered"): _check_siap(tmp_path/"a")
     saw("error after the table, overflow without a row, no status: retry")
 
 
@@ -84,15 +92,15 @@ def list_rows(form, n=CATALOGUES["FRIICAT"].n_rows, more=b""):
 @pytest.mark.parametrize("form", ["tabledata", "binary", "binary2"])
 def test_catalogue_is_counted_in_every_form(tmp_path, saw, form):
     (path := tmp_path/"a").write_bytes(list_rows(form))
-    check_answer(path, CATALOGUES["FRIICAT"])
+    _check_answer(path, CATALOGUES["FRIICAT"])
     path.write_bytes(list_rows(form, 100))
-    with pytest.raises(FetchError, match="^retry: .*100 rows, expected 122"): check_answer(path, CATALOGUES["FRIICAT"])
+    with pytest.raises(FetchError, match="^retry: .*100 rows, expected 122"): _check_answer(path, CATALOGUES["FRIICAT"])
     path.write_bytes(list_rows(form)[:-300])
-    with pytest.raises(FetchError, match="^retry: .*breaks off"): check_answer(path, CATALOGUES["FRIICAT"])
+    with pytest.raises(FetchError, match="^retry: .*breaks off"): _check_answer(path, CATALOGUES["FRIICAT"])
     saw(f"{form}: whole: read; short and cut: retry")
 
 
-NAME = name_image(HERE, "VLASS2.1", 1)
+NAME = _name_image(HERE, "VLASS2.1", 1)
 LINKS = ("ID", "access_url", "service_def", "error_message", "semantics")
 
 
@@ -104,7 +112,7 @@ def link(*faults, cutter=False):
     param = '<PARAM name="{}" datatype="char" arraysize="*" value="{}"/>'.format
     soda = (f'<RESOURCE type="meta" ID="s" utype="adhoc:service">{param("standardID", "ivo://ivoa.net/std/SODA#sync-1.0")}'
             f'{param("accessURL", "http://x/soda")}<GROUP name="inputParams">'
-            f'{param("ID", f"nrao:VLASS/{NAME}{VLASS_SUFFIX}")}</GROUP></RESOURCE>')
+            f'{param("ID", f"nrao:VLASS/{NAME}{_VLASS_SUFFIX}")}</GROUP></RESOURCE>')
     return write(f"<TABLEDATA>{rows}</TABLEDATA>", fields).replace(b"</VOTABLE>", (soda*cutter + "</VOTABLE>").encode())
 
 
@@ -114,9 +122,9 @@ def link(*faults, cutter=False):
     ("TransientFault: try later", "retry"), ("FatalFault", "retry"), ("DefaultFault: ?", "retry"),
     ("AuthorizationFault: embargoed", "reject"), ("NotFoundFault: no such ID", "reject")])
 def test_faults_of_datalink_are_told(saw, words, state):
-    with pytest.raises(FetchError) as told: check_links(link(words), NAME + VLASS_SUFFIX)
+    with pytest.raises(FetchError) as told: _check_links(link(words), NAME + _VLASS_SUFFIX)
     assert told.value.state == state and words in told.value.reason
-    check_links(link(words, cutter=True), NAME + VLASS_SUFFIX)
+    _check_links(link(words, cutter=True), NAME + _VLASS_SUFFIX)
     saw(f"{words.partition(':')[0]}: {state}")
 
 
@@ -134,8 +142,8 @@ def test_stream_elsewhere_is_never_opened(tmp_path, saw, monkeypatch, serial, hr
     monkeypatch.setattr(urllib.request, "urlopen", lambda *_: pytest.fail("an address was opened"))
     content = write(SERIAL[serial].format(f'<STREAM href="{href.format(path=tmp_path/"secret")}"/>'))
     (path := tmp_path/"answer").write_bytes(content)
-    for check in (lambda: check_results(content, "CADC TAP"), lambda: check_links(content, "a.fits"),
-                  lambda: check_siap(path), lambda: check_answer(path, CATALOGUES["FRIICAT"])):
+    for check in (lambda: _check_results(content, "CADC TAP"), lambda: _check_links(content, "a.fits"),
+                  lambda: _check_siap(path), lambda: _check_answer(path, CATALOGUES["FRIICAT"])):
         with pytest.raises(FetchError, match="^reject: .*data are elsewhere"): check()
     for suffix in (".vot", ".xml"):
         path.with_suffix(suffix).write_bytes(content)
@@ -172,7 +180,7 @@ def make_bombs():
 
 MEASURE = """
 import resource, sys
-from radiogal.fetch import BadVotable, parse_votable
+from radiogal.positions import BadVotable, parse_votable
 import astropy.io.votable
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for content in sys.stdin.buffer.read().split(b"\\0"):
@@ -238,8 +246,8 @@ def test_damaged_votables_end_in_words(tmp_path, saw, monkeypatch):
     @given(damaged(SEEDS, PIECES))
     def check(content):
         path.write_bytes(content)
-        for read in (lambda: check_siap(path), lambda: check_links(content, "a.fits"),
-                     lambda: check_answer(path, CATALOGUES["FRIICAT"])):
+        for read in (lambda: _check_siap(path), lambda: _check_links(content, "a.fits"),
+                     lambda: _check_answer(path, CATALOGUES["FRIICAT"])):
             try: read()
             except FetchError as e: assert e.reason.isprintable()
         try: parse_votable(content)
@@ -251,7 +259,7 @@ def test_damaged_votables_end_in_words(tmp_path, saw, monkeypatch):
 
 LONG_VERSION = NAME[:-1] + "9"*5000
 ENTRIES = ["VLASS2.1/", f"{NAME}/", f"{LONG_VERSION}/", "QA_REJECTED/", "a.txt"]
-PAGES = [show("/ql", "/", ENTRIES).encode() for show in (show_text, show_table)]
+PAGES = [show("/ql", "/", ENTRIES).encode() for show in (_show_text, _show_table)]
 LINKED = [b'<a href="../../etc/passwd">', b'<a href="', b'">', b"Index of", b"\0", b"%2e%2e/", b"//x/", b"<pre>",
           b"</table>", b"VLASS9.9.ql.T99t99.J999999-999999.10.2048.v" + b"9"*5000 + b"/", b"\xc3\x28", b"javascript:",
           b"?C=N;O=D", b""]
@@ -263,10 +271,10 @@ def test_damaged_index_pages_end_in_words(saw):
     @settings(max_examples=3500, **CUT)
     @given(damaged(PAGES, LINKED))
     def check(content):
-        try: entries = parse_listing(content.decode(errors="replace"), "https://archive/ql/")
+        try: entries = _parse_listing(content.decode(errors="replace"), "https://archive/ql/")
         except FetchError: return
         assert all("/" not in entry[:-1] and not entry.startswith(".") and entry.isprintable() for entry in entries)
-        select_newest(entries)
+        _select_newest(entries)
 
     check()
     saw("3500 index pages")

@@ -7,7 +7,17 @@ import signal
 
 import nbformat
 import pytest
-from conftest import copy_project, find_processes, finish, forget_later, list_moments, radiogal, read_numbers, stop_when, wait_for
+from conftest import (
+    copy_project,
+    find_processes,
+    finish,
+    forget_later,
+    list_moments,
+    radiogal,
+    read_numbers,
+    stop_when,
+    wait_for,
+)
 
 from radiogal.workflow import LESSON
 
@@ -130,9 +140,9 @@ def test_wrong_hash_in_the_mirror_is_named_and_nothing_used(tmp_path, mirror):
 
 
 def test_only_one_run_at_a_time(smoke_run):
-    from radiogal.workflow import take_lock
+    from radiogal.workflow import _take_lock
     folder = smoke_run
-    with take_lock(folder):
+    with _take_lock(folder):
         status, said = finish(radiogal(folder, "run", "smoke"))
     assert status != 0 and "another run is at work" in said
 
