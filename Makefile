@@ -95,8 +95,8 @@ refresh: $(STAMP)  ## Run notebooks in a fresh kernel and store their outputs: N
 	$(BIN)/radiogal refresh $(NOTEBOOKS)
 	$(BIN)/nbdev_clean
 
-readme: $(STAMP)  ## Render README.md from nbs/index.ipynb
-	$(BIN)/jupyter nbconvert --to markdown --TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_input_tags=remove-input --log-level=WARN --output-dir . --output README nbs/index.ipynb
+readme: $(STAMP)  ## Render README.md from docs/readme.ipynb
+	$(BIN)/jupyter nbconvert --to markdown --TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_input_tags=remove-input --log-level=WARN --output-dir . --output README docs/readme.ipynb
 	sed 's|](\.\./|](|' README.md > .README.part && mv .README.part README.md  # pictures, seen from here
 
 check: $(STAMP)  ## What CI checks: notebooks clean and in step with the library, README current, lint

@@ -13,7 +13,7 @@ PAGES = Path(__file__).parent / "notebooks"  # made here, ignored by git
 
 project, author, release = "radiogal", "The radiogal developers", radiogal.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
-exclude_patterns = ["_build", "**.ipynb_checkpoints", "results"]
+exclude_patterns = ["_build", "**.ipynb_checkpoints", "results", "readme.ipynb"]
 html_theme = "pydata_sphinx_theme"
 html_theme_options = {"github_url": "https://github.com/radiogal/radiogal", "show_prev_next": True,
                       "navigation_depth": 2}

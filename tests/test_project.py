@@ -1,5 +1,6 @@
 "The package as a whole: README, wheel, import, and that notebooks declare what the workflow gives them."
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -8,16 +9,19 @@ import zipfile
 import nbformat
 import pytest
 from conftest import ROOT
+from execnb.nbio import read_nb
+from execnb.shell import CaptureShell
 
 from radiogal.workflow import LESSON
 
 
-def test_readme_is_rendered_from_the_index_notebook(tmp_path):
+def test_readme_is_rendered_from_its_notebook(tmp_path):
     command = [sys.executable, "-m", "nbconvert", "--to", "markdown", "--TagRemovePreprocessor.enabled=True",
                "--TagRemovePreprocessor.remove_input_tags=remove-input", "--log-level=ERROR", "--output-dir", tmp_path,
-               "--output", "README", ROOT/"nbs"/"index.ipynb"]
+               "--output", "README", ROOT/"docs"/"readme.ipynb"]
     subprocess.run(command, check=True)
-    assert (tmp_path/"README.md").read_text().replace("](../", "](") == (ROOT/"README.md").read_text(), "run: make readme"
+    rendered = (tmp_path/"README.md").read_text().replace("](../", "](")
+    assert rendered == (ROOT/"README.md").read_text(), "run: make readme"
     assert all((ROOT/path).is_file() for path in re.findall(r"!\[[^]]*\]\(([^)]+)\)", (ROOT/"README.md").read_text()))
 
 
@@ -116,3 +120,18 @@ def test_above_the_run_is_what_it_needs_and_all_else_is_a_lesson(path):
               and re.match(r"## The (run|report)\b", c.source)]
     code = [cell for cell in cells[:run] if cell.cell_type == "code" and LESSON not in tags(cell)]
     assert [cell.source for cell in code if not is_for_the_run(cell)] == []
+
+
+def list_said(notebook):
+    "Texts that a notebook's cells put out."
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    return ["".join(o.get("text") or o["data"].get("text/markdown", "")).strip() for o in outputs]
+
+
+@pytest.mark.parametrize("name", ["readme", "numbers"])
+def test_pages_say_what_the_kept_results_say(name):
+    path = ROOT/"docs"/f"{name}.ipynb"
+    stored, fresh = list_said(json.loads(path.read_text())), read_nb(path)
+    for cell in fresh.cells: cell["outputs"] = []
+    CaptureShell(path.parent).run_all(fresh, exc_stop=True)
+    assert any(stored) and list_said(fresh) == stored, f"run: radiogal refresh docs/{name}.ipynb, then make readme"
