@@ -6,8 +6,8 @@
 __all__ = ['TrainedRun', 'read_run', 'read_facts', 'assign_groups', 'read_trainings', 'read_transfers', 'find_mistakes',
            'plot_mistakes', 'bin_accuracy', 'plot_accuracy_bins', 'measure_extent', 'guess_by_catalogue',
            'map_occlusion', 'plot_occlusion', 'plot_confusion', 'plot_reliability', 'plot_calibration', 'plot_roc',
-           'plot_precision_recall', 'plot_scores', 'collect_histories', 'average_histories', 'plot_curves', 'plot_grid',
-           'save_figure', 'save_table']
+           'plot_precision_recall', 'plot_intervals', 'collect_histories', 'average_histories', 'plot_curves',
+           'plot_grid', 'save_figure', 'save_table']
 
 # %% ../nbs/20_diagnosis.ipynb #39e86a01
 import io
@@ -426,17 +426,27 @@ def plot_precision_recall(
     return ax
 
 # %% ../nbs/20_diagnosis.ipynb #9e951c23
-def plot_scores(
-    names: list[str],    # What each row is called
-    table: pd.DataFrame, # One row each: mean, low, high
+def plot_intervals(
+    table: pd.DataFrame,     # A dot per row
+    value: str,              # Column of the dots
+    name: str,               # Column of the names at the left; rows of one name share a line
+    low: str|None = None,    # Columns of the whiskers' ends; NaN draws none
+    high: str|None = None,
+    colour: str|None = None, # Column that is told apart by colour, with a legend
     ax=None,
-):
-    "Mean and 95 % interval of each kind of run; a point without a bar is a single run."
+):                           # Axes
+    "Dots with whiskers, one line per name, the first on top; dots of a line lie a little apart if their colours differ."
     import matplotlib.pyplot as plt
-    ax, rows = ax or plt.subplots()[1], np.arange(len(table))
-    error = [table["mean"] - table["low"], table["high"] - table["mean"]]
-    ax.errorbar(table["mean"], rows, xerr=error, fmt="o", capsize=3)
-    ax.set(yticks=rows, yticklabels=names, xlabel="Score, mean and 95 % interval", ylim=(len(table) - 0.5, -0.5))
+    names = list(dict.fromkeys(table[name]))
+    kinds = list(table.groupby(colour, sort=False)) if colour else [(None, table)]
+    ax = ax or plt.subplots(figsize=(5.2, 1.3 + 0.3*len(names)))[1]
+    width = 0.24 if table[name].duplicated().any() else 0
+    for k, (kind, rows) in enumerate(kinds):
+        lines = rows[name].map(names.index) + width*(k - (len(kinds) - 1)/2)
+        whiskers = np.abs([rows[value] - rows[low], rows[high] - rows[value]]) if low else None
+        ax.errorbar(rows[value], lines, xerr=whiskers, fmt="o", ms=4, capsize=2, label=kind)
+    ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
+    if colour: ax.figure.legend(loc="outside lower center", ncols=4)
     return ax
 
 # %% ../nbs/20_diagnosis.ipynb #aca41b68
