@@ -93,14 +93,16 @@ def _check_job(
 )->None:
     "Raises `JobMismatch` naming what differs; what the positions added to the job is not compared."
     odd = [f"{key} was {there.get(key)!r}, is {job[key]!r}" for key in sorted(job) if there.get(key) != job[key]]
-    if odd: raise JobMismatch(f"{folder} holds another job: {'; '.join(odd)}: go back to that, or choose another folder")
+    if odd:
+        raise JobMismatch(f"{folder} holds another job: {'; '.join(odd)}: go back to that, or choose another folder")
 
 def read_job(folder: Path)->dict:
-    "A folder's job; raises `Damaged` where it is lost, or not what was written, `JobMismatch` for one of another version."
+    "A folder's job; raises `Damaged` where it is lost or damaged, `JobMismatch` for one of another version."
     if (folder/"order.json").is_file() and not (folder/"job.json").is_file():
         raise JobMismatch(f"{folder} was begun by an older version of radiogal (order.json): choose another folder")
     job = read_signed(folder/"job.json")
-    if "digest" not in job: raise JobMismatch(f"{folder} was begun by another version of radiogal: choose another folder")
+    if "digest" not in job:
+        raise JobMismatch(f"{folder} was begun by another version of radiogal: choose another folder")
     del job["digest"]
     return job
 
@@ -109,7 +111,7 @@ def begin_job(
     job: dict,                 # What decides the catalogue: plain values
     load: Callable[[], Table], # name, ra, dec, crowding; called for a new job, or where its positions are damaged
 )->dict:                       # The job, with how many positions there are, and the digest of their file
-    "Write a job and its positions, or find them as they were written; raises `JobMismatch` where a different one is there."
+    "Write a job and its positions, or find them as they were written; raises `JobMismatch` where there is another one."
     with suppress(Damaged):
         _check_job(there := read_job(folder), job, folder)
         if is_as_written(folder/"positions.parquet", there["listed"]): return there
@@ -274,7 +276,7 @@ def _read_shard(
     job: dict,
     number: int,
 )->pd.DataFrame:
-    "A shard's rows; raises `ShardError` where it is missing, of another job or model, or has other rows than were asked for."
+    "A shard's rows; raises `ShardError` where it is missing, of another job or model, or has other positions."
     path = name_shard(folder, "shards", number, ".parquet")
     if not path.is_file(): raise ShardError(f"shard {number} of {_count_shards(job)} is not done")
     try: rows, facts = _read_rows(path)
@@ -301,8 +303,9 @@ def _drop_damaged(folder: Path)->list[Path]: # That were removed
     damaged = []
     for path in sorted((folder/"shards").glob("*.parquet")):
         try: _read_rows(path)
-        except Damaged: damaged.append(path)
-    for path in damaged: path.unlink(missing_ok=True)
+        except Damaged:
+            path.unlink(missing_ok=True)
+            damaged.append(path)
     return damaged
 
 def list_waiting(folder: Path, job: dict)->list[int]:
@@ -310,9 +313,10 @@ def list_waiting(folder: Path, job: dict)->list[int]:
     return [n for n in range(_count_shards(job)) if not name_shard(folder, "shards", n, ".parquet").is_file()]
 
 # %% ../nbs/22_classify.ipynb #28a4656c
-_CARDS = dict(RUN="run", KIND="kind", SETTINGS="settings", COMMIT="commit", TASK="task", NETWORK="network",
+_CARDS = dict(  # FITS keyword: key of a job
+              RUN="run", KIND="kind", SETTINGS="settings", COMMIT="commit", TASK="task", NETWORK="network",
               SURVEY="survey", TRAINSET="trained_on", MODEL="model", MEMBERS="members", ENGINE="engine",
-              CALIBRAT="calibrated", POSHASH="positions", IMAGES="images", SIMULATE="simulated", VERSION="version") # FITS keyword: entry of a job
+              CALIBRAT="calibrated", POSHASH="positions", IMAGES="images", SIMULATE="simulated", VERSION="version")
 
 @contextmanager
 def _open_atomic(path: Path)->Iterator[io.BufferedWriter]:
@@ -405,8 +409,8 @@ def _check_folder(folder: FitsFolder, survey: str)->None: # survey: '' for any
                    if path.is_file())
     found = f"{len(there)} files, such as {', '.join(there[:3])}" if there else "no file"
     odd = f"; of no use: {unusable[0]}" if unusable else ""
-    raise ConfigError(f"images = {str(folder.folder)!r}: no image that can be used: wanted are {survey or 'FIRST'}/*.fits, or "
-                      f".fit, .fits.gz, .fits.fz; there is {found}{odd}")
+    raise ConfigError(f"images = {str(folder.folder)!r}: no image that can be used: "
+                      f"wanted are {survey or 'FIRST'}/*.fits, or .fit, .fits.gz, .fits.fz; there is {found}{odd}")
 
 @contextmanager
 def _open_images(
@@ -415,7 +419,7 @@ def _open_images(
     sky: str,          # As for `open_services`
     survey: str = "",  # Of which a folder must have images; '': of any
 )->Iterator[Services|None]: # None: the registry
-    "The services that have the images; raises `ConfigError` for a folder that does not exist, or has no image that can be used."
+    "The services that have the images; raises `ConfigError` for a folder that is not there, or has no usable image."
     if images == "registry": yield None
     elif images:
         _check_folder(folder := FitsFolder(_find_folder(images)), survey)
@@ -446,7 +450,7 @@ class Request:
     source: str = ""       # What images came from, for the job; '': found by `_describe_images`
 
 def _find_task(request: Request)->tuple[RunConfig, Task]:
-    "Settings that prepare images as a task's training images were, and the task; raises `ConfigError` for an unknown one."
+    "Settings that prepare images as a task's training set, and the task; raises `ConfigError` for an unknown one."
     config = read_config(request.toml_path)
     tasks = config.list_tasks()
     if request.task not in tasks:
@@ -454,7 +458,7 @@ def _find_task(request: Request)->tuple[RunConfig, Task]:
     return adapt_config(config, tasks[request.task].images), tasks[request.task]
 
 def _open_networks(request: Request)->Ensemble:
-    "The networks asked for; raises `ConfigError` where they or their prepared set are missing, or were trained on other images."
+    "The networks asked for; raises `ConfigError` where they or their training set are missing, or do not fit."
     config, task = _find_task(request)
     path = request.results/"preparation"/task.images.replace("-", "/")/"prepared.h5"
     if not path.is_file(): raise ConfigError(f"no prepared set {path}: make prepare RUN={request.run} first")
@@ -474,7 +478,7 @@ def _hash_folder(
     return hash_json([(path.relative_to(folder).as_posix(), hash_file(path)) for path in files])
 
 def _describe_images(request: Request)->str:
-    "Where images come from, with a digest of a folder or an artificial sky; raises `ConfigError` for a folder that is not there."
+    "Where images come from, with a digest of a folder or sky; raises `ConfigError` for a folder that is not there."
     if request.images == "registry": return "registry"
     if request.images:
         return f"folder {_hash_folder(_find_folder(request.images), request.folder)}"
@@ -490,7 +494,7 @@ def _describe_job(request: Request, ensemble: Ensemble)->dict: # Plain values
         images=request.source or _describe_images(request), positions=hash_file(request.positions)[:16])
 
 def _list_sources(request: Request, config: RunConfig)->Table: # name, ra, dec, crowding
-    "The positions asked for, with their neighbours; raises `BadPositions` for a wrong table, and for simulated ones in a real run."
+    "The positions asked for; raises `BadPositions` for a wrong table, and for simulated ones in a real run."
     sources = read_sources(request.positions)
     if sources.meta["SIMULATE"] and not config.simulated: raise BadPositions("simulated positions in a run that is not")
     side = count_pixels(config.scraping, request.survey)*get_survey(request.survey).pixel_scale

@@ -23,8 +23,8 @@ import pandas as pd
 from .candidates import read_table
 from .config import Cell, RunConfig, find_images, find_place, list_asked, write_atomic
 from .datasets import PreparedSet
-from .evaluation import (align_predictions, bin_confidence, check_predictions, check_probabilities, list_classes,
-                                 refuse_rows, score_ece, wilson_interval)
+from .evaluation import (align_predictions, bin_confidence, check_predictions, check_probabilities,
+                                 list_classes, refuse_rows, score_ece, wilson_interval)
 
 # %% ../nbs/20_diagnosis.ipynb #5d815dc9
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,7 @@ def read_trainings(
     results: str|Path, # results/<run>
     config: RunConfig, # The run's settings
 )->dict[tuple, TrainedRun]: # By task, network, fold, seed
-    "Networks of a run that have been trained; raises `ValueError` where there is none, or a published set lacks its facts."
+    "A run's trained networks; raises `ValueError` where there is none, or a published set lacks its facts."
     tasks = config.list_tasks()
     places = {key: (Path("training")/find_place(*key), tasks[key[0]].images) for key in list_asked(config)}
     if runs := _read_runs(places, results, config): return runs
@@ -99,7 +99,7 @@ def read_transfers(
     results: str|Path, # results/<run>
     config: RunConfig, # The run's settings
 )->dict[Cell, TrainedRun]:
-    "Transfers of a run that have been made, perhaps none; raises `ValueError` where a published set lacks its facts."
+    "A run's transferred networks, perhaps none; raises `ValueError` where a published set lacks its facts."
     tasks, pairs = config.list_tasks(), config.transfer.pairs
     places = {cell: (Path("transfer")/cell.place, tasks[pairs[cell.pair].target].images)
               for cell in config.list_transfers()}
@@ -245,7 +245,7 @@ def plot_intervals(
     colour: str|None = None, # Column that is told apart by colour, with a legend
     ax=None,
 ):                           # Axes
-    "Dots with whiskers, one line per name, the first on top; dots of a line lie a little apart if their colours differ."
+    "Dots with whiskers, a line per name, the first on top; dots of a line are shifted apart by their colour."
     import matplotlib.pyplot as plt
     names = list(dict.fromkeys(table[name]))
     kinds = list(table.groupby(colour, sort=False)) if colour else [(None, table)]
@@ -281,7 +281,7 @@ def plot_grid(
 def find_mistakes(
     predictions: pd.DataFrame, # A table of predictions
     n: int = 12,               # At most so many
-)->pd.DataFrame:               # name, label, predicted, confidence, p_label (of the true class); the most confident first
+)->pd.DataFrame:               # name, label, predicted, confidence, p_label (of the true class); most confident first
     "The most confident mistakes, ties by name; an empty table if there is none."
     y, p = check_predictions(predictions)
     table = pd.DataFrame(dict(name=predictions["name"].values, label=predictions["label"].values,
@@ -326,7 +326,7 @@ def bin_accuracy(
     values: pd.Series,         # A property of each source, indexed by name; NaN where it is not known
     n_bins: int = 5,           # Of equal number; fewer where many values are the same
 )->pd.DataFrame:               # low, median, high (of the property), n, correct, accuracy, accuracy_low, accuracy_high
-    "Accuracy in bins of a property, the unknown last with NaN for a property; raises `ValueError` naming sources without an entry."
+    "Accuracy in bins of a property, the unknown last; raises `ValueError` naming sources without an entry."
     (y, p), names = check_predictions(predictions), predictions["name"]
     if not values.index.is_unique: raise ValueError("a source has two values of the property")
     refuse_rows(names, ~names.isin(values.index), "no entry of the property (NaN where it is not known)")
@@ -365,7 +365,7 @@ def plot_accuracy_bins(
 
 # %% ../nbs/20_diagnosis.ipynb #c88abbde
 def _check_catalogues(labels, catalogues)->tuple[np.ndarray, np.ndarray]:
-    "Labels and catalogues as arrays; raises `ValueError` unless each source has both, and there are two catalogues or more."
+    "Labels and catalogues as arrays; raises `ValueError` for a source without one, or a single catalogue."
     labels, catalogues = np.asarray(labels, dtype=str), np.asarray(catalogues, dtype=str)
     if labels.shape != catalogues.shape: raise ValueError(f"{len(labels)} labels for {len(catalogues)} catalogues")
     for what, column in dict(label=labels, catalogue=catalogues).items():
@@ -378,7 +378,7 @@ def guess_by_catalogue(
     labels,     # (n,), str: class of each source
     catalogues, # (n,), str: where its label is from
 )->dict:        # by_catalogue, by_majority: accuracies of the guess with and without knowing the catalogue
-    "What the catalogue alone gives away; raises `ValueError` for a source without a label or catalogue, or a single catalogue."
+    "What the catalogue alone gives away; raises `ValueError` for a source without one, or a single catalogue."
     counts = pd.crosstab(*_check_catalogues(labels, catalogues)[::-1])
     n = len(np.asarray(labels))
     return dict(by_catalogue=float(counts.max(axis=1).sum()/n), by_majority=float(counts.sum().max()/n))
@@ -412,7 +412,7 @@ def map_occlusion(
     patch: int = 16,      # Side, pixels
     step: int = 8,        # From one patch to the next, pixels
 )->np.ndarray:            # (size, size), float64, −1 to 1: loss of probability where covered
-    "Loss of a class's probability, mean of a pixel's patches; raises `ValueError` for a wrong image, class, patch or answer."
+    "Mean loss of a class's probability over a pixel's patches; raises `ValueError` for a wrong image, class or patch."
     if not np.isfinite(image).all(): raise ValueError("the image has pixels that are not finite")
     whole = _ask_network(predict, image[None])[0]
     if not 0 <= class_index < len(whole): raise ValueError(f"no class {class_index} of {len(whole)}")

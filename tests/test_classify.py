@@ -1,4 +1,4 @@
-"A catalogue of real positions, as a user makes it: whole, killed, shared between workers, and asked for with bad tables."
+"A catalogue of real positions, as a user makes it: whole, killed, shared between workers, and from bad tables."
 import json
 import os
 import re

@@ -1,4 +1,4 @@
-"What a broken disk, another user's settings and odd names do: what is read is what was written, or the difference is named."
+"What a broken disk, other settings and odd names do: what is read is what was written, or the difference is named."
 import errno
 import os
 import random
@@ -241,7 +241,8 @@ def test_damaged_prepared_shard_is_named(tmp_path, saw, damage):
 def test_damaged_input_of_a_step_is_named(project, saw, damage):
     table = make_step(project)
     damage(table)
-    with pytest.raises(Damaged, match="results/smoke/sky/sky.ecsv is not what was written: make run-all RUN=smoke") as told:
+    with pytest.raises(Damaged,
+                       match="results/smoke/sky/sky.ecsv is not what was written: make run-all RUN=smoke") as told:
         _run_notebook("07_catalogues", "smoke", {}, project/"executed.ipynb", project/"out", [table])
     assert not (project/"executed.ipynb").exists()
     saw(told.value)

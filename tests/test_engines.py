@@ -3,6 +3,7 @@ import hashlib
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from scipy import special
 
 from radiogal.config import ConfigError, read_config, write_atomic
@@ -51,13 +52,14 @@ def test_engines_give_the_same_features_and_logits(name, tmp_path):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     "Two untrained networks of the smoke run, and their sources."
-    folder, sources = tmp_path_factory.mktemp("engines"), sample_set(read_config("config/smoke.toml"), "FIRST")
+    folder, sources = tmp_path_factory.mktemp("engines"), sample_set(read_config(ROOT/"config"/"smoke.toml"), "FIRST")
     return folder, write_untrained(folder/"training"/"FIRST"/"fields", sources, "FIRST", "fields"), sources
 
 
 def test_ensembles_of_all_engines_agree_and_are_told_apart(trained):
     folder, folders, sources = trained
-    ensembles = {engine: open_ensemble("smoke", folders, sources, folder/"engines", engine) for engine in list_engines()}
+    ensembles = {engine: open_ensemble("smoke", folders, sources, folder/"engines", engine)
+                 for engine in list_engines()}
     expected = ask_ensemble(ensembles["keras"], sources.images)
     for ensemble in ensembles.values():
         for a, b in zip(ask_ensemble(ensemble, sources.images)[:2], expected[:2], strict=True):

@@ -1,4 +1,4 @@
-"Scores, calibration and comparisons at their edges: broken tables, classes without sources, networks that know everything or nothing."
+"Scores, calibration and comparisons at their edges: broken tables, classes without sources, flawless networks."
 import json
 import math
 
@@ -168,7 +168,7 @@ def test_runs_are_summarised():
     made = [dict.fromkeys(scores, v) | dict(seed=s, fold=f) for v, s, f in [(.7, 1, 0), (.8, 1, 1), (.9, 2, 0)]]
     first = summarise_runs(made).iloc[0]
     assert list(first[["runs", "seeds", "folds"]]) == [3, 2, 2]
-    assert first["high"] - first["mean"] == pytest.approx(4.302653*0.1/math.sqrt(3))  # Student's t, 2 degrees of freedom
+    assert first["high"] - first["mean"] == pytest.approx(4.302653*0.1/math.sqrt(3))  # Student's t of 2
     assert summarise_runs(made[:1])[["std", "low", "high"]].isna().all(axis=None)
     for runs, by, told in [(made + made[:1], (), r"more than once: \[\[1, 0\]\]"), (made, ("survey",), "no 'survey'"),
                            ([], (), "no 'seed'")]:
