@@ -118,8 +118,9 @@ _WRITERS = dict( # How each kind of Keras operation is written; images are (n, c
     InputLayer=lambda g, op, x: g.add("Reshape", x, g.keep(np.array([-1, 1, *op.output.shape[1:3]]))),
     Conv2D=_write_convolution, FieldConvolution=_write_fields, MaxPooling2D=_write_pooling,
     AveragePooling2D=_write_pooling, Cropping2D=_write_crop, Dense=_write_dense,
-    LayerNormalization=_write_normalisation, Flatten=_write_shape, Reshape=_write_shape, Mean=_write_reduction, Max=_write_reduction, Sqrt=lambda g, op, x: g.add("Sqrt", x),
-    Dropout=lambda g, op, x: x, Identity=lambda g, op, x: x, Concatenate=lambda g, op, *x: g.add("Concat", *x, axis=1))
+    LayerNormalization=_write_normalisation, Flatten=_write_shape, Reshape=_write_shape, Mean=_write_reduction,
+    Max=_write_reduction, Sqrt=lambda g, op, x: g.add("Sqrt", x), Dropout=lambda g, op, x: x,
+    Identity=lambda g, op, x: x, Concatenate=lambda g, op, *x: g.add("Concat", *x, axis=1))
 
 # %% ../nbs/21_engines.ipynb #75a31c34
 def _split_head(
