@@ -64,8 +64,8 @@ def _read_rows(path: Path)->tuple[pd.DataFrame, dict]: # As they were given to `
         facts, digest = json.loads(said[b"radiogal"]), said[b"rows"].decode()
     except FileNotFoundError: raise Damaged(f"{path} is not there") from None
     except Exception as e:  # damaged bytes make pyarrow and pandas raise whatever they meet
-        raise Damaged(f"{path} cannot be read: {e}: remove it, and ask again") from e
-    if _digest_rows(rows) != digest: raise Damaged(f"{path} is not what was written: remove it, and ask again")
+        raise Damaged(f"{path} cannot be read: {e}: remove it, and classify again") from e
+    if _digest_rows(rows) != digest: raise Damaged(f"{path} is not what was written: remove it, and classify again")
     return rows, facts
 
 def _write_parquet(
@@ -224,7 +224,7 @@ def _open_archive(
     fetcher = Fetcher(Manifest(raw/survey/"manifest.sqlite"), hosts, seconds_between_requests=pause)
     return Archive(fetcher, raw/survey if services else raw, services)
 
-def _fetch_shard(worker: Worker, number: int)->Table: # As from `fetch_targets`
+def _fetch_shard(worker: Worker, number: int)->Table: # From `fetch_targets`
     "A shard's cutouts, fetched as a run fetches them."
     chosen, survey = worker.config.scraping, worker.job["survey"]
     plan = CutoutPlan(survey, count_pixels(chosen, survey), name_shard(worker.folder, "cutouts", number, ""),

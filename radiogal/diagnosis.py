@@ -64,7 +64,7 @@ def assign_groups(
     refuse_rows(names, ~names.isin(facts.index), "not in the table of facts")
     return predictions.assign(sky_group=facts.loc[names, "sky_group"].to_numpy())
 
-def _read_all_facts(results: str|Path, config: RunConfig)->dict: # By name of a set of images: as from `read_facts`
+def _read_all_facts(results: str|Path, config: RunConfig)->dict: # By name of a set of images: from `read_facts`
     "What is known of the sources of each task; raises `ValueError` naming a published set without facts."
     facts = {task.images: read_facts(find_images(results, task.images)) for task in config.list_tasks().values()}
     if lost := [images for images in config.published if images in facts and facts[images] is None]:

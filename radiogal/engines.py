@@ -530,7 +530,7 @@ def _measure_cutout(
 
 # %% ../nbs/21_engines.ipynb #0ed846f0
 def prepare_cutouts(
-    cutouts: Table,    # As from `fetch_targets`
+    cutouts: Table,    # From `fetch_targets`
     root: Path,        # To which its paths are relative
     survey: str,
     config: RunConfig, # That prepares them
@@ -570,9 +570,9 @@ def read_prepared_shard(path: Path)->PreparedShard:
         with np.load(path, allow_pickle=False) as stored: kept = dict(stored)
         digest = str(kept.pop("digest"))
     except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as e:
-        raise Damaged(f"{path} cannot be read: {e}: remove it and its shard, and ask again") from e
+        raise Damaged(f"{path} cannot be read: {e}: remove it and its shard, and classify again") from e
     if digest_arrays(kept) != digest:
-        raise Damaged(f"{path} is not what was written: remove it and its shard, and ask again")
+        raise Damaged(f"{path} is not what was written: remove it and its shard, and classify again")
     facts = pd.DataFrame({key: kept[key] for key in (*TEXTS, *NUMBERS)})
     return PreparedShard(kept["names"], kept["rows"], kept["images"], facts, str(kept["survey"]),
                          float(kept["pixel_arcsec"]))

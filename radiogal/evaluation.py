@@ -176,7 +176,7 @@ def _scale_probabilities(
 
 def apply_temperature(
     predictions: pd.DataFrame, # A table of predictions
-    temperature: float,        # As from `fit_temperature`
+    temperature: float,        # From `fit_temperature`
 )->pd.DataFrame:               # The same with other probabilities
     "A table of predictions at another temperature; raises `ValueError` naming rows that are wrong."
     p = _scale_probabilities(check_predictions(predictions)[1], temperature)
@@ -298,7 +298,7 @@ def _summarise_scores(
                              mean=mean.values, std=std.values, low=(mean - half).values, high=(mean + half).values))
 
 def summarise_runs(
-    scores: list[dict],        # As from `score_predictions`, with `seed`, `fold` and what `by` names
+    scores: list[dict],        # From `score_predictions`, with `seed`, `fold` and what `by` names
     by: tuple[str, ...] = (),  # Keys that tell kinds of run apart, such as ("survey", "network")
 )->pd.DataFrame:               # Columns of `by`, then those of `_summarise_scores`
     "Scores over seeds × folds, of each kind of run; raises `ValueError` for a missing key or a repeated seed and fold."
@@ -434,14 +434,14 @@ def match_tables(
     return [mine[key] for key in shared], [other[key] for key in shared]
 
 def _compare_seeds(a: list[pd.DataFrame],
-                  b: list[pd.DataFrame])->dict: # As from `compare_predictions`, of the largest p-value
-    "McNemar's test of two kinds of network, seed by seed; both as from `match_tables`."
+                  b: list[pd.DataFrame])->dict: # From `compare_predictions`, of the largest p-value
+    "McNemar's test of two kinds of network, seed by seed; both from `match_tables`."
     of_seed = lambda tables, seed: pool_tables([t for t in tables if t["seed"].iloc[0] == seed])
     tests = [compare_predictions(of_seed(a, seed), of_seed(b, seed)) for seed in sorted({t["seed"].iloc[0] for t in a})]
     return max(tests, key=lambda t: t["p_value"])
 
 def compare_kinds(
-    a: list[pd.DataFrame], # One kind of network, as from `match_tables`, at least one
+    a: list[pd.DataFrame], # One kind of network, from `match_tables`, at least one
     b: list[pd.DataFrame], # Another
 )->dict:                   # folds, seeds, n, only_first, only_second, p_value; difference, low, high of two scores
     "Two kinds of network on the same sources, folds and seeds."
