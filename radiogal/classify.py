@@ -36,7 +36,7 @@ from astropy.table import Table
 
 from . import __version__
 from .archives import serve_archives
-from .clients import Archive
+from .clients import ArchiveAccess
 from .config import (ConfigError, Damaged, RunConfig, Task, describe_run, find_root, read_config, write_json,
                              write_atomic)
 from .cutouts import CutoutPlan, count_pixels, name_file, to_ascii
@@ -208,7 +208,7 @@ class Job:
     order: dict        # From `begin_job`
     config: RunConfig  # That prepares images as the networks know them
     ensemble: Ensemble
-    archive: Archive   # Where images come from
+    archive: ArchiveAccess   # Where images come from
     thrown_away: tuple[str, ...] # Of cutouts and downloads, what goes when a shard is prepared
 
 def _fetch_shard(job: Job, number: int)->Table: # As from `fetch_targets`
@@ -415,11 +415,11 @@ def _open_archive(
     services: Services|None,
     raw: Path,               # Keeps downloads and their manifest
     survey: str,
-)->Archive:
+)->ArchiveAccess:
     "An archive with its rate limits, as scraping has it."
     hosts, pause = (services.allowed_hosts, services.seconds_between_requests) if services else ((), REGISTRY_PAUSE)
     fetcher = Fetcher(Manifest(raw/survey/"manifest.sqlite"), hosts, seconds_between_requests=pause)
-    return Archive(fetcher, raw/survey if services else raw, services)
+    return ArchiveAccess(fetcher, raw/survey if services else raw, services)
 
 # %% ../nbs/22_classify.ipynb #ccf940ba
 @dataclass(frozen=True)

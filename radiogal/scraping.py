@@ -29,7 +29,7 @@ from astropy.wcs import WCS
 from .archives import serve_archives
 from .candidates import read_table, write_table
 from .catalogues import CATALOGUES, Catalogue, fetch_labels, read_targets
-from .clients import (VLASS_ROUTES, Archive, Client, FirstForm, NvssSkyView, TgssSiap, VlassCutouts,
+from .clients import (VLASS_ROUTES, ArchiveAccess, Client, FirstForm, NvssSkyView, TgssSiap, VlassCutouts,
                               VlassImages, choose_routes, find_tiles, keep_newest, rank_images)
 from .config import ConfigError, Paths, RunConfig, find_root, write_atomic
 from .cutouts import (Cutout, CutoutPlan, RawImage, Target, attempt, count_pixels, count_side, cut_group,
@@ -185,7 +185,7 @@ def _read_plain(path: Path)->bytes:
 # %% ../nbs/12_scraping.ipynb #5a85959d
 class _RegisteredImages:
     "Pinned images of one survey, by the target's name."
-    def __init__(self, archive: Archive, plan: CutoutPlan, dataset: str = "frdeep"):
+    def __init__(self, archive: ArchiveAccess, plan: CutoutPlan, dataset: str = "frdeep"):
         self.archive, self.dataset, self.survey = archive, dataset, plan.survey
         self.files: dict[str, RegisteredFile] = {f.object: f for f in select_files(dataset, plan.survey)}
 
@@ -198,7 +198,7 @@ class _RegisteredImages:
 CLIENTS: dict[str, type[Client]] = dict(FIRST=FirstForm, VLASS=VlassImages, TGSS=TgssSiap, NVSS=NvssSkyView)
 
 def _assign_clients(
-    archive: Archive, # Where from
+    archive: ArchiveAccess, # Where from
     plan: CutoutPlan, # Names the survey
     coords: SkyCoord, # (n,)
 )->list[Client]:      # (n,); positions share them
@@ -246,7 +246,7 @@ def _describe_cutout(
 # %% ../nbs/12_scraping.ipynb #dac5be81
 def fetch_targets(
     targets: Table,   # name, ra, dec (deg)
-    archive: Archive, # Where from
+    archive: ArchiveAccess, # Where from
     plan: CutoutPlan, # What
     root: Path,       # Paths in the table are relative to it
 )->Table:             # `_COLUMNS`; one row per target, in the order asked
@@ -278,19 +278,19 @@ def _tabulate_outcomes(
 # %% ../nbs/12_scraping.ipynb #e931ae16
 def _open_live(
     survey: str, # Whose archive
-)->Archive:      # With a folder of its own in the project
+)->ArchiveAccess:      # With a folder of its own in the project
     "A real archive, to be asked politely; `ConfigError` outside a project."
     folder = Paths(find_root()).raw/"live"/survey
     fetcher = Fetcher(Manifest(folder/"manifest.sqlite"), LIVE_SERVICES.allowed_hosts,
                       seconds_between_requests=LIVE_SERVICES.seconds_between_requests)
-    return Archive(fetcher, folder, LIVE_SERVICES)
+    return ArchiveAccess(fetcher, folder, LIVE_SERVICES)
 
 @u.quantity_input
 def fetch_cutouts(
     coords: SkyCoord,              # One position, or many
     survey: str,                   # FIRST, NVSS, VLASS or TGSS
     size: u.arcmin,                # Side of a cutout
-    archive: Archive|None = None,  # Where from; default: the survey's own, `_open_live`
+    archive: ArchiveAccess|None = None,  # Where from; default: the survey's own, `_open_live`
     folder: str|Path|None = None,  # For the cutouts; default: beside the archive's downloads
     root: str|Path = ".",          # Paths in the table are relative to it
     **settings,                    # Of `CutoutPlan`: min_covered, epoch, vlass_route, whole_image_from
@@ -365,7 +365,7 @@ def _check_services(
         place = Path(folder)/name_file(service)
         fetcher = Fetcher(Manifest(place/"manifest.sqlite"), services.allowed_hosts, _CANARY_LIMITS,
                           services.seconds_between_requests)
-        client = kind(Archive(fetcher, place, services), CutoutPlan(survey, count_side(survey, 2.5*u.arcmin), place))
+        client = kind(ArchiveAccess(fetcher, place, services), CutoutPlan(survey, count_side(survey, 2.5*u.arcmin), place))
         for expected, coord in (("ok", found), ("not_covered", missing[survey])):
             answer = attempt(ask, client, Target(expected, coord.ra.deg, coord.dec.deg))
             if kind is VlassImages and isinstance(answer, str) and not answer.startswith(f"{n_tiles} tiles"):
@@ -449,7 +449,7 @@ def _scrape_survey(
         hosts, pause = (services.allowed_hosts, services.seconds_between_requests) if services else ((), REGISTRY_PAUSE)
         fetcher = Fetcher(Manifest(raw/survey/"manifest.sqlite"), hosts, seconds_between_requests=pause)
         folder = raw/survey if services else raw  # Pinned files have addresses of their own
-        cutouts = fetch_targets(targets, Archive(fetcher, folder, services), plan, find_root())
+        cutouts = fetch_targets(targets, ArchiveAccess(fetcher, folder, services), plan, find_root())
     if chosen.archive == "loopback": write_atomic(out/"requests.txt", "".join(f"{request}\n" for request in requests))
     write_table(cutouts, out/"cutouts.ecsv")
     return cutouts
