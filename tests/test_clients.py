@@ -120,7 +120,8 @@ def test_an_image_without_data_is_not_covered(save):
 
 
 def test_pages_that_skyview_once_sent_are_what_is_expected():
-    form, made = (Path(str(files("astroquery.skyview")/f"tests/data/{name}.html")) for name in ("query_page", "results"))
+    form, made = (Path(str(files("astroquery.skyview")/f"tests/data/{page}.html")) for page in
+                  ("query_page", "results"))
     _check_form(form)
     _check_made(made)
     with pytest.raises(FetchError, match="retry: SkyView: not its form"): _check_form(made)
@@ -184,7 +185,8 @@ def test_a_table_of_tiles_that_is_none_is_refused(text, told):
 
 
 def test_blank_fields_do_not_shift_columns():
-    assert _parse_tiles(TILES)[1]["tile", "ra_max", "date", "status"].as_void().item() == ("T18t24", 180., "", "Scheduled")
+    row = _parse_tiles(TILES)[1]["tile", "ra_max", "date", "status"]
+    assert row.as_void().item() == ("T18t24", 180., "", "Scheduled")
 
 
 @pytest.mark.parametrize(("place", "expected"), [
@@ -205,7 +207,8 @@ def test_epochs_and_their_folders():
     tiles = _parse_tiles(TILES)
     assert _choose_epoch(tiles, "T18t24", "VLASS1.1") == "VLASS1.1"
     with pytest.raises(FetchError, match="not_covered: VLASS: no epoch of tile T33t01"): _choose_epoch(tiles, "T33t01")
-    with pytest.raises(FetchError, match="reject: VLASS: VLASS4.1 is announced"): _list_folders("VLASS4.1", ["VLASS1.1/"])
+    with pytest.raises(FetchError, match="reject: VLASS: VLASS4.1 is announced"):
+        _list_folders("VLASS4.1", ["VLASS1.1/"])
 
 
 def test_index_pages_of_either_style_and_with_full_addresses():
@@ -273,7 +276,8 @@ def test_three_faults_of_a_tree_have_three_reasons(open_tree, pages, epoch, told
 def test_a_page_is_asked_for_once_and_the_south_never(open_tree):
     client = open_tree(PAGES, "1")
     for _ in range(3): client.once(client.list_tile, "T18t24")
-    with pytest.raises(FetchError, match="not_covered: VLASS: Dec -40.50°"): client.find_images(Target("south", 15., -40.5))
+    with pytest.raises(FetchError, match="not_covered: VLASS: Dec -40.50°"):
+        client.find_images(Target("south", 15., -40.5))
     assert client.archive.fetcher.asked[1:] == ["", "VLASS1.1v2/T18t24/"]
 
 
