@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['attempt', 'read_header', 'check_image', 'RawImage', 'to_ascii', 'open_image', 'check_pixels_open', 'read_cutout',
-           'estimate_noise', 'draw_beam', 'draw_scale', 'plot_cutout', 'plot_survey_views', 'plot_coverage', 'Target',
-           'CutoutPlan', 'name_file', 'count_pixels', 'count_side', 'Cutout', 'cut_group']
+           'estimate_noise', 'draw_beam', 'draw_scale', 'measure_side', 'plot_cutout', 'plot_survey_views',
+           'plot_coverage', 'Target', 'CutoutPlan', 'name_file', 'count_pixels', 'count_side', 'Cutout', 'cut_group']
 
 # %% ../nbs/10_cutouts.ipynb #8e1f1596
 import hashlib
@@ -374,6 +374,10 @@ def draw_scale(ax, half: float)->None: # As of `draw_beam`
     ax.plot([-0.9*half, -0.9*half + length], [-0.88*half]*2, color="white", lw=2)
     ax.text(-0.9*half + length/2, -0.84*half, f"{length}″", color="white", ha="center", va="bottom")
 
+def measure_side(hdu: fits.PrimaryHDU)->float: # As from `read_cutout`
+    "Side of a cutout on the sky, arcsec."
+    return float(proj_plane_pixel_scales(WCS(hdu.header))[0]*3600*len(hdu.data))
+
 def plot_cutout(
     hdu: fits.PrimaryHDU, # As from `read_cutout`
     ax=None,
@@ -382,7 +386,7 @@ def plot_cutout(
     import matplotlib.pyplot as plt
     from matplotlib.colors import AsinhNorm
     ax = ax or plt.subplots()[1]
-    half = proj_plane_pixel_scales(WCS(hdu.header))[0]*3600*len(hdu.data)/2
+    half = measure_side(hdu)/2
     noise = estimate_noise(hdu.data) or float(np.nanmax(hdu.data))/100
     norm = AsinhNorm(linear_width=3*noise, vmin=-2*noise, vmax=np.nanmax(hdu.data))
     ax.imshow(hdu.data, extent=(half, -half, -half, half), norm=norm)
