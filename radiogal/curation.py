@@ -340,35 +340,18 @@ def _curate_cutouts(
     return Table(rows=rows, names=list(columns), dtype=list(columns.values()),
                  meta=dict(SIMULATE=cutouts.meta["SIMULATE"]))
 
-# %% ../nbs/13_curation.ipynb #e625b09f
+# %% ../nbs/13_curation.ipynb #8cde33de
 _FILTERS = ("all", "undecided", "suggested", *_DECISIONS)
 
-class _Desk:
-    "One curator's way through the cutouts; all that lasts is in the decision file."
-    def __init__(self,
-        path: str|Path,                          # The decision file; made if absent
-        images: dict[tuple[str, str], str|Path], # (name, survey) → its FITS file, in the order to look at them
-        who: str,                                # Curator
-        suggestions: dict[tuple[str, str], str]|None = None, # (name, survey) → what deserves a look
-        per_page: int = 12,                      # Images on a page
-    ):
-        if not images: raise _CurationError("no images to look at")
-        self.path, self.images, self.who = Path(path), images, who
-        self.suggestions, self.per_page = suggestions or {}, per_page
-        self.stretch, self.said = "asinh", ""
-        _append_line(self.path, "")
-        self.reread()
-        self.show("all")
-        self.seek()
+class _Walk:
+    "A way through images: a filter, the images that pass it, and a place among them."
+    per_page = 12 # Images on a page
 
-    def reread(self)->None:
-        "Take this curator's decisions from the file, latest last."
-        rows = (row for _, row in _drop_undone(_read_lines(self.path)) if row["who"] == self.who)
-        self.decided = {}
-        for row in rows:
-            image = row["name"], row["survey"]
-            self.decided.pop(image, None)
-            if image in self.images: self.decided[image] = row
+    def __init__(self,
+        images: dict[tuple[str, str], str|Path], # (name, survey) → its FITS file, in the order to look at them
+        suggestions: dict[tuple[str, str], str], # (name, survey) → what deserves a look
+    ):
+        self.images, self.suggestions, self.decided = images, suggestions, {}
 
     def passes(self, image: tuple[str, str])->bool:
         "Whether the chosen filter shows an image; a survey's name is a filter too."
@@ -398,6 +381,37 @@ class _Desk:
         order = [*range(self.at, len(self.shown)), *range(self.at)]
         self.at = next((i for i in order if self.shown[i] not in self.decided), self.at)
 
+    def list_page(self)->list[tuple[str, str]]: # (name, survey)
+        "The images of the page."
+        first = self.at//self.per_page*self.per_page
+        return self.shown[first:first + self.per_page]
+
+# %% ../nbs/13_curation.ipynb #e625b09f
+class _Desk(_Walk):
+    "One curator's way through the cutouts; all that lasts is in the decision file."
+    def __init__(self,
+        path: str|Path,                          # The decision file; made if absent
+        images: dict[tuple[str, str], str|Path], # As of `_Walk`
+        who: str,                                # Curator
+        suggestions: dict[tuple[str, str], str]|None = None,
+    ):
+        if not images: raise _CurationError("no images to look at")
+        super().__init__(images, suggestions or {})
+        self.path, self.who, self.stretch, self.said = Path(path), who, "asinh", ""
+        _append_line(self.path, "")
+        self.reread()
+        self.show("all")
+        self.seek()
+
+    def reread(self)->None:
+        "Take this curator's decisions from the file, latest last."
+        rows = (row for _, row in _drop_undone(_read_lines(self.path)) if row["who"] == self.who)
+        self.decided = {}
+        for row in rows:
+            image = row["name"], row["survey"]
+            self.decided.pop(image, None)
+            if image in self.images: self.decided[image] = row
+
     def mark(self, decision: str, reason: str = "")->None:
         "Record a decision on the image and go to the next; raises `_CurationError` for one that is invalid."
         if not self.shown: return
@@ -417,11 +431,6 @@ class _Desk:
     def restretch(self)->None:
         "Draw with the next stretch."
         self.stretch = _STRETCHES[(_STRETCHES.index(self.stretch) + 1) % len(_STRETCHES)]
-
-    def list_page(self)->list[tuple[str, str]]: # (name, survey)
-        "The images of the page."
-        first = self.at//self.per_page*self.per_page
-        return self.shown[first:first + self.per_page]
 
 # %% ../nbs/13_curation.ipynb #7077d0c4
 def _render_cutout(

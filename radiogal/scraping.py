@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -41,6 +41,12 @@ from .sky import AXES, ArtificialSky, draw_population, encode_fits, hash_parts, 
 from .surveys import LIVE_SERVICES, Services
 
 # %% ../nbs/12_scraping.ipynb #a41631c1
+_IMAGE_NAME = re.compile(r".+\.(fits?|fts)(\.(gz|bz2|fz|z))?|.+\.fz", re.IGNORECASE)
+
+def _list_images(folders: Iterable[Path])->list[Path]:
+    "Files that may be images by their names."
+    return sorted(path for folder in folders for path in folder.iterdir() if _IMAGE_NAME.fullmatch(path.name))
+
 @contextmanager
 def _naming(path: Path)->Iterator[None]:
     "Turns whatever a reader raises on a file into a `BadImage` that names the file."
@@ -113,19 +119,17 @@ def _read_plain(path: Path)->bytes:
             return encode_fits(fits.PrimaryHDU(_read_pixels(hdu), _drop_scaling(header)))
 
 # %% ../nbs/12_scraping.ipynb #12c177a1
-_IMAGE_NAME = re.compile(r".+\.(fits?|fts)(\.(gz|bz2|fz|z))?|.+\.fz", re.IGNORECASE)
-
 @dataclass(frozen=True)
 class FitsFolder:
     "Images from FITS files in `FIRST/`, `NVSS/`, `TGSS/` and `VLASS/` of a folder, with what `ArtificialSky` offers."
     folder: Path
+    corners = ()  # No grid of images, as VLASS's on the artificial sky
 
     @cached_property
     def paths(self)->dict[str, list[Path]]:
         "Files that may be images by their names, by survey."
-        folders = [path for path in Path(self.folder).iterdir() if path.is_dir()]
-        return {survey: sorted(path for part in folders if part.name.upper() == survey
-                               for path in part.iterdir() if _IMAGE_NAME.fullmatch(path.name)) for survey in AXES}
+        parts = [path for path in Path(self.folder).iterdir() if path.is_dir()]
+        return {survey: _list_images(part for part in parts if part.name.upper() == survey) for survey in AXES}
 
     @cached_property
     def fingerprint(self)->str: # 64 hexadecimal digits
@@ -150,16 +154,11 @@ class FitsFolder:
     @cached_property
     def _circles(self)->dict[str, tuple]: return {survey: _surround(found) for survey, found in self.footprints.items()}
 
-    @property
-    def corners(self)->list[SkyCoord]: return []
-
     @cached_property
-    def vlass_centres(self)->list[SkyCoord]:
-        return [wcs.pixel_to_world((nx - 1)/2, (ny - 1)/2).icrs for _, wcs, nx, ny in self.footprints["VLASS"]]
+    def vlass_centres(self)->list[SkyCoord]: return list(self._circles["VLASS"][0])
 
     @property
-    def vlass_frames(self)->list[tuple[WCS, int, int]]: # Celestial WCS, width, height
-        return [footprint[1:] for footprint in self.footprints["VLASS"]]
+    def vlass_frames(self)->list[tuple]: return [footprint[1:] for footprint in self.footprints["VLASS"]]
 
     def find_file(self, survey: str, coord: SkyCoord)->Path|None:
         "The file that holds a position farthest from its edges, or None; raises `BadImage` if an unusable one might."
@@ -175,8 +174,7 @@ class FitsFolder:
 
     def cut_image(self, survey: str, coord: SkyCoord, size: u.Quantity)->fits.PrimaryHDU|None:
         "A cutout about a position, or None where no file holds it; raises `BadImage` for a file that cannot be read."
-        path = self.find_file(survey, coord)
-        return _cut_file(path, coord, size) if path else None
+        return _cut_file(path, coord, size) if (path := self.find_file(survey, coord)) else None
 
     def read_vlass(self, index: int, epoch: str)->bytes: return _read_plain(self.footprints["VLASS"][index][0])
 
