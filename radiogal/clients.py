@@ -126,7 +126,7 @@ def _open_votable(
     if status not in ("", "OK", "OVERFLOW"): raise FetchError("retry", f"{service}: QUERY_STATUS is {status}: {words}")
     return results, status
 
-def _count_rows(
+def _count_results(
     content: bytes, # An answer
     service: str,   # Whose, for the error
 )->int:             # With OVERFLOW there would be more
@@ -139,7 +139,7 @@ def _count_rows(
 
 def _check_siap(path: Path)->None:
     "Raises `FetchError`: not_covered for an empty table, retry for a query that did not succeed."
-    if not _count_rows(path.read_bytes(), "SIAP"): raise FetchError("not_covered", "SIAP: no image at this position")
+    if not _count_results(path.read_bytes(), "SIAP"): raise FetchError("not_covered", "SIAP: no image at this position")
 
 @contextmanager
 def _unwrap_errors(service: str)->Iterator[None]:
@@ -561,7 +561,7 @@ class VlassCutouts:
     def list_images(self, coord: SkyCoord)->list[_ListedImage]:
         "All quick-look images that show a part of a cutout."
         from pyvo.dal import TAPService
-        check = lambda part: _count_rows(part.read_bytes(), "CADC TAP")
+        check = lambda part: _count_results(part.read_bytes(), "CADC TAP")
         service = TAPService(self.archive.services.vlass_tap,
                              session=self.archive.open_session("CADC TAP", check=check))
         radius = _size_arcmin("VLASS", self.plan.side)/60/math.sqrt(2)

@@ -100,10 +100,7 @@ def _check_decision(
     if row["decision"] == "bad" and not row["reason"].strip(): raise _CurationError(f"{place}: 'bad' needs a reason")
     if not _is_utc(row["when"]): raise _CurationError(f"{place}: when {row['when']!r}: expected ISO 8601 in UTC")
 
-def _parse_line(
-    line: bytes, # Without its end
-    place: str,  # What to call it in an error
-)->dict[str, str]: # One decision, keys as `_DECISION_COLUMNS`
+def _parse_line(line: bytes, place: str)->dict[str, str]: # Without its end; what to call it in an error
     "Read one line of a decision file; raises `_CurationError` if it is not six values of CSV that make a decision."
     try: values = next(csv.reader([line.decode().rstrip("\r")], strict=True), [])
     except (UnicodeDecodeError, csv.Error) as e:
@@ -116,22 +113,16 @@ def _parse_line(
     return row
 
 # %% ../nbs/13_curation.ipynb #3ca08d6b
-def _measure_header(
-    data: bytes, # A decision file
-    file: str,   # Its name
-)->int:          # Where its lines begin; 0 if it ends within the header
-    "Length of a decision file's header; raises `_CurationError` if its columns are not `_DECISION_COLUMNS`."
+def _measure_header(data: bytes, file: str)->int: # A decision file; its name
+    "Where a decision file's lines begin, 0 if it ends within the header; raises `_CurationError` for other columns."
     first, end, _ = data.partition(b"\n")
     known = first.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r")
     if known != _HEADER and (end or not _HEADER.startswith(known)):
         raise _CurationError(f"{file}: columns are {known.decode(errors='replace')}, expected {_HEADER.decode()}")
     return len(first + end) if known == _HEADER else 0
 
-def _cut_torn(
-    data: bytes, # A decision file
-    file: str,   # Its name
-)->bytes:        # Without what an interrupted write has left at the end
-    "A decision file's complete lines; warns of a torn last one, raises `_CurationError` for other columns."
+def _cut_torn(data: bytes, file: str)->bytes: # A decision file; its name
+    "A decision file's complete lines; warns of a torn last one and raises `_CurationError` for other columns."
     begin = _measure_header(data, file)
     start = max(data.rfind(b"\n") + 1, begin)
     if begin and start == len(data): return data
@@ -493,11 +484,8 @@ class _DeskWidget(anywidget.AnyWidget):
                              who=desk.who, stretch=desk.stretch, said=desk.said)
 
 # %% ../nbs/13_curation.ipynb #7217d595
-def _name_decisions(
-    config: RunConfig, # May name a file
-    run: str,          # Its name
-)->str:                # Relative to the root
-    "Where a run's decisions are kept: where its settings say, or by its name."
+def _name_decisions(config: RunConfig, run: str)->str: # Of the run; its name
+    "Where a run's decisions are kept, relative to the root: where its settings say, or by its name."
     return config.curation.decisions or f"data/decisions/{run}.csv"
 
 def open_gallery(

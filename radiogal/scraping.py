@@ -43,7 +43,7 @@ from .surveys import LIVE_SERVICES, Services
 # %% ../nbs/12_scraping.ipynb #a41631c1
 _IMAGE_NAME = re.compile(r".+\.(fits?|fts)(\.(gz|bz2|fz|z))?|.+\.fz", re.IGNORECASE)
 
-def _list_images(folders: Iterable[Path])->list[Path]:
+def _list_fits(folders: Iterable[Path])->list[Path]:
     "Files that may be images by their names."
     return sorted(path for folder in folders for path in folder.iterdir() if _IMAGE_NAME.fullmatch(path.name))
 
@@ -129,7 +129,7 @@ class FitsFolder:
     def paths(self)->dict[str, list[Path]]:
         "Files that may be images by their names, by survey."
         parts = [path for path in Path(self.folder).iterdir() if path.is_dir()]
-        return {survey: _list_images(part for part in parts if part.name.upper() == survey) for survey in AXES}
+        return {survey: _list_fits(part for part in parts if part.name.upper() == survey) for survey in AXES}
 
     @cached_property
     def fingerprint(self)->str: # 64 hexadecimal digits

@@ -24,7 +24,7 @@ from radiogal.clients import (
     _check_skyview,
     _choose_epoch,
     _choose_images,
-    _count_rows,
+    _count_results,
     _count_sharing,
     _find_cutter,
     _list_folders,
@@ -152,7 +152,7 @@ def test_only_fits_images_of_an_answer_count(save, tmp_path):
     offer = make_siap(make_row("http://vo/a.fits") + make_row("http://vo/a.jpg", "image/jpeg"))
     client = TgssSiap(ArchiveAccess(OneAnswer(save(offer)), tmp_path, LIVE_SERVICES), CutoutPlan("TGSS", 24, tmp_path))
     assert client.list_products(CENTRE) == ["http://vo/a.fits"]
-    assert [_count_rows(content, "SIAP") for content in (offer, offer.replace(b'"OK"', b'"OVERFLOW"'))] == [2, 2]
+    assert [_count_results(content, "SIAP") for content in (offer, offer.replace(b'"OK"', b'"OVERFLOW"'))] == [2, 2]
     with pytest.raises(FetchError, match="retry: SIAP: QUERY_STATUS is OVERFLOW"):
         _check_siap(save(make_siap().replace(b'"OK"', b'"OVERFLOW"')))
 
@@ -293,7 +293,7 @@ def test_foreign_names_at_cadc_are_ignored():
 
 def test_an_answer_of_datalink_that_pyvo_keeps():
     content = (files("pyvo")/"dal/tests/data/datalink/cutout1.xml").read_bytes()
-    assert _count_rows(content, "CADC DataLink") == 6
+    assert _count_results(content, "CADC DataLink") == 6
     links = DatalinkResults(parse_votable(content))
     assert "cal054151b.fits.fz" in _find_cutter(links, "cal054151b.fits.fz")
     with pytest.raises(FetchError, match="reject: CADC: DataLink names no service that cuts image.fits"):
