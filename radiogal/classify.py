@@ -35,7 +35,7 @@ from astropy.table import Table
 
 from . import __version__
 from .archives import serve_archives
-from .clients import Archive
+from .clients import ArchiveAccess
 from .config import (ConfigError, Damaged, RunConfig, Task, describe_run, find_root, read_config, write_json,
                              write_atomic)
 from .cutouts import CutoutPlan, count_pixels, name_file, to_ascii
@@ -44,10 +44,10 @@ from .diagnosis import plot_images
 from .engines import (ColumnFacts, Ensemble, PreparedShard, adapt_config, check_preparation, classify_shard,
                               count_neighbours, describe_columns, hash_json, list_members, open_ensemble,
                               prepare_cutouts, read_prepared_shard, write_prepared_shard)
-from .fetch import AGAIN, Fetcher, Manifest, hash_file
+from .fetch import AGAIN, hash_file
 from .positions import BadPositions, read_sources
 from .provenance import is_as_written, read_signed, sign
-from .scraping import REGISTRY_PAUSE, FitsFolder, fetch_targets, open_services
+from .scraping import FitsFolder, fetch_targets, open_archive, open_services
 from .surveys import LIVE_SERVICES, Services, get_survey
 
 # %% ../nbs/22_classify.ipynb #62e78eb8
@@ -211,18 +211,8 @@ class Worker:
     job: dict          # From `begin_job`
     config: RunConfig  # Prepares images as those of the networks' training set
     ensemble: Ensemble
-    archive: Archive   # Where images come from
+    archive: ArchiveAccess # Where images come from
     deleted: tuple[str, ...] # "cutouts", "downloads": deleted once a shard is prepared
-
-def _open_archive(
-    services: Services|None,
-    raw: Path,               # Keeps downloads and their manifest
-    survey: str,
-)->Archive:
-    "A survey's archive with its rate limits."
-    hosts, pause = (services.allowed_hosts, services.seconds_between_requests) if services else ((), REGISTRY_PAUSE)
-    fetcher = Fetcher(Manifest(raw/survey/"manifest.sqlite"), hosts, seconds_between_requests=pause)
-    return Archive(fetcher, raw/survey if services else raw, services)
 
 def _fetch_shard(worker: Worker, number: int)->Table: # From `fetch_targets`
     "A shard's cutouts, fetched as a run fetches them."
@@ -518,7 +508,7 @@ def _open_worker(request: Request)->Iterator[Worker]:
     _drop_damaged(request.folder)
     deleted = tuple(each for each in ("cutouts", *["downloads"]*(not request.raw)) if each not in request.kept)
     with _open_images(config, request.images, request.sky, request.survey) as services:
-        archive = _open_archive(services, _find_raw(request), request.survey)
+        archive = open_archive(services, _find_raw(request), request.survey)
         yield Worker(request.folder, job, config, ensemble, archive, deleted)
 
 def _work_alone(request: Request)->list[int]: # Shards that were done

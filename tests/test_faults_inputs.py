@@ -17,7 +17,7 @@ from made import open_services, scrape, write_centred, write_image
 from radiogal.archives import serve_archives
 from radiogal.catalogues import CATALOGUES, _parse_frdeep, _parse_labels
 from radiogal.classify import _open_images
-from radiogal.clients import Archive
+from radiogal.clients import ArchiveAccess
 from radiogal.config import ConfigError, read_config
 from radiogal.curation import plot_gallery as plot_page
 from radiogal.cutouts import plot_survey_views, read_cutout
@@ -212,7 +212,7 @@ def ask_folder(folder, coords, survey="FIRST", size=2.4*u.arcmin):
     "Cutouts from a folder of images."
     with serve_archives(FitsFolder(folder)) as services:
         fetcher = Fetcher(Manifest(folder/"manifest.sqlite"), services.allowed_hosts, Limits(tries=1), 0.)
-        return fetch_cutouts(coords.reshape(-1), survey, size, Archive(fetcher, folder/"raw", services),
+        return fetch_cutouts(coords.reshape(-1), survey, size, ArchiveAccess(fetcher, folder/"raw", services),
                              folder/"cutouts")
 
 
