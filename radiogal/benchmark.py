@@ -19,8 +19,9 @@ import pandas as pd
 
 from .config import RunConfig, find_images, find_place, list_asked, write_atomic
 from .datasets import PreparedSet, choose_classes, read_prepared
-from .diagnosis import (TrainedRun, assign_groups, bin_accuracy, guess_by_catalogue, map_occlusion,
-                                measure_extent, read_facts, read_trainings)
+from .diagnosis import (TrainedRun, assign_groups, bin_accuracy, guess_by_catalogue, map_occlusion, read_facts,
+                                read_trainings)
+from .engines import measure_extent
 from .evaluation import (CalibrationError, apply_temperature, average_predictions, calibrate_across,
                                  check_predictions, compare_kinds, correct_holm, fit_temperature, match_tables,
                                  pool_tables, score_calibration, score_gain, score_pooled, score_predictions,

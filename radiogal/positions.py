@@ -332,20 +332,20 @@ def _read_angles(
 )->np.ndarray:    # deg, NaN where missing
     "A column as degrees; `BadPositions` names a unit that is no angle, cells that are arrays, or rows."
     column = table[name]
-    _check_cells(column, name)
+    _check_column(column, name)
     is_text = column.dtype.kind not in "fiu"
     unit = u.Unit(column.unit or u.deg, parse_strict="silent")
     if not unit.is_equivalent(u.deg) and not (is_text and _SEXAGESIMAL_UNIT.fullmatch(str(column.unit))):
         raise BadPositions(f"column {name}: its unit {column.unit} is unknown, or no angle")
-    if is_text: return _read_texts(_read_cells(column), key, unit if unit.is_equivalent(u.deg) else u.deg)
+    if is_text: return _read_texts(_format_column(column), key, unit if unit.is_equivalent(u.deg) else u.deg)
     return (np.ma.filled(np.ma.asarray(column, dtype=float), np.nan)*unit).to_value(u.deg)
 
-def _check_cells(column, name: str)->None:
+def _check_column(column, name: str)->None:
     "`BadPositions` for a column whose cells are arrays."
     if column.ndim > 1 or any(np.ndim(value) for value in (column if column.dtype.kind == "O" else ())):
         raise BadPositions(f"column {name}: its cells are arrays; one position in each row is expected")
 
-def _read_cells(column)->list[str]: # '' where masked
+def _format_column(column)->list[str]: # '' where masked
     "A column's cells as texts, as they were written."
     plain = lambda v: "" if v is np.ma.masked or v is None else v.decode("latin-1") if isinstance(v, bytes) else str(v)
     return [plain(value).strip() for value in column]
@@ -396,7 +396,7 @@ def _find_said(table: Table)->tuple[str, object]: # System; equinox or None
 def _read_column(table: Table, name: str)->list[str]:
     "Words of a column of some name in any case, row by row; `BadPositions` unless all rows have the same."
     found = _pick(table.colnames, name, "the table")
-    words = _read_cells(table[found]) if found else []
+    words = _format_column(table[found]) if found else []
     other = np.array([word.lower() != words[0].lower() for word in words])
     _refuse(other, f"mixed {name}s: the first row has {''.join(words[:1])!r}")
     return words
@@ -583,5 +583,5 @@ def read_sources(
 
 def _read_names(column)->np.ndarray: # (n,), str
     "A column's names, as they are written; `BadPositions` where its cells are arrays."
-    _check_cells(column, column.name)
-    return np.array(_read_cells(column), dtype=str)
+    _check_column(column, column.name)
+    return np.array(_format_column(column), dtype=str)

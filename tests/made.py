@@ -9,7 +9,7 @@ from astropy.wcs import WCS
 from faulty import say
 
 from radiogal.archives import _find_tile, _name_image, _show_index
-from radiogal.clients import _VLASS_SUFFIX, Archive
+from radiogal.clients import _VLASS_SUFFIX, ArchiveAccess
 from radiogal.fetch import Fetcher, Limits, Manifest
 from radiogal.scraping import fetch_cutouts
 from radiogal.sky import make_wcs
@@ -108,7 +108,7 @@ def scrape(case, coords, survey, services, side=83, **more):
                       Limits(tries=2, wait_s=0.01, max_wait_s=0.05, failures=100), 0)
     if survey == "VLASS": more = dict(vlass_route="images") | more
     size = side*dict(FIRST=1.8, VLASS=1., TGSS=6.2, NVSS=15.)[survey]*u.arcsec
-    table = fetch_cutouts(coords, survey, size, Archive(fetcher, case.folder/"raw", services),
+    table = fetch_cutouts(coords, survey, size, ArchiveAccess(fetcher, case.folder/"raw", services),
                           case.folder/"cutouts", root=case.folder, **more)
     assert not list(case.folder.rglob("*.part*"))
     assert len(list(case.folder.glob("cutouts/**/*.fits"))) == (table["state"] == "ok").sum()

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from radiogal.archives import _answer_first
 from radiogal.candidates import write_table
-from radiogal.clients import Archive
+from radiogal.clients import ArchiveAccess
 from radiogal.config import read_config
 from radiogal.fetch import Fetcher, Limits, Manifest, _Record
 from radiogal.scraping import fetch_cutouts
@@ -57,8 +57,8 @@ def scrape(folder, services, coords):
     "One run, as the workflow does it: what a killed one left half-written is removed first."
     _clear_leftovers([folder])
     fetcher = Fetcher(Manifest(folder/"raw"/"manifest.sqlite"), services.allowed_hosts, Limits(wait_s=0.01), 0)
-    table = fetch_cutouts(coords, "FIRST", 2.5*u.arcmin, Archive(fetcher, folder/"raw", services), folder/"cutouts",
-                          root=folder)
+    table = fetch_cutouts(coords, "FIRST", 2.5*u.arcmin, ArchiveAccess(fetcher, folder/"raw", services),
+                          folder/"cutouts", root=folder)
     write_table(table, folder/"cutouts.ecsv")
 
 

@@ -12,13 +12,13 @@ from radiogal.candidates import _find_centroids, _name_positions, check_groups, 
 from radiogal.catalogues import Labels, build_targets, tabulate_labels
 from radiogal.clients import _HALF_IMAGE, _TILE_ROUNDING, _parse_tiles, find_tiles
 from radiogal.curation import (
-    _COLUMNS,
+    _DECISION_COLUMNS,
     _Desk,
     _drop_undone,
     _group_curators,
-    _merge_decisions,
     _read_decisions,
     _read_lines,
+    merge_decisions,
 )
 from radiogal.positions import deproject, name_position
 
@@ -29,7 +29,7 @@ def write_decisions(path, *lines): # (name, decision, who, when)
     reasons = {"bad": "stripes"}
     rows = [",".join((name, "FIRST", decision, reasons.get(decision, ""), who, when)) for name, decision, who,
             when in lines]
-    path.write_text("\n".join([",".join(_COLUMNS), *rows, ""]))
+    path.write_text("\n".join([",".join(_DECISION_COLUMNS), *rows, ""]))
     return path
 
 ANN, BOB = ("S1", "bad", "ann", "2025-11-01T10:00:00+00:00"), ("S1", "good", "bob", "2025-11-02T10:00:00Z")
@@ -46,7 +46,7 @@ def test_decisions_of_one_instant_count_by_line(tmp_path, lines):
     same = "2025-11-01T10:00:00Z", "2025-11-01T10:00:00.000+00:00"
     lines = [(*line[:3], when) for line, when in zip(lines, same, strict=True)]
     path = write_decisions(tmp_path/"run.csv", *lines)
-    for file in (path, _merge_decisions([path], tmp_path/"merged.csv")):
+    for file in (path, merge_decisions([path], tmp_path/"merged.csv")):
         assert _read_decisions(file, IMAGES)["S1", "FIRST"]["who"] == lines[-1][2]
 
 def test_an_error_still_names_the_line_of_the_file(tmp_path):
@@ -62,10 +62,10 @@ def test_a_decision_is_taken_back_in_time(tmp_path):
 def test_merged_decisions_are_in_order_of_time(tmp_path):
     one = write_decisions(tmp_path/"one.csv", BOB, ANN)
     other = write_decisions(tmp_path/"other.csv", CARL, ("S2", "good", "carl", "2025-10-31T10:00:00Z"))
-    both = _merge_decisions([one, other], tmp_path/"both.csv")
+    both = merge_decisions([one, other], tmp_path/"both.csv")
     times = [datetime.fromisoformat(line.split(",")[-1]) for line in both.read_text().splitlines()[1:]]
     assert times == sorted(times) and len(times) == 4
-    assert _merge_decisions([other, one], tmp_path/"again.csv").read_bytes() == both.read_bytes()
+    assert merge_decisions([other, one], tmp_path/"again.csv").read_bytes() == both.read_bytes()
 
 def test_a_curator_sees_and_takes_back_the_latest_decision(tmp_path):
     late, early = "2025-11-02T10:00:00Z", "2025-11-01T10:00:00Z"

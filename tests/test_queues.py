@@ -15,7 +15,7 @@ from made import OK, open_services, scrape, write_centred, write_votable
 
 from radiogal.candidates import read_table, write_table
 from radiogal.classify import _write_parquet, list_retries, name_shard
-from radiogal.clients import Archive, _describe_image
+from radiogal.clients import ArchiveAccess, _describe_image
 from radiogal.cutouts import CutoutPlan, Target, name_file, plot_coverage, to_ascii
 from radiogal.fetch import AGAIN, Fetcher, FetchError, Limits, Manifest, fetch_all, hash_file, is_loopback, one_line
 from radiogal.scraping import _tabulate_outcomes, fetch_cutouts, fetch_targets
@@ -94,7 +94,7 @@ def test_positions_not_asked_are_asked_by_the_next_run(case, saw, tmp_path):
     def run(stop_s):
         fetcher = Fetcher(Manifest(tmp_path/"manifest.sqlite"), services.allowed_hosts,
                           Limits(tries=1, wait_s=0.01, stop_s=stop_s, give_up_s=0., failures=2), 0)
-        return fetch_cutouts(coords, "FIRST", 2.4*u.arcmin, Archive(fetcher, tmp_path/"raw", services),
+        return fetch_cutouts(coords, "FIRST", 2.4*u.arcmin, ArchiveAccess(fetcher, tmp_path/"raw", services),
                              tmp_path/"cutouts")
 
     table = run(stop_s=300.)
@@ -203,7 +203,7 @@ def test_names_never_share_a_file(case, saw, name):
     assert name_file(stem) != stem != name_file(name_file(stem)) != name_file(stem)
     case.server.answers = Service(lambda path: fetched.append(path) or say(write_centred("FIRST", HERE)))
     services = open_services(case.server)
-    archive = Archive(case.open_fetcher(), case.folder/"raw", services)
+    archive = ArchiveAccess(case.open_fetcher(), case.folder/"raw", services)
     targets = Table(dict(name=[name or "-", stem], ra=[HERE.ra.deg]*2, dec=[HERE.dec.deg]*2))
     table = fetch_targets(targets, archive, CutoutPlan("FIRST", 83, case.folder/"cutouts"), case.folder)
     assert list(table["state"]) == ["ok"]*2 and len(set(table["path"])) == 2

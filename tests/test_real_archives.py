@@ -18,16 +18,16 @@ from radiogal.catalogues import CATALOGUES, find_registered, read_catalogue
 from radiogal.clients import (
     _HALF_IMAGE,
     _TILE_MARGIN,
-    Archive,
+    ArchiveAccess,
     _parse_image_name,
     _parse_listing,
     _parse_tiles,
-    _project_offsets,
     _select_newest,
     find_tiles,
 )
-from radiogal.cutouts import _count_pixels_bytes, _read_wcs, read_cutout
+from radiogal.cutouts import _count_data_bytes, _read_wcs, read_cutout
 from radiogal.fetch import Fetcher, FetchError, Limits, Manifest, get_registered
+from radiogal.positions import project
 from radiogal.scraping import FitsFolder, fetch_cutouts
 
 PAGE = "https://archive-new.nrao.edu/vlass/quicklook/"
@@ -88,7 +88,7 @@ def test_positions_land_on_the_right_tiles(tile_table, mirror, tmp_path):
     half, reach = _HALF_IMAGE.to_value(u.deg), np.sqrt(2)*_TILE_MARGIN.to_value(u.deg) + 0.3
     for coord, near in zip(coords, nearby, strict=True):
         found = set(find_tiles(tiles, coord))
-        offsets = np.abs(_project_offsets(centre_ra[near], centre_dec[near], coord)).max(axis=0)
+        offsets = np.abs(project(coord.icrs.ra.deg, coord.icrs.dec.deg, centre_ra[near], centre_dec[near])).max(axis=0)
         assert found >= set(names[near][offsets <= half]), coord
         distances = np.linalg.norm(vectors[near] - coord.cartesian.xyz.value, axis=1)
         assert found <= set(names[near][distances <= np.radians(reach)]), coord
@@ -117,7 +117,7 @@ def test_headers_of_quick_look_images_describe_whole_images(kept):
         named = _parse_image_name(path.name.split(".I.iter1")[0] + "/")
         centre = wcs.pixel_to_world((header["NAXIS1"] - 1)/2, (header["NAXIS2"] - 1)/2).icrs
         assert centre.separation(SkyCoord(named.ra, named.dec, unit="deg")) < 40*u.arcsec, path.name
-        assert _count_pixels_bytes(header) in (4*3722*3722, 4*3722*3721, 4*3721*3722, 4*3721*3721)
+        assert _count_data_bytes(header) in (4*3722*3722, 4*3722*3721, 4*3721*3722, 4*3721*3721)
 
 
 VLASS_SAMPLE = "VLASS__3.1.ql.T08t01.J001357.17-091951.5.10.2048.v2.I.iter1.image.pbcor.tt0.subim_s2.0arcmin_.fits"
@@ -156,7 +156,7 @@ def test_real_images_served_as_the_first_archive_come_back(mirror, tmp_path):
     with serve_archives(folder) as services:
         fetcher = Fetcher(Manifest(tmp_path/"raw"/"manifest.sqlite"), services.allowed_hosts,
                           Limits(tries=2, wait_s=0.01), 0)
-        archive = Archive(fetcher, tmp_path/"raw", services)
+        archive = ArchiveAccess(fetcher, tmp_path/"raw", services)
         table = fetch_cutouts(coords, "FIRST", 2.5*u.arcmin, archive, tmp_path/"out", root=tmp_path)
     good = 0
     for row, coord in zip(table, coords, strict=True):

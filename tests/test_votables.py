@@ -20,8 +20,8 @@ from radiogal.catalogues import CATALOGUES, _check_answer
 from radiogal.clients import (
     _VLASS_SUFFIX,
     _check_links,
-    _check_results,
     _check_siap,
+    _count_results,
     _is_fits,
     _parse_listing,
     _select_newest,
@@ -142,7 +142,7 @@ def test_stream_elsewhere_is_never_opened(tmp_path, saw, monkeypatch, serial, hr
     monkeypatch.setattr(urllib.request, "urlopen", lambda *_: pytest.fail("an address was opened"))
     content = write(SERIAL[serial].format(f'<STREAM href="{href.format(path=tmp_path/"secret")}"/>'))
     (path := tmp_path/"answer").write_bytes(content)
-    for check in (lambda: _check_results(content, "CADC TAP"), lambda: _check_links(content, "a.fits"),
+    for check in (lambda: _count_results(content, "CADC TAP"), lambda: _check_links(content, "a.fits"),
                   lambda: _check_siap(path), lambda: _check_answer(path, CATALOGUES["FRIICAT"])):
         with pytest.raises(FetchError, match="^reject: .*data are elsewhere"): check()
     for suffix in (".vot", ".xml"):
