@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
-from xml.sax.saxutils import escape
 
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from . import config, surveys
 from .positions import BadImage, name_position, read_celestial
@@ -94,41 +94,25 @@ def _build_tree(
     return folders, files
 
 # %% ../nbs/09_archives.ipynb #a40f8a9d
-_BANNER = """<!DOCTYPE html>
-<html><head><title>Index of {path}</title></head>
-<body>
-<div id="banner"><a href="/">Artificial archives</a> &gt; <a href="/vlass/">A sky survey</a> &gt; quick look
-<p>Every image here is <b>simulated</b>: an artificial sky observed with the survey's beam and noise. File names say
-epoch, tile, centre, pixel size, bandwidth and version, as in the <a href="/vlass/VLASS_dyn_summary.php">table of tiles</a>.</p>
-<table><tr><td><a href="help.shtml">Help</a></td></tr></table></div>
-"""
-_SORTS = [f'<a href="?C={key};O={order}">{label}</a>' for key, order, label in
-         [("N", "D", "Name"), ("M", "A", "Last modified"), ("S", "A", "Size"), ("D", "A", "Description")]]
+_TEMPLATES = Environment(loader=PackageLoader("radiogal", "templates/archives"), autoescape=True, trim_blocks=True,
+                         lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined)
 
-def _show_table(path: str, parent: str, entries: list[str])->str:
-    "An index page in the style of a table."
-    row = '<tr><td valign="top"><img src="/icons/folder.gif" alt="[{}]"></td><td><a href="{}">{}</a></td>' \
-          '<td align="right">2023-02-01 12:00  </td><td align="right">  - </td><td>&nbsp;</td></tr>'
-    rows = [row.format("PARENTDIR", parent, "Parent Directory"),
-            *(row.format("DIR", entry, entry) for entry in entries)]
-    heading = "".join(f"<th>{sort}</th>" for sort in _SORTS)
-    return _BANNER.format(path=path) + f"<table><tr><th></th>{heading}</tr>\n" + "\n".join(rows) + "\n</table></body></html>\n"
-
-def _show_text(path: str, parent: str, entries: list[str])->str:
-    "An index page in the style of preformatted text."
-    wide = max(map(len, entries), default=0)
-    rows = [f'      <a href="{entry}">{entry}</a>{"":{wide - len(entry)}} 01-Feb-2023 12:00   53M' for entry in entries]
-    heading = f'      {"    ".join(_SORTS)}<hr>      <a href="{parent}">Parent Directory</a>{"":{wide}}   -'
-    return _BANNER.format(path=path) + "<pre>" + "\n".join([heading, *rows]) + "\n<hr></pre>\n</body></html>\n"
+def _render(
+    template: str, # A file of radiogal/templates/archives
+    **values,      # That it shows, escaped
+)->bytes:          # HTML or XML
+    "A page of the archives."
+    return _TEMPLATES.get_template(template).render(values).encode()
 
 def _show_index(
     path: str,          # Of the folder, with its slash
     entries: list[str], # Names in it
-)->str:                 # HTML
-    "An index page: text where there are files, a table where there are folders."
-    parent = path.rstrip("/").rpartition("/")[0] + "/"
-    show = _show_text if any(entry.endswith(".fits") for entry in entries) else _show_table
-    return show(path.rstrip("/"), parent, sorted(entries))
+)->bytes:               # HTML
+    "An index page: preformatted text where there are files, a table where there are folders."
+    parent, entries = path.rstrip("/").rpartition("/")[0] + "/", sorted(entries)
+    style = "text" if any(entry.endswith(".fits") for entry in entries) else "table"
+    return _render(f"index_{style}.html", path=path.rstrip("/"), parent=parent, entries=entries,
+                   wide=max(map(len, entries), default=0))
 
 # %% ../nbs/09_archives.ipynb #6722e1d9
 class _BadRequest(config.RadiogalError, ValueError):
@@ -172,12 +156,11 @@ def _read_number(
 # %% ../nbs/09_archives.ipynb #8c93ca06
 _TRIPLE = r"(\d{1,2}) +(\d{1,2}) +(\d{1,2}(?:\.\d{0,9})?)"
 _SEXAGESIMAL = re.compile(rf"\s*{_TRIPLE} +([+-]?){_TRIPLE}\s*", re.ASCII)
-_NOT_COVERED = "<html><body><h1>FIRST cutout</h1><p>No FIRST data is available at this position (simulated).</p></body></html>\n"
 
-def _read_sexagesimal(
+def _read_form_position(
     text: str, # hh mm ss.s ±dd mm ss
 )->SkyCoord:
-    "A position as the FIRST form wants it; `_BadRequest` where it is none."
+    "A position as the FIRST form wants it; raises `_BadRequest` where it is not one."
     match = _SEXAGESIMAL.fullmatch(text)
     if not match: raise _BadRequest("RA: wanted is 'hh mm ss.s +dd mm ss'")
     h, m, s, sign, d, arcmin, arcsec = match.groups()
@@ -190,48 +173,34 @@ def _answer_first(
     fields: dict[str, str],  # Of the form
 )->_Answer:                   # FITS, or a page that says there is none
     "What the FIRST cutout form answers."
-    coord, size = _read_sexagesimal(fields.get("RA", "")), _read_number(fields.get("ImageSize", ""), "ImageSize", 0.1, 60)
+    coord = _read_form_position(fields.get("RA", ""))
+    size = _read_number(fields.get("ImageSize", ""), "ImageSize", 0.1, 60)
     if fields.get("ImageType") != "FITS File": raise _BadRequest("ImageType: only 'FITS File' is made here")
     hdu = images.cut_image("FIRST", coord, size*u.arcmin)
-    if hdu is None: return _Answer(_NOT_COVERED.encode())
+    if hdu is None: return _Answer(_render("first_not_covered.html"))
     return _Answer(encode_fits(hdu), "image/x-fits", filename=f"{name_position(coord.ra.deg, coord.dec.deg)}.fits")
 
 # %% ../nbs/09_archives.ipynb #333efd12
-_VOTABLE = """<?xml version="1.0" encoding="utf-8"?>
-<VOTABLE version="1.3" xmlns="http://www.ivoa.net/xml/VOTable/v1.3">
-<RESOURCE type="results">
-<INFO name="QUERY_STATUS" value="OK"/>
-<INFO name="SIMULATE" value="T"/>
-<TABLE name="{name}">
-{fields}
-<DATA><TABLEDATA>
-{rows}</TABLEDATA></DATA>
-</TABLE>
-</RESOURCE>
-{more}</VOTABLE>
-"""
-_TEXT = 'datatype="char" arraysize="*"'
-_SIAP_FIELDS = dict(accref=f'{_TEXT} ucd="VOX:Image_AccessReference"', mime=f'{_TEXT} ucd="VOX:Image_Format"',
-                   imageTitle=f'{_TEXT} ucd="VOX:Image_Title"',
-                   centerAlpha='datatype="double" unit="deg" ucd="POS_EQ_RA_MAIN"',
-                   centerDelta='datatype="double" unit="deg" ucd="POS_EQ_DEC_MAIN"')
+_TEXT = dict(datatype="char", arraysize="*")
+_SIAP_FIELDS = dict(
+    accref=_TEXT | dict(ucd="VOX:Image_AccessReference"), mime=_TEXT | dict(ucd="VOX:Image_Format"),
+    imageTitle=_TEXT | dict(ucd="VOX:Image_Title"),
+    centerAlpha=dict(datatype="double", unit="deg", ucd="POS_EQ_RA_MAIN"),
+    centerDelta=dict(datatype="double", unit="deg", ucd="POS_EQ_DEC_MAIN"))
 
 def _format_votable(
-    name: str,              # Of the table
-    fields: dict[str, str], # Column → attributes of its FIELD
-    rows: list[list],       # Cells, in the order of the columns; None where there is no value
-    more: str = "",         # XML that follows the resource with the table
-)->bytes:                   # VOTable 1.3, QUERY_STATUS OK
+    name: str,               # Of the table
+    fields: dict[str, dict], # Column → attributes of its FIELD
+    rows: list[list],        # Cells, in the order of the columns; None where there is no value
+    services: list[dict] = (), # Descriptions of services that follow the table, from `_describe_cutter`
+)->bytes:                    # VOTable 1.3, QUERY_STATUS OK
     "A table of the Virtual Observatory."
-    cells = ("".join(f"<TD>{'' if cell is None else escape(str(cell))}</TD>" for cell in row) for row in rows)
-    columns = "\n".join(f'<FIELD name="{column}" {attributes}/>' for column, attributes in fields.items())
-    return _VOTABLE.format(name=name, fields=columns, rows="".join(f"<TR>{row}</TR>\n" for row in cells),
-                          more=more).encode()
+    return _render("votable.xml", name=name, fields=fields, rows=rows, services=services)
 
 _PRODUCT = "/getproduct/tgssadr/fits/TGSSADR_R{:02d}D{:02d}_5x5.MOSAIC.FITS"  # Mosaics of 5 degrees
 
-def _read_place(fields: dict[str, str], ra: str, dec: str)->SkyCoord:
-    "A position in degrees."
+def _read_place(ra: str, dec: str)->SkyCoord:
+    "A position in degrees; raises `_BadRequest` where it is not one."
     return SkyCoord(_read_number(ra, "right ascension", 0, 360), _read_number(dec, "declination", -90, 90), unit="deg")
 
 def _answer_siap(
@@ -242,7 +211,7 @@ def _answer_siap(
     "What the TGSS image service answers."
     ra, _, dec = fields.get("POS", "").partition(",")
     size = _read_number(fields.get("SIZE", "").partition(",")[0], "SIZE", 0.001, 1)
-    coord = _read_place(fields, ra, dec)
+    coord = _read_place(ra, dec)
     if not images.covers("TGSS", coord): return _Answer(_format_votable("images", _SIAP_FIELDS, []), "text/xml")
     path = _PRODUCT.format(int(coord.ra.deg/5), int(coord.dec.deg + 90)//5)
     query = urlencode(dict(ra=ra, dec=dec, sra=size/max(0.01, np.cos(coord.dec.rad)), sdec=size))
@@ -254,35 +223,13 @@ def _answer_product(
     fields: dict[str, str], # ra, dec, sra, sdec: degrees
 )->_Answer:                  # FITS
     "The cutout that a TGSS product URL names; status 404 where there is none."
-    coord = _read_place(fields, fields.get("ra", ""), fields.get("dec", ""))
+    coord = _read_place(fields.get("ra", ""), fields.get("dec", ""))
     hdu = images.cut_image("TGSS", coord, _read_number(fields.get("sdec", ""), "sdec", 0.001, 1)*u.deg)
     return _Answer(encode_fits(hdu), "image/fits") if hdu else _Answer(b"not covered\n", "text/plain", 404)
 
 # %% ../nbs/09_archives.ipynb #239af62c
 _FORM_PATH, _RUN_PATH, _TEMPORARY_PATH = "/current/cgi/basicform.pl", "/current/cgi/runquery.pl", "/tempspace/fits/"
 _KEPT_RESULTS = 1000 # SkyView's temporary files that are remembered
-_SKYVIEW_FORM = """<!DOCTYPE html>
-<html><head><title>SkyView Query Form, simulated</title></head><body>
-<form name="query" action="runquery.pl" method="GET" target="skyview_out">
-<INPUT TYPE="submit" Value="Submit"> <INPUT TYPE="reset" Value="Reset">
-<label for="object">Coordinates or Source</label>: <INPUT name="Position" size=30 id="object">
-<label for='Radio'><b>Radio</b>:</label> <select class='selectbox' multiple size=7 NAME='survey' id='Radio'>
-<option>GB6 (4850MHz)</option><option>VLA FIRST (1.4 GHz)</option><option>NVSS</option><option>WENSS</option></select>
-<label for='Optical:DSS'><b>Optical:DSS</b>:</label> <select class='selectbox' multiple size=7 NAME='survey' id='Optical:DSS'>
-<option>DSS</option><option>DSS2 Red</option></select>
-<select name='coordinates' id='csys'><option selected>J2000</option><option>B1950</option><option>Galactic</option></select>
-<select name='projection' id='proj'><option selected value='Tan'>Gnomonic (Tan)</option><option value='Car'>Car</option></select>
-<input type='text' name='pixels' Value='300' SIZE=11 id='size_pix'> <input type='text' name='size' SIZE=10 id='size_deg'>
-<input type=checkbox name='float' id='float' checked>
-<select name='scaling' id='bscale'><OPTION selected> Log <OPTION>Sqrt</select>
-<select name='Sampler' id='sampler'><OPTION value='_skip_' selected>Default (usually NN)<OPTION value='LI'>Bi-linear (LI)</select>
-<select name='Deedger' id='edge'><OPTION value='_skip_' selected> Survey default <OPTION value='null'>No </select>
-</form></body></html>
-"""
-_SKYVIEW_RESULT = """<!DOCTYPE html>
-<html><head><title>SkyView images, simulated</title></head><body><a href="basicform.pl">Query form</a> <h2 id=survey1>NVSS</h2>
-<span>Download <a href=../..{path}.fits>FITS</a> or <a href=../..{path}.jpg>quick look jpeg </a> image.</span></body></html>
-"""
 _PLACE = re.compile(r"\s*([^\s,]{1,30})[\s,]+([^\s,]{1,30})\s*", re.ASCII)
 
 def _read_square(
@@ -304,11 +251,10 @@ def _read_skyview(
     if wanted != ["J2000", "Tan"]: raise _BadRequest("coordinates, projection: only J2000 and Tan are made here")
     place = _PLACE.fullmatch(fields.get("Position", ""))
     if not place: raise _BadRequest("Position: wanted are right ascension and declination in degrees")
-    coord, n_pixels = _read_place(fields, *place.groups()), int(_read_square(fields.get("pixels", "300"), "pixels", 1,
-                                                                           1000))
-    if "size" not in fields:
-        return coord.ra.deg, coord.dec.deg, n_pixels, surveys.get_survey("NVSS").pixel_scale.to_value(u.deg)
-    return coord.ra.deg, coord.dec.deg, n_pixels, _read_square(fields["size"], "size", 0.001, 5)/n_pixels
+    coord, n_pixels = _read_place(*place.groups()), int(_read_square(fields.get("pixels", "300"), "pixels", 1, 1000))
+    if "size" not in fields: scale = surveys.get_survey("NVSS").pixel_scale.to_value(u.deg)
+    else: scale = _read_square(fields["size"], "size", 0.001, 5)/n_pixels
+    return coord.ra.deg, coord.dec.deg, n_pixels, scale
 
 def _answer_skyview(
     tempspace: dict, # File name → what `_read_skyview` found; changed
@@ -318,7 +264,7 @@ def _answer_skyview(
     wanted, name = _read_skyview(_read_fields(query)), f"skv{secrets.randbelow(10**13)}"
     tempspace[f"{_TEMPORARY_PATH}{name}.fits"] = wanted
     for old in list(tempspace)[:-_KEPT_RESULTS]: tempspace.pop(old, None)
-    return _Answer(_SKYVIEW_RESULT.format(path=_TEMPORARY_PATH + name).encode())
+    return _Answer(_render("skyview_result.html", path=_TEMPORARY_PATH + name))
 
 # %% ../nbs/09_archives.ipynb #95f37457
 _SKYVIEW_CARDS = ("TELESCOP", "INSTRUME", "OBSERVER", "BUNIT", "BMAJ", "BMIN", "BPA", "RESTFREQ", "OBJECT", "SIMULATE")
@@ -442,17 +388,12 @@ _CIRCLE = re.compile(r"\bCIRCLE\s*\(\s*'ICRS'\s*,\s*([^\s,()']{1,30})\s*,\s*([^\
                      re.ASCII | re.IGNORECASE)
 _NOT_FAILED = re.compile(r"\brequirements_flag\s*(?:<>|!=)\s*'fail'", re.ASCII | re.IGNORECASE)
 _NO_FLAG = re.compile(r"\brequirements_flag\s+IS\s+NULL\b", re.ASCII | re.IGNORECASE)
-_TAP_ERROR = """<?xml version="1.0" encoding="utf-8"?>
-<VOTABLE version="1.3" xmlns="http://www.ivoa.net/xml/VOTable/v1.3">
-<RESOURCE type="results"><INFO name="QUERY_STATUS" value="ERROR">{}</INFO></RESOURCE>
-</VOTABLE>
-"""
 
 def _read_circle(
     parts: tuple, # Right ascension, declination, radius: three texts
 )->tuple[SkyCoord, float]: # Centre, radius in degrees
     "A circle on the sky; `_BadRequest` where it is none."
-    return _read_place({}, *parts[:2]), _read_number(parts[2], "radius", 1e-6, 10)
+    return _read_place(*parts[:2]), _read_number(parts[2], "radius", 1e-6, 10)
 
 def _select_flags(
     query: str, # ADQL
@@ -482,52 +423,41 @@ def _answer_tap(
         fields = _read_fields(form)
         if fields.get("LANG", "").partition("-")[0] != "ADQL": raise _BadRequest("LANG: only ADQL is understood")
         return _Answer(_format_votable("results", _TAP_FIELDS, _query_images(looks, fields.get("QUERY", ""))), kind)
-    except _BadRequest as e: return _Answer(_TAP_ERROR.format(escape(str(e))).encode(), kind, 400)
+    except _BadRequest as e: return _Answer(_render("votable_error.xml", reason=str(e)), kind, 400)
 
 # %% ../nbs/09_archives.ipynb #9e163bf5
-_LINK_FIELDS = dict(ID=f'{_TEXT} ucd="meta.id;meta.main"', access_url=f'{_TEXT} ucd="meta.ref.url"',
-                   service_def=f'{_TEXT} ucd="meta.ref"', error_message=f'{_TEXT} ucd="meta.code.error"',
-                   semantics=f'{_TEXT} ucd="meta.code"', description=f'{_TEXT} ucd="meta.note"',
-                   content_type=f'{_TEXT} ucd="meta.code.mime"',
-                   content_length='datatype="long" unit="byte" ucd="phys.size;meta.file"')
-_DESCRIPTOR = """<RESOURCE type="meta" utype="adhoc:service" ID="{key}">
-<PARAM name="standardID" datatype="char" arraysize="*" value="ivo://ivoa.net/std/SODA#{mode}-1.0"/>
-<PARAM name="accessURL" datatype="char" arraysize="*" value="{url}"/>
-<GROUP name="inputParams">
-<PARAM name="ID" datatype="char" arraysize="*" value="{uri}"/>
-<PARAM name="POS" datatype="char" arraysize="*" value=""/>
-<PARAM name="CIRCLE" datatype="double" arraysize="3" unit="deg" xtype="circle" value="">
-<VALUES><MAX value="{circle}"/></VALUES></PARAM>
-</GROUP>
-</RESOURCE>
-"""
+_LINK_FIELDS = dict(
+    ID=_TEXT | dict(ucd="meta.id;meta.main"), access_url=_TEXT | dict(ucd="meta.ref.url"),
+    service_def=_TEXT | dict(ucd="meta.ref"), error_message=_TEXT | dict(ucd="meta.code.error"),
+    semantics=_TEXT | dict(ucd="meta.code"), description=_TEXT | dict(ucd="meta.note"),
+    content_type=_TEXT | dict(ucd="meta.code.mime"),
+    content_length=dict(datatype="long", unit="byte", ucd="phys.size;meta.file"))
 
 def _describe_cutter(
     look: _QuickLook,       # What is cut
     mode: str,             # sync or async
     key: str,              # Identifier of the description
     base: str,             # URL of the archives
-)->str:                    # XML
-    "How a cutout of an image is asked for."
+)->dict[str, str]:         # key, mode, url, uri, circle
+    "How to request a cutout of an image."
     wcs, nx, ny = look.frame
     middle = wcs.pixel_to_world((nx - 1)/2, (ny - 1)/2).icrs
     radius = math.hypot(nx, ny)/2*wcs.proj_plane_pixel_scales()[1].to_value(u.deg)
-    url = base + _CUTOUT_PATH.replace("sync", mode)
-    circle = f"{middle.ra.deg} {middle.dec.deg} {radius}"
-    return _DESCRIPTOR.format(key=key, mode=mode, url=escape(url), uri=escape(look.uri), circle=circle)
+    return dict(key=key, mode=mode, url=base + _CUTOUT_PATH.replace("sync", mode), uri=look.uri,
+                circle=f"{middle.ra.deg} {middle.dec.deg} {radius}")
 
 def _list_links(
     known: dict[str, _QuickLook], # By publisher's identifier
     name: str,                   # The one that was asked for
     base: str,                   # URL of the archives
     keys: dict[str, str],        # mode → identifier of the description of its service
-)->tuple[list[list], str]:       # Rows of LINK_FIELDS, and descriptions as XML
-    "What there is for an image."
-    if name not in known: return [[name, None, None, "NotFoundFault: no such image", "#this", None, None, None]], ""
+)->tuple[list[list], list[dict]]: # Rows of `_LINK_FIELDS`, and descriptions of services
+    "The links of an image."
+    if name not in known: return [[name, None, None, "NotFoundFault: no such image", "#this", None, None, None]], []
     look, kind = known[name], "application/fits"
     rows = [[name, base + _FILES_PATH + look.uri, None, None, "#this", "the whole image", kind, None]]
     rows += [[name, None, key, None, "#cutout", f"SODA, {mode}", kind, None] for mode, key in keys.items()]
-    return rows, "".join(_describe_cutter(look, mode, key, base) for mode, key in keys.items())
+    return rows, [_describe_cutter(look, mode, key, base) for mode, key in keys.items()]
 
 def _answer_links(
     looks: list[_QuickLook], # What there is
@@ -539,7 +469,7 @@ def _answer_links(
     found = [_list_links(known, name, base, {mode: f"soda-{mode}-{n}" for mode in ("sync", "async")})
              for n, name in enumerate(_read_values(query).get("ID", []))]
     table = _format_votable("links", _LINK_FIELDS, [row for rows, _ in found for row in rows],
-                           "".join(more for _, more in found))
+                            [service for _, services in found for service in services])
     return _Answer(table, "application/x-votable+xml;content=datalink")
 
 # %% ../nbs/09_archives.ipynb #13b32ae2
@@ -599,7 +529,7 @@ class _Archive:
                      _TAP_PATH: partial(_answer_tap, self.quick_looks),
                      _LINKS_PATH: partial(_answer_links, self.quick_looks, self.base),
                      _CUTOUT_PATH: partial(_answer_cutout, self.quick_looks, self.read_image),
-                     _FORM_PATH: lambda query: _Answer(_SKYVIEW_FORM.encode()),
+                     _FORM_PATH: lambda query: _Answer(_render("skyview_form.html")),
                      _RUN_PATH: partial(_answer_skyview, self.tempspace)}
 
     def read_image(self, index: int, epoch: str)->bytes:
@@ -612,7 +542,7 @@ class _Archive:
         if path.startswith("/getproduct/"): return _answer_product(self.images, _read_fields(query))
         if path.startswith(_TEMPORARY_PATH): return _answer_temporary(self.images, self.tempspace, path)
         if path.startswith(_FILES_PATH): return _answer_file(self.quick_looks, self.read_image, path)
-        if path in self.folders: return _Answer(_show_index(self.prefix + path, self.folders[path]).encode())
+        if path in self.folders: return _Answer(_show_index(self.prefix + path, self.folders[path]))
         return self.answer_image(path)
 
     def answer_post(self, target: str, form: str)->_Answer:

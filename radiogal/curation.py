@@ -28,10 +28,10 @@ from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 from filelock import SoftFileLock
 
-from .candidates import read_table
 from .config import Paths, RadiogalError, RunConfig, find_root, read_config, write_atomic
 from .cutouts import draw_beam, draw_scale, estimate_noise, read_cutout
 from .fetch import STATES, FetchError
+from .positions import read_table
 
 # %% ../nbs/13_curation.ipynb #8c3e0c77
 _DECISIONS = ("good", "bad", "unsure")

@@ -21,11 +21,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from .candidates import read_table
 from .config import Cell, RunConfig, find_images, find_place, list_asked, write_atomic
 from .datasets import PreparedSet
 from .evaluation import (SUM_TOLERANCE, align_predictions, bin_confidence, check_predictions, list_classes,
                                  refuse_rows, score_ece, wilson_interval)
+from .positions import read_table
 from .preparation import turn_images
 
 # %% ../nbs/20_diagnosis.ipynb #5d815dc9

@@ -48,7 +48,8 @@ def test_wheel_holds_style_sheet_and_registry(tmp_path):
     subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, ROOT], check=True,
                    capture_output=True)
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
-    assert {"radiogal/radiogal.mplstyle", "radiogal/registry.csv.gz", "radiogal/config.py"} <= set(names)
+    assert {"radiogal/radiogal.mplstyle", "radiogal/registry.csv.gz", "radiogal/config.py",
+            "radiogal/templates/archives/votable.xml"} <= set(names)
 
 
 @pytest.mark.parametrize(("setting", "lock", "tensorflow"), [("GPU=0", "requirements.lock", "tensorflow-cpu=="),
