@@ -31,16 +31,15 @@ from .positions import BadImage, name_position, read_celestial
 from .sky import encode_fits, list_axes, make_header, make_wcs
 
 # %% ../nbs/09_archives.ipynb #3a366a92
-_TILE_DECS = (*range(-40, 53, 4), 57, 61, 65, 69, 73, 77, 81, 85,
-             90)  # Edges of the rows, degrees: the observatory's tile table
+# Edges of the rows, degrees: the observatory's tile table
+_TILE_DECS = (*range(-40, 53, 4), 57, 61, 65, 69, 73, 77, 81, 85, 90)
 _TILE_COUNTS = (48,)*2 + (36,)*12 + (32,)*4 + (30,)*2 + (24,)*4 + (18, 18, 15, 12, 9, 9, 4, 2) # Tiles per row
 _EPOCHS = {"VLASS2.1": "2020-09-11", "VLASS3.1": "2023-01-18"}  # Served, with the day they were observed
 _SCHEDULED_EPOCH = "VLASS4.1"                                   # In the table, without a date
 
 def _find_tile(
-    coord: SkyCoord, # What lies south of −40° counts to the first row
-)->tuple[str, tuple[float, float],
-         tuple[float, float]]: # Name, declination edges (degrees), right ascension edges (hours)
+    coord: SkyCoord, # South of −40° the first row is taken
+)->tuple[str, tuple[float, float], tuple[float, float]]: # Name, edges of declination (degrees), right ascension (hours)
     "The tile that holds a position."
     row = int(np.clip(np.searchsorted(_TILE_DECS, coord.dec.deg, side="right"), 1, len(_TILE_COUNTS))) - 1
     width = 24/_TILE_COUNTS[row]
@@ -70,15 +69,14 @@ def _name_image(
     epoch: str,      # Like VLASS2.1
     version: int,    # From 1
 )->str:              # Folder, and start of the files' names
-    "Name of a quick-look image: its centre is rounded to whole seconds."
+    "The name of a quick-look image, its centre rounded to whole seconds."
     where = name_position(coord.ra.deg + 0.5/240, coord.dec.deg + math.copysign(0.5/3600, coord.dec.deg), tenths=False)
     return f"{epoch}.ql.{_find_tile(coord)[0]}.{where}.10.2048.v{version}"
 
 def _build_tree(
     centres: list[SkyCoord], # Of the images
-    also: list[SkyCoord],    # Positions whose tiles are there even if empty
-)->tuple[dict[str, list[str]],
-         dict[str, tuple]]: # Folder → entries; file → (index of the image, epoch, end of its name)
+    also: list[SkyCoord],    # Positions whose tiles exist even if empty
+)->tuple[dict[str, list[str]], dict[str, tuple]]: # Folder → entries; file → (index of image, epoch, end of its name)
     "The quick-look tree."
     folders, files = {f"{_ROOT}/": [f"{epoch}/" for epoch in _EPOCHS]}, {}
     for epoch in _EPOCHS:
@@ -116,30 +114,30 @@ def _show_index(
 
 # %% ../nbs/09_archives.ipynb #6722e1d9
 class _BadRequest(config.RadiogalError, ValueError):
-    "A request that the archive does not understand; the message says why."
+    "A request that the archive cannot answer; the message says why."
 
 @dataclass(frozen=True)
 class _Answer:
-    "What goes back to the client."
+    "The response to a client."
     body: bytes
     content_type: str = "text/html; charset=utf-8"
     status: int = 200
-    filename: str = ""  # For Content-Disposition; none where empty
-    reason: str = ""    # Of the status; the usual one where empty
+    filename: str = ""  # For Content-Disposition; left out if empty
+    reason: str = ""    # Of the status; the usual one if empty
 
 _NOT_FOUND = _Answer(b"not found\n", "text/plain", 404)
 
 def _read_values(
     query: str, # As in a URL or a form, application/x-www-form-urlencoded
 )->dict[str, list[str]]: # All values of each field
-    "Fields of a form; `_BadRequest` where there are too many or they are not text."
+    "The fields of a form; raises `_BadRequest` where there are too many or they are not text."
     try: return parse_qs(query, keep_blank_values=True, max_num_fields=20, errors="strict")
     except ValueError as e: raise _BadRequest(f"not a form: {e}") from None
 
 def _read_fields(
     query: str, # As in a URL or a form
 )->dict[str, str]: # Last value of each field
-    "Fields that are there once; `_BadRequest` as `_read_values`."
+    "The fields of a form, each with its last value; raises `_BadRequest` as `_read_values` does."
     return {key: values[-1] for key, values in _read_values(query).items()}
 
 def _read_number(
@@ -147,7 +145,7 @@ def _read_number(
     name: str,   # What it is called in an error
     low: float, high: float, # What is allowed, inclusive
 )->float:
-    "A number within bounds; `_BadRequest` otherwise, for NaN too."
+    "A number within bounds; raises `_BadRequest` for anything else, NaN included."
     if not re.fullmatch(r"[+-]?(\d{1,6}\.?|\d{0,6}\.\d{1,25})([eE][+-]?\d{1,2})?", text.strip(), re.ASCII):
         raise _BadRequest(f"{name}: not a number")
     if not low <= float(text) <= high: raise _BadRequest(f"{name}: allowed is {low} to {high}")
@@ -171,8 +169,8 @@ def _read_form_position(
 def _answer_first(
     images,                  # ArtificialSky or FitsFolder
     fields: dict[str, str],  # Of the form
-)->_Answer:                   # FITS, or a page that says there is none
-    "What the FIRST cutout form answers."
+)->_Answer:                   # FITS, or a page that says there are no data
+    "The answer of the FIRST cutout form."
     coord = _read_form_position(fields.get("RA", ""))
     size = _read_number(fields.get("ImageSize", ""), "ImageSize", 0.1, 60)
     if fields.get("ImageType") != "FITS File": raise _BadRequest("ImageType: only 'FITS File' is made here")
@@ -208,7 +206,7 @@ def _answer_siap(
     fields: dict[str, str],  # POS and SIZE, degrees
     base: str,               # URL of this server
 )->_Answer:                   # VOTable
-    "What the TGSS image service answers."
+    "The answer of the TGSS image service."
     ra, _, dec = fields.get("POS", "").partition(",")
     size = _read_number(fields.get("SIZE", "").partition(",")[0], "SIZE", 0.001, 1)
     coord = _read_place(ra, dec)
@@ -222,7 +220,7 @@ def _answer_product(
     images,                 # ArtificialSky or FitsFolder
     fields: dict[str, str], # ra, dec, sra, sdec: degrees
 )->_Answer:                  # FITS
-    "The cutout that a TGSS product URL names; status 404 where there is none."
+    "The cutout that a TGSS product URL names; status 404 outside the survey."
     coord = _read_place(fields.get("ra", ""), fields.get("dec", ""))
     hdu = images.cut_image("TGSS", coord, _read_number(fields.get("sdec", ""), "sdec", 0.001, 1)*u.deg)
     return _Answer(encode_fits(hdu), "image/fits") if hdu else _Answer(b"not covered\n", "text/plain", 404)
@@ -237,7 +235,7 @@ def _read_square(
     name: str,               # What it is called in an error
     low: float, high: float, # What is allowed, inclusive
 )->float:
-    "The side of a square; `_BadRequest` where it is none."
+    "The side of a square; raises `_BadRequest` where it is not one."
     sides = {_read_number(side, name, low, high) for side in text.split(",")}
     if len(sides) > 1: raise _BadRequest(f"{name}: only squares are made here")
     return sides.pop()
@@ -245,7 +243,7 @@ def _read_square(
 def _read_skyview(
     fields: dict[str, str], # Of SkyView's form
 )->tuple[float, float, int, float]: # Right ascension and declination (degrees), pixels on a side, degrees per pixel
-    "What SkyView is asked to lay out; pixels are the survey's own where no size is given."
+    "The grid that SkyView is asked for; its pixels are the survey's own where no size is given."
     if fields.get("survey") != "NVSS": raise _BadRequest("survey: only NVSS is served here")
     wanted = [fields.get(key, preset) for key, preset in [("coordinates", "J2000"), ("projection", "Tan")]]
     if wanted != ["J2000", "Tan"]: raise _BadRequest("coordinates, projection: only J2000 and Tan are made here")
@@ -289,7 +287,7 @@ def _write_cards(
     wcs: WCS,            # Of the grid
     source: fits.Header, # Of the survey's image
 )->fits.Header:          # Two axes
-    "The header that SkyView writes: its own coordinates, what the survey says of itself, and comments."
+    "The header that SkyView writes: its own coordinates, cards of the survey, and comments."
     frame = dict(RADESYS="FK5", EQUINOX=2000.0, SURVEY="NVSS")
     header = fits.Header(list_axes(wcs) | frame | {key: source[key] for key in _SKYVIEW_CARDS if key in source})
     for line in ("SkyView Survey metadata", "Regime:      Radio", "PixelUnits:~Janskies/beam"): header["COMMENT"] = line
@@ -300,7 +298,7 @@ def _lay_out(
     ra: float, dec: float, # Centre, degrees
     n_pixels: int,         # Side
     scale: float,          # Degrees per pixel
-)->fits.PrimaryHDU:        # Two axes, float32, Jy/beam; all NaN where NVSS has not looked
+)->fits.PrimaryHDU:        # Two axes, float32, Jy/beam; all NaN where NVSS has not observed
     "An NVSS image as SkyView makes it: gnomonic, the centre in the middle, the nearest pixels."
     wcs, pixel = make_wcs("NVSS", SkyCoord(ra, dec, unit="deg"), n_pixels), surveys.get_survey("NVSS").pixel_scale
     wcs.wcs.crpix, wcs.wcs.cdelt = [(n_pixels + 1)/2]*2, [-scale, scale]
@@ -315,7 +313,7 @@ def _answer_temporary(
     images,          # ArtificialSky or FitsFolder
     tempspace: dict, # File name → what `_read_skyview` found
     path: str,       # Of the file
-)->_Answer:           # FITS; status 404 for a file that is not or no more there
+)->_Answer:           # FITS; status 404 for a file that does not exist, or no longer does
     "One of SkyView's temporary files."
     if path not in tempspace: return _NOT_FOUND
     return _Answer(encode_fits(_lay_out(images, *tempspace[path])).replace(b"PixelUnits:~", b"PixelUnits:\t", 1),
@@ -362,7 +360,7 @@ def _find_overlap(
     frame: tuple[WCS, int, int], # Of an image: celestial coordinates, width, height
     coord: SkyCoord,             # Centre of a circle
     radius: float,               # Degrees
-)->tuple[slice, slice]|None:     # Rows and columns of the image; None where they do not meet, or on the far side of the sky
+)->tuple[slice, slice]|None:     # Rows and columns of the image; None where they do not overlap
     "The part of an image about a circle."
     wcs, nx, ny = frame
     r = radius/wcs.proj_plane_pixel_scales()[1].to_value(u.deg)
@@ -384,21 +382,21 @@ def _cut_pixels(
 
 # %% ../nbs/09_archives.ipynb #e95ae13a
 _TAP_FIELDS = dict(publisherID=_TEXT, productID=_TEXT, uri=_TEXT, requirements_flag=_TEXT)
-_CIRCLE = re.compile(r"\bCIRCLE\s*\(\s*'ICRS'\s*,\s*([^\s,()']{1,30})\s*,\s*([^\s,()']{1,30})\s*,\s*([^\s,()']{1,30})\s*\)",
-                     re.ASCII | re.IGNORECASE)
+_NUMBER = r"\s*([^\s,()']{1,30})\s*"
+_CIRCLE = re.compile(rf"\bCIRCLE\s*\(\s*'ICRS'\s*,{_NUMBER},{_NUMBER},{_NUMBER}\)", re.ASCII | re.IGNORECASE)
 _NOT_FAILED = re.compile(r"\brequirements_flag\s*(?:<>|!=)\s*'fail'", re.ASCII | re.IGNORECASE)
 _NO_FLAG = re.compile(r"\brequirements_flag\s+IS\s+NULL\b", re.ASCII | re.IGNORECASE)
 
 def _read_circle(
     parts: tuple, # Right ascension, declination, radius: three texts
 )->tuple[SkyCoord, float]: # Centre, radius in degrees
-    "A circle on the sky; `_BadRequest` where it is none."
+    "A circle on the sky; raises `_BadRequest` where it is not one."
     return _read_place(*parts[:2]), _read_number(parts[2], "radius", 1e-6, 10)
 
 def _select_flags(
     query: str, # ADQL
 )->set:         # Values of requirements_flag whose rows it lets through
-    "What a question wants of `requirements_flag`; a comparison with no value is not true, as in SQL."
+    "The flags that a query selects; a comparison with a missing value is not true, as in SQL."
     if not _NOT_FAILED.search(query): return {None, "fail"}
     return {None} if _NO_FLAG.search(query) else set()
 
@@ -406,7 +404,7 @@ def _query_images(
     looks: list[_QuickLook], # What there is
     query: str,             # ADQL
 )->list[list]:              # Rows of TAP_FIELDS
-    "The images that a question is about; `_BadRequest` unless it has one circle."
+    "The images that a query asks for; raises `_BadRequest` unless it has one circle."
     circles = _CIRCLE.findall(query)
     if len(circles) != 1: raise _BadRequest("QUERY: wanted is one CIRCLE('ICRS', ra, dec, radius), in degrees")
     circle, flags = _read_circle(circles[0]), _select_flags(query)
@@ -417,7 +415,7 @@ def _answer_tap(
     looks: list[_QuickLook], # What there is
     form: str,              # LANG and QUERY
 )->_Answer:                  # VOTable; status 400 and QUERY_STATUS ERROR for what is not understood
-    "What CADC's table service answers."
+    "The answer of CADC's table service."
     kind = "application/x-votable+xml"
     try:
         fields = _read_fields(form)
@@ -464,7 +462,7 @@ def _answer_links(
     base: str,              # URL of the archives
     query: str,             # ID, any number of them
 )->_Answer:                  # VOTable
-    "What CADC's list of links answers."
+    "The answer of CADC's list of links."
     known = {look.publisher: look for look in looks}
     found = [_list_links(known, name, base, {mode: f"soda-{mode}-{n}" for mode in ("sync", "async")})
              for n, name in enumerate(_read_values(query).get("ID", []))]
@@ -480,8 +478,8 @@ def _answer_cutout(
     looks: list[_QuickLook],                   # What there is
     read_image: Callable[[int, str], bytes],  # From index and epoch to a FITS file
     query: str,                               # ID, and CIRCLE or POS=CIRCLE: degrees
-)->_Answer:                                    # FITS; status 204 without overlap, 404 for an image that is not there
-    "What CADC's cutout service answers; reads one image at most, and only if it must."
+)->_Answer:                                    # FITS; status 204 without overlap, 404 for an unknown image
+    "The answer of CADC's cutout service, for which one image at most is read."
     fields = _read_fields(query)
     parts = fields.get("CIRCLE", fields.get("POS", "").removeprefix("CIRCLE ")).split()
     if len(parts) != 3: raise _BadRequest("CIRCLE: wanted are right ascension, declination and radius, in degrees")
@@ -507,14 +505,14 @@ _FIRST_PATH, _TILES_PATH = "/cgi-bin/firstcutout", "/vlass/VLASS_dyn_summary.php
 _SIAP_PATH, _VIZIER_PATH = "/tgssadr/q_fits/cutout/siap.xml", "/viz-bin/votable" # The catalogues' is not served
 
 def _flatten_rms(image: bytes)->bytes:
-    "The rms image that belongs to an image: its own noise, from the median deviation, everywhere."
+    "The rms image of an image: its noise, from the median absolute deviation, in every pixel."
     (hdu,) = fits.HDUList.fromstring(image)
     rms = np.nanmedian(np.abs(hdu.data - np.nanmedian(hdu.data)))/0.6745
     return encode_fits(fits.PrimaryHDU(np.full(hdu.data.shape, rms, dtype=np.float32), hdu.header))
 
 # %% ../nbs/09_archives.ipynb #8b49ee79
 class _Archive:
-    "Images and what the services need beside them: the VLASS tree, the images made so far, SkyView's temporary files."
+    "Images and what the services need besides: the VLASS tree, the images made so far, SkyView's temporary files."
     def __init__(self, images, server: str):
         self.images, self.lock, self.tempspace = images, threading.Lock(), {}
         self.prefix = f"/{images.fingerprint[:8]}"
@@ -551,7 +549,7 @@ class _Archive:
         return self.posts[path](form) if path in self.posts else _NOT_FOUND
 
     def split_target(self, target: str)->tuple[str, str]:
-        "Path below the fingerprint, empty if it is not there, and query; `_BadRequest` for what is no URL."
+        "Path below the fingerprint, empty if it is not there, and query; raises `_BadRequest` for anything but a URL."
         try: url = urlsplit(target)
         except ValueError as e: raise _BadRequest(f"not a URL: {e}") from None
         path = unquote(url.path)
@@ -569,7 +567,7 @@ class _Archive:
 
     @property
     def addresses(self)->surveys.Services:
-        "Where the services are, for `radiogal.scraping`; no pause between requests on one's own machine."
+        "Addresses of the services, without a pause between requests on one's own machine."
         return surveys.Services(
             first_cutout=self.base + _FIRST_PATH, vlass_tiles=self.base + _TILES_PATH, vlass_images=self.base + _ROOT,
             vlass_tap=self.base + _TAP_PATH.removesuffix("/sync"), vlass_datalink=self.base + _LINKS_PATH,
@@ -625,7 +623,7 @@ def serve_archives(
     images,                     # ArtificialSky or FitsFolder
     requests: list|None = None, # Every request is appended to it: "GET /path?query", "POST /path"
 )->Iterator[surveys.Services]:  # Addresses on 127.0.0.1
-    "Archives on this machine while the block runs; stopped at its end, however it comes."
+    "Archives on this machine while the block runs, stopped at its end, whether it fails or not."
     with _ArchiveServer(images, [] if requests is None else requests) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs=dict(poll_interval=0.05), daemon=True)
         thread.start()

@@ -286,7 +286,6 @@ def list_needed_files(config: RunConfig)->list: # RegisteredFile
     "Registered files that a run will fetch: label tables, and images where they are pinned."
     if config.simulated: return []
     from radiogal.catalogues import choose_services, list_registered
-    from radiogal.positions import read_table
     needed = list_registered(config.targets.catalogues + config.targets.compared, choose_services(config))
     if config.scraping.archive == "registry":
         needed += [f for c in config.targets.catalogues for s in config.surveys for f in select_files(c, s, "train")]
@@ -310,6 +309,7 @@ def _find_retries(results: Path, surveys: tuple[str, ...], damaged: set[Path] = 
     told = [path for path in tables if path.is_file() and path not in damaged
             and any(state.encode() in path.read_bytes() for state in AGAIN)]
     if not told: return []  # without what a table's reader imports
+    from radiogal.positions import read_table
     return [path for path in told if {*AGAIN} & {*read_table(path)["state"]}]
 
 def _read_cells(results: Path)->dict[Path, Path]: # results: results/<run>; folder of a cell: provenance.json of its step
