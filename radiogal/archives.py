@@ -105,11 +105,12 @@ def _render(
 def _show_index(
     path: str,          # Of the folder, with its slash
     entries: list[str], # Names in it
+    style: str = "",    # text or table; by default text where there are files
 )->bytes:               # HTML
-    "An index page: preformatted text where there are files, a table where there are folders."
-    parent, entries = path.rstrip("/").rpartition("/")[0] + "/", sorted(entries)
-    style = "text" if any(entry.endswith(".fits") for entry in entries) else "table"
-    return _render(f"index_{style}.html", path=path.rstrip("/"), parent=parent, entries=entries,
+    "An index page of a folder, as preformatted text or as a table."
+    style = style or ("text" if any(entry.endswith(".fits") for entry in entries) else "table")
+    path = path.rstrip("/")
+    return _render(f"index_{style}.html", path=path, parent=path.rpartition("/")[0] + "/", entries=sorted(entries),
                    wide=max(map(len, entries), default=0))
 
 # %% ../nbs/09_archives.ipynb #6722e1d9

@@ -128,26 +128,26 @@ def _parse_mirabest(columns: dict[str, list])->Labels:
 @dataclass(frozen=True)
 class Catalogue:
     "A label table: its origin (a registered file, a table at VizieR, or a file of your own), size, columns and reader."
-    name: str
-    file: str                # In the registry; '' where it is not
+    name: str                # In the settings
     n_rows: int
     columns: tuple[str, ...] # That are used
     parse: Callable          # Columns to `Labels`
-    table: str = ""          # At VizieR; '' where another origin is given
+    file: str = ""           # Origin: a file in the registry,
+    table: str = ""          # a table at VizieR,
+    path: str = ""           # or a file of your own, CSV or Parquet
     n_more: int = 0          # Rows that may be more, where those who counted differ
     max_bytes: int = 20_000_000 # Largest answer taken from VizieR
-    path: str = ""           # Of a file of your own, CSV or Parquet; '' where another origin is given
 
 _FRDEEP = ("Object_ID", "RA(J2000)", "DEC(J2000)", "Source_redshift", "FR_label")
 
 CATALOGUES = {c.name: c for c in [
-    Catalogue("frdeep", "FRDEEPv2_train.csv", 460, _FRDEEP, _parse_frdeep),
-    Catalogue("frdeep-test", "FRDEEPv2_test.csv", 198, _FRDEEP, _parse_frdeep),
-    Catalogue("FRICAT", "FRICAT_Table1.csv", 219, ("SDSS", "_RAJ2000", "_DEJ2000", "z"), _parse_fricat),
-    Catalogue("CoNFIG", "CoNFIG_II_full_Table.csv", 858, ("Name", "_RAJ2000", "_DEJ2000", "mt", "u_mt", "z"),
-              _parse_config_catalogue),
-    Catalogue("MiraBest", "mirabest.parquet", 1300, ("ra", "dec", "z", "label"), _parse_mirabest),
-    Catalogue("FRIICAT", "", 122, ("_RAJ2000", "_DEJ2000", "SDSS", "z"), _parse_friicat, "J/A+A/601/A81/table1",
+    Catalogue("frdeep", 460, _FRDEEP, _parse_frdeep, "FRDEEPv2_train.csv"),
+    Catalogue("frdeep-test", 198, _FRDEEP, _parse_frdeep, "FRDEEPv2_test.csv"),
+    Catalogue("FRICAT", 219, ("SDSS", "_RAJ2000", "_DEJ2000", "z"), _parse_fricat, "FRICAT_Table1.csv"),
+    Catalogue("CoNFIG", 858, ("Name", "_RAJ2000", "_DEJ2000", "mt", "u_mt", "z"), _parse_config_catalogue,
+              "CoNFIG_II_full_Table.csv"),
+    Catalogue("MiraBest", 1300, ("ra", "dec", "z", "label"), _parse_mirabest, "mirabest.parquet"),
+    Catalogue("FRIICAT", 122, ("_RAJ2000", "_DEJ2000", "SDSS", "z"), _parse_friicat, table="J/A+A/601/A81/table1",
               n_more=1),
 ]}
 
@@ -316,8 +316,8 @@ def _parse_first(table: Table)->Table: # Columns as `FIRST_COLUMNS`; NaN where V
     return tabulate_first(columns, SIMULATE=False, area_deg2=get_survey("FIRST").area.to_value(u.deg**2),
                           origin="FIRST 14Dec17, VizieR VIII/92/first14")
 
-_FIRST_CATALOGUE = Catalogue("FIRST", "", 946_432, tuple(theirs for theirs, _ in FIRST_COLUMNS.values()), _parse_first,
-                            "VIII/92/first14", max_bytes=600_000_000)
+_FIRST_CATALOGUE = Catalogue("FIRST", 946_432, tuple(theirs for theirs, _ in FIRST_COLUMNS.values()), _parse_first,
+                             table="VIII/92/first14", max_bytes=600_000_000)
 
 def _fetch_first_catalogue(
     fetcher: Fetcher,                       # May ask VizieR's host
