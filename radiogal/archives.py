@@ -511,6 +511,14 @@ def _flatten_rms(image: bytes)->bytes:
     rms = np.nanmedian(np.abs(hdu.data - np.nanmedian(hdu.data)))/0.6745
     return encode_fits(fits.PrimaryHDU(np.full(hdu.data.shape, rms, dtype=np.float32), hdu.header))
 
+def _list_services(base: str)->surveys.Services: # base: URL of the archives
+    "Addresses of the services, without a pause between requests on one's own machine."
+    return surveys.Services(
+        first_cutout=base + _FIRST_PATH, vlass_tiles=base + _TILES_PATH, vlass_images=base + _ROOT,
+        vlass_tap=base + _TAP_PATH.removesuffix("/sync"), vlass_datalink=base + _LINKS_PATH,
+        tgss_siap=base + _SIAP_PATH, skyview=base + _FORM_PATH, vizier=base + _VIZIER_PATH,
+        allowed_hosts=(urlsplit(base).netloc,), seconds_between_requests=0.)
+
 # %% ../nbs/09_archives.ipynb #8b49ee79
 class _Archive:
     "Images and what the services need besides: the VLASS tree, the images made so far, SkyView's temporary files."
@@ -566,15 +574,6 @@ class _Archive:
         image = self.read_image(index, epoch)
         return _Answer(image if end == _IMAGE_FILE else _flatten_rms(image), "application/fits")
 
-    @property
-    def addresses(self)->surveys.Services:
-        "Addresses of the services, without a pause between requests on one's own machine."
-        return surveys.Services(
-            first_cutout=self.base + _FIRST_PATH, vlass_tiles=self.base + _TILES_PATH, vlass_images=self.base + _ROOT,
-            vlass_tap=self.base + _TAP_PATH.removesuffix("/sync"), vlass_datalink=self.base + _LINKS_PATH,
-            tgss_siap=self.base + _SIAP_PATH, skyview=self.base + _FORM_PATH, vizier=self.base + _VIZIER_PATH,
-            allowed_hosts=(urlsplit(self.base).netloc,), seconds_between_requests=0.)
-
 # %% ../nbs/09_archives.ipynb #3388417a
 _MAX_FORM = 4096 # Bytes of a form
 _logger = logging.getLogger(__name__)
@@ -628,7 +627,7 @@ def serve_archives(
     with _ArchiveServer(images, [] if requests is None else requests) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs=dict(poll_interval=0.05), daemon=True)
         thread.start()
-        try: yield server.archive.addresses
+        try: yield _list_services(server.archive.base)
         finally:
             server.shutdown()
             thread.join()

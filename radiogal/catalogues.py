@@ -175,6 +175,7 @@ def find_registered(catalogue: Catalogue)->RegisteredFile:
     if found := [f for f in read_registry() if f.name == catalogue.file]: return found[0]
     raise CatalogueError(f"{catalogue.name}: no file {catalogue.file} in the registry")
 
+# %% ../nbs/07_catalogues.ipynb #29ce1891
 def _check_size(
     catalogue: Catalogue, # What is known
     columns: list[str],   # Those found
@@ -188,7 +189,6 @@ def _check_size(
     if not catalogue.n_rows <= n_rows <= catalogue.n_rows + catalogue.n_more:
         raise CatalogueError(f"{catalogue.name}: {n_rows} rows in {origin}, expected {catalogue.n_rows}")
 
-# %% ../nbs/07_catalogues.ipynb #29ce1891
 def _read_columns(path: str|Path)->dict[str, list]: # Column name to values; strings where the file is CSV
     "All columns of a CSV or Parquet file."
     if Path(path).suffix == ".parquet":

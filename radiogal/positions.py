@@ -541,6 +541,7 @@ def _has_positions(names: list[str])->bool:
     except BadPositions: return False
     return True
 
+# %% ../nbs/05_positions.ipynb #4441178f
 def _read_fits_table(path: Path)->Table:
     "The table of a FITS file that has positions; if its own header has no frame, that of the first header."
     with fits.open(path) as hdus:

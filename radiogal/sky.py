@@ -71,7 +71,6 @@ def _build_fri(
                      np.linspace(_JET, _LOBE, t.size), 0.2, width)
     return np.concatenate([_make_part(core, 0, 0, 1, _CORE, 0.02, 0.02), jets])
 
-# %% ../nbs/08_sky.ipynb #1d766bee
 def _build_frii(
     rng: np.random.Generator,
     inclination: float, # Angle of the jet to the line of sight, radians
@@ -122,7 +121,6 @@ def _recentre(part: np.ndarray)->np.ndarray:
     part["along"], part["across"] = points.real, points.imag
     return part
 
-# %% ../nbs/08_sky.ipynb #1e5c8473
 def _build_compact(
     rng: np.random.Generator,
     inclination: float, # Not used: an unresolved source shows none
@@ -398,7 +396,6 @@ def observe(
     image += _draw_noise(np.random.default_rng(seed), n_pixels, covariance, s.rms.to_value(u.Jy/u.beam))
     return fits.PrimaryHDU(image.reshape((1,)*(AXES[survey] - 2) + image.shape), make_header(survey, coord, n_pixels))
 
-# %% ../nbs/08_sky.ipynb #6a6bf594
 def encode_fits(hdu: fits.PrimaryHDU)->bytes: # A FITS file
     "An image as the bytes of its FITS file."
     buffer = io.BytesIO()
