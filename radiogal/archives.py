@@ -154,13 +154,13 @@ def _read_number(
 
 # %% ../nbs/09_archives.ipynb #8c93ca06
 _TRIPLE = r"(\d{1,2}) +(\d{1,2}) +(\d{1,2}(?:\.\d{0,9})?)"
-_SEXAGESIMAL = re.compile(rf"\s*{_TRIPLE} +([+-]?){_TRIPLE}\s*", re.ASCII)
+_FORM_POSITION = re.compile(rf"\s*{_TRIPLE} +([+-]?){_TRIPLE}\s*", re.ASCII)
 
 def _read_form_position(
     text: str, # hh mm ss.s ±dd mm ss
 )->SkyCoord:
     "A position as the FIRST form wants it; raises `_BadRequest` where it is not one."
-    match = _SEXAGESIMAL.fullmatch(text)
+    match = _FORM_POSITION.fullmatch(text)
     if not match: raise _BadRequest("RA: wanted is 'hh mm ss.s +dd mm ss'")
     h, m, s, sign, d, arcmin, arcsec = match.groups()
     ra, dec = (float(a) + float(b)/60 + float(c)/3600 for a, b, c in [(h, m, s), (d, arcmin, arcsec)])

@@ -418,7 +418,7 @@ def plot_survivors(
     "Rows of the catalogue that are left after each cut, and what the rest became."
     import matplotlib.pyplot as plt
     ax = ax or plt.subplots()[1]
-    rows = {name.replace("company", "neighbours"): n for name, n in candidates.meta["rows"].items()}  # as it was called
+    rows = {name.replace("company", "neighbours"): n for name, n in candidates.meta["rows"].items()}  # its old name
     left = sum(rows.values()) - np.cumsum([0, *(rows[cut] for cut in _CUTS)])
     names = ["all rows", *(f"− {cut}" for cut in _CUTS), *_KINDS]
     counts = [*left.tolist(), *(rows[kind] for kind in _KINDS)]

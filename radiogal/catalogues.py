@@ -212,7 +212,7 @@ def _parse_labels(
     return tabulate_labels(read, catalogue.name, simulated=False)
 
 def _check_lengths(read: Labels, catalogue: Catalogue, n_rows: int)->None:
-    "Raises `CatalogueError` where a reader returns lists that have not one value for each row."
+    "Raises `CatalogueError` where a reader returns a list whose length is not the number of rows."
     lengths = dict(names=len(read.names), coords=read.coords.size, labels=len(read.labels),
                    redshifts=len(read.redshifts), confidences=len(read.confidences) or n_rows)
     if odd := [f"{n} {key}" for key, n in lengths.items() if n != n_rows]:
@@ -492,7 +492,7 @@ def plot_field(
 
 # %% ../nbs/07_catalogues.ipynb #349ea885
 def choose_services(config: RunConfig)->Services|None: # None where no archive may be asked
-    "The archives that a run may ask for catalogues."
+    "The archives that a run may query for catalogues."
     return LIVE_SERVICES if config.scraping.archive == "live" else None
 
 def list_registered(
