@@ -7,16 +7,22 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
+from radiogal import catalogues
 from radiogal.catalogues import (
     _CONFIG_CLASSES,
+    Catalogue,
     Labels,
     _crossmatch_labels,
+    _gather_labels,
     _parse_friicat,
     _parse_mirabest,
     _read_artificial,
     _sample_labels,
     _translate,
+    add_catalogue,
     choose_services,
+    find_registered,
+    list_registered,
     tabulate_labels,
     translate_mirabest,
 )
@@ -65,3 +71,21 @@ def test_only_a_live_run_queries_archives(archive, services):
     config = read_config(SMOKE)
     scraping = config.scraping.model_copy(update=dict(archive=archive))
     assert choose_services(config.model_copy(update=dict(scraping=scraping))) == services
+
+
+def parse_one(columns): return Labels(columns["ID"], SkyCoord([1.], [2.], unit="deg"), ["FRI"], [np.nan])
+
+
+def test_a_file_of_your_own_needs_no_archive(tmp_path, monkeypatch):
+    monkeypatch.setattr(catalogues, "CATALOGUES", catalogues.CATALOGUES.copy())
+    (tmp_path/"mine.csv").write_text("ID\nA 1\n")
+    mine = add_catalogue(Catalogue("mine", 1, ("ID",), parse_one, path=str(tmp_path/"mine.csv")))
+    (table,) = _gather_labels(("mine",), None, tmp_path)
+    assert list(table["name"]) == ["A 1"] and list_registered(("mine",), None) == []
+    with pytest.raises(CatalogueError, match="mine is not in the registry"): find_registered(mine)
+
+
+@pytest.mark.parametrize("origin, told", [({}, "no origin: give one of path"),
+                                          (dict(file="a.csv", table="J/x"), "file and table: give one of path")])
+def test_a_label_table_has_one_origin(origin, told):
+    with pytest.raises(CatalogueError, match=told): add_catalogue(Catalogue("odd", 1, ("ID",), parse_one, **origin))
