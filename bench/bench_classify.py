@@ -117,7 +117,7 @@ def measure_preparation(folder):
 
 
 def measure_plan(folder, n):
-    "In a process of its own: to read positions from a table, name them, and count their company."
+    "In a process of its own: to read positions from a table, name them, and count their neighbours."
     from astropy import units as u
 
     from radiogal.engines import count_neighbours

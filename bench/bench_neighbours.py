@@ -13,7 +13,7 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 
-from radiogal import candidates, surveys
+from radiogal import candidates, positions, surveys
 from radiogal.config import Candidates
 from radiogal.surveys import get_survey
 
@@ -121,7 +121,7 @@ def run_full(path):
     with np.load(path) as columns:
         table = candidates.tabulate_first(dict(columns), SIMULATE=True, area_deg2=FIRST.area.value)
     before = read_peak()
-    coords = candidates.locate(table)
+    coords = positions.locate(table)
     seconds, ((_, separation), group) = measure(lambda: find_both(coords), 1)
     after = read_peak()
     members = np.bincount(group)

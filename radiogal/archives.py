@@ -18,29 +18,28 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
-from xml.sax.saxutils import escape
 
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from . import config, surveys
 from .positions import BadImage, name_position, read_celestial
 from .sky import encode_fits, list_axes, make_header, make_wcs
 
 # %% ../nbs/09_archives.ipynb #3a366a92
-_TILE_DECS = (*range(-40, 53, 4), 57, 61, 65, 69, 73, 77, 81, 85,
-             90)  # Edges of the rows, degrees: the observatory's tile table
+# Edges of the rows, degrees: the observatory's tile table
+_TILE_DECS = (*range(-40, 53, 4), 57, 61, 65, 69, 73, 77, 81, 85, 90)
 _TILE_COUNTS = (48,)*2 + (36,)*12 + (32,)*4 + (30,)*2 + (24,)*4 + (18, 18, 15, 12, 9, 9, 4, 2) # Tiles per row
 _EPOCHS = {"VLASS2.1": "2020-09-11", "VLASS3.1": "2023-01-18"}  # Served, with the day they were observed
 _SCHEDULED_EPOCH = "VLASS4.1"                                   # In the table, without a date
 
 def _find_tile(
-    coord: SkyCoord, # What lies south of −40° counts to the first row
-)->tuple[str, tuple[float, float],
-         tuple[float, float]]: # Name, declination edges (degrees), right ascension edges (hours)
+    coord: SkyCoord, # South of −40° the first row is taken
+)->tuple[str, tuple[float, float], tuple[float, float]]: # Name, edges of declination (degrees), right ascension (hours)
     "The tile that holds a position."
     row = int(np.clip(np.searchsorted(_TILE_DECS, coord.dec.deg, side="right"), 1, len(_TILE_COUNTS))) - 1
     width = 24/_TILE_COUNTS[row]
@@ -70,15 +69,14 @@ def _name_image(
     epoch: str,      # Like VLASS2.1
     version: int,    # From 1
 )->str:              # Folder, and start of the files' names
-    "Name of a quick-look image: its centre is rounded to whole seconds."
+    "The name of a quick-look image, its centre rounded to whole seconds."
     where = name_position(coord.ra.deg + 0.5/240, coord.dec.deg + math.copysign(0.5/3600, coord.dec.deg), tenths=False)
     return f"{epoch}.ql.{_find_tile(coord)[0]}.{where}.10.2048.v{version}"
 
 def _build_tree(
     centres: list[SkyCoord], # Of the images
-    also: list[SkyCoord],    # Positions whose tiles are there even if empty
-)->tuple[dict[str, list[str]],
-         dict[str, tuple]]: # Folder → entries; file → (index of the image, epoch, end of its name)
+    also: list[SkyCoord],    # Positions whose tiles exist even if empty
+)->tuple[dict[str, list[str]], dict[str, tuple]]: # Folder → entries; file → (index of image, epoch, end of its name)
     "The quick-look tree."
     folders, files = {f"{_ROOT}/": [f"{epoch}/" for epoch in _EPOCHS]}, {}
     for epoch in _EPOCHS:
@@ -94,68 +92,53 @@ def _build_tree(
     return folders, files
 
 # %% ../nbs/09_archives.ipynb #a40f8a9d
-_BANNER = """<!DOCTYPE html>
-<html><head><title>Index of {path}</title></head>
-<body>
-<div id="banner"><a href="/">Artificial archives</a> &gt; <a href="/vlass/">A sky survey</a> &gt; quick look
-<p>Every image here is <b>simulated</b>: an artificial sky observed with the survey's beam and noise. File names say
-epoch, tile, centre, pixel size, bandwidth and version, as in the <a href="/vlass/VLASS_dyn_summary.php">table of tiles</a>.</p>
-<table><tr><td><a href="help.shtml">Help</a></td></tr></table></div>
-"""
-_SORTS = [f'<a href="?C={key};O={order}">{label}</a>' for key, order, label in
-         [("N", "D", "Name"), ("M", "A", "Last modified"), ("S", "A", "Size"), ("D", "A", "Description")]]
+_TEMPLATES = Environment(loader=PackageLoader("radiogal", "templates/archives"), autoescape=True, trim_blocks=True,
+                         lstrip_blocks=True, keep_trailing_newline=True, undefined=StrictUndefined)
 
-def _show_table(path: str, parent: str, entries: list[str])->str:
-    "An index page in the style of a table."
-    row = '<tr><td valign="top"><img src="/icons/folder.gif" alt="[{}]"></td><td><a href="{}">{}</a></td>' \
-          '<td align="right">2023-02-01 12:00  </td><td align="right">  - </td><td>&nbsp;</td></tr>'
-    rows = [row.format("PARENTDIR", parent, "Parent Directory"),
-            *(row.format("DIR", entry, entry) for entry in entries)]
-    heading = "".join(f"<th>{sort}</th>" for sort in _SORTS)
-    return _BANNER.format(path=path) + f"<table><tr><th></th>{heading}</tr>\n" + "\n".join(rows) + "\n</table></body></html>\n"
-
-def _show_text(path: str, parent: str, entries: list[str])->str:
-    "An index page in the style of preformatted text."
-    wide = max(map(len, entries), default=0)
-    rows = [f'      <a href="{entry}">{entry}</a>{"":{wide - len(entry)}} 01-Feb-2023 12:00   53M' for entry in entries]
-    heading = f'      {"    ".join(_SORTS)}<hr>      <a href="{parent}">Parent Directory</a>{"":{wide}}   -'
-    return _BANNER.format(path=path) + "<pre>" + "\n".join([heading, *rows]) + "\n<hr></pre>\n</body></html>\n"
+def _render(
+    template: str, # A file of radiogal/templates/archives
+    **values,      # That it shows, escaped
+)->bytes:          # HTML or XML
+    "A page of the archives."
+    return _TEMPLATES.get_template(template).render(values).encode()
 
 def _show_index(
     path: str,          # Of the folder, with its slash
     entries: list[str], # Names in it
-)->str:                 # HTML
-    "An index page: text where there are files, a table where there are folders."
-    parent = path.rstrip("/").rpartition("/")[0] + "/"
-    show = _show_text if any(entry.endswith(".fits") for entry in entries) else _show_table
-    return show(path.rstrip("/"), parent, sorted(entries))
+    style: str = "",    # text or table; by default text where there are files
+)->bytes:               # HTML
+    "An index page of a folder, as preformatted text or as a table."
+    style = style or ("text" if any(entry.endswith(".fits") for entry in entries) else "table")
+    path = path.rstrip("/")
+    return _render(f"index_{style}.html", path=path, parent=path.rpartition("/")[0] + "/", entries=sorted(entries),
+                   wide=max(map(len, entries), default=0))
 
 # %% ../nbs/09_archives.ipynb #6722e1d9
 class _BadRequest(config.RadiogalError, ValueError):
-    "A request that the archive does not understand; the message says why."
+    "A request that the archive cannot answer; the message says why."
 
 @dataclass(frozen=True)
 class _Answer:
-    "What goes back to the client."
+    "The response to a client."
     body: bytes
     content_type: str = "text/html; charset=utf-8"
     status: int = 200
-    filename: str = ""  # For Content-Disposition; none where empty
-    reason: str = ""    # Of the status; the usual one where empty
+    filename: str = ""  # For Content-Disposition; left out if empty
+    reason: str = ""    # Of the status; the usual one if empty
 
 _NOT_FOUND = _Answer(b"not found\n", "text/plain", 404)
 
 def _read_values(
     query: str, # As in a URL or a form, application/x-www-form-urlencoded
 )->dict[str, list[str]]: # All values of each field
-    "Fields of a form; `_BadRequest` where there are too many or they are not text."
+    "The fields of a form; raises `_BadRequest` where there are too many or they are not text."
     try: return parse_qs(query, keep_blank_values=True, max_num_fields=20, errors="strict")
     except ValueError as e: raise _BadRequest(f"not a form: {e}") from None
 
 def _read_fields(
     query: str, # As in a URL or a form
 )->dict[str, str]: # Last value of each field
-    "Fields that are there once; `_BadRequest` as `_read_values`."
+    "The fields of a form, each with its last value; raises `_BadRequest` as `_read_values` does."
     return {key: values[-1] for key, values in _read_values(query).items()}
 
 def _read_number(
@@ -163,7 +146,7 @@ def _read_number(
     name: str,   # What it is called in an error
     low: float, high: float, # What is allowed, inclusive
 )->float:
-    "A number within bounds; `_BadRequest` otherwise, for NaN too."
+    "A number within bounds; raises `_BadRequest` for anything else, NaN included."
     if not re.fullmatch(r"[+-]?(\d{1,6}\.?|\d{0,6}\.\d{1,25})([eE][+-]?\d{1,2})?", text.strip(), re.ASCII):
         raise _BadRequest(f"{name}: not a number")
     if not low <= float(text) <= high: raise _BadRequest(f"{name}: allowed is {low} to {high}")
@@ -171,14 +154,13 @@ def _read_number(
 
 # %% ../nbs/09_archives.ipynb #8c93ca06
 _TRIPLE = r"(\d{1,2}) +(\d{1,2}) +(\d{1,2}(?:\.\d{0,9})?)"
-_SEXAGESIMAL = re.compile(rf"\s*{_TRIPLE} +([+-]?){_TRIPLE}\s*", re.ASCII)
-_NOT_COVERED = "<html><body><h1>FIRST cutout</h1><p>No FIRST data is available at this position (simulated).</p></body></html>\n"
+_FORM_POSITION = re.compile(rf"\s*{_TRIPLE} +([+-]?){_TRIPLE}\s*", re.ASCII)
 
-def _read_sexagesimal(
+def _read_form_position(
     text: str, # hh mm ss.s ±dd mm ss
 )->SkyCoord:
-    "A position as the FIRST form wants it; `_BadRequest` where it is none."
-    match = _SEXAGESIMAL.fullmatch(text)
+    "A position as the FIRST form wants it; raises `_BadRequest` where it is not one."
+    match = _FORM_POSITION.fullmatch(text)
     if not match: raise _BadRequest("RA: wanted is 'hh mm ss.s +dd mm ss'")
     h, m, s, sign, d, arcmin, arcsec = match.groups()
     ra, dec = (float(a) + float(b)/60 + float(c)/3600 for a, b, c in [(h, m, s), (d, arcmin, arcsec)])
@@ -188,50 +170,36 @@ def _read_sexagesimal(
 def _answer_first(
     images,                  # ArtificialSky or FitsFolder
     fields: dict[str, str],  # Of the form
-)->_Answer:                   # FITS, or a page that says there is none
-    "What the FIRST cutout form answers."
-    coord, size = _read_sexagesimal(fields.get("RA", "")), _read_number(fields.get("ImageSize", ""), "ImageSize", 0.1, 60)
+)->_Answer:                   # FITS, or a page that says there are no data
+    "The answer of the FIRST cutout form."
+    coord = _read_form_position(fields.get("RA", ""))
+    size = _read_number(fields.get("ImageSize", ""), "ImageSize", 0.1, 60)
     if fields.get("ImageType") != "FITS File": raise _BadRequest("ImageType: only 'FITS File' is made here")
     hdu = images.cut_image("FIRST", coord, size*u.arcmin)
-    if hdu is None: return _Answer(_NOT_COVERED.encode())
+    if hdu is None: return _Answer(_render("first_not_covered.html"))
     return _Answer(encode_fits(hdu), "image/x-fits", filename=f"{name_position(coord.ra.deg, coord.dec.deg)}.fits")
 
 # %% ../nbs/09_archives.ipynb #333efd12
-_VOTABLE = """<?xml version="1.0" encoding="utf-8"?>
-<VOTABLE version="1.3" xmlns="http://www.ivoa.net/xml/VOTable/v1.3">
-<RESOURCE type="results">
-<INFO name="QUERY_STATUS" value="OK"/>
-<INFO name="SIMULATE" value="T"/>
-<TABLE name="{name}">
-{fields}
-<DATA><TABLEDATA>
-{rows}</TABLEDATA></DATA>
-</TABLE>
-</RESOURCE>
-{more}</VOTABLE>
-"""
-_TEXT = 'datatype="char" arraysize="*"'
-_SIAP_FIELDS = dict(accref=f'{_TEXT} ucd="VOX:Image_AccessReference"', mime=f'{_TEXT} ucd="VOX:Image_Format"',
-                   imageTitle=f'{_TEXT} ucd="VOX:Image_Title"',
-                   centerAlpha='datatype="double" unit="deg" ucd="POS_EQ_RA_MAIN"',
-                   centerDelta='datatype="double" unit="deg" ucd="POS_EQ_DEC_MAIN"')
+_TEXT = dict(datatype="char", arraysize="*")
+_SIAP_FIELDS = dict(
+    accref=_TEXT | dict(ucd="VOX:Image_AccessReference"), mime=_TEXT | dict(ucd="VOX:Image_Format"),
+    imageTitle=_TEXT | dict(ucd="VOX:Image_Title"),
+    centerAlpha=dict(datatype="double", unit="deg", ucd="POS_EQ_RA_MAIN"),
+    centerDelta=dict(datatype="double", unit="deg", ucd="POS_EQ_DEC_MAIN"))
 
 def _format_votable(
-    name: str,              # Of the table
-    fields: dict[str, str], # Column → attributes of its FIELD
-    rows: list[list],       # Cells, in the order of the columns; None where there is no value
-    more: str = "",         # XML that follows the resource with the table
-)->bytes:                   # VOTable 1.3, QUERY_STATUS OK
+    name: str,               # Of the table
+    fields: dict[str, dict], # Column → attributes of its FIELD
+    rows: list[list],        # Cells, in the order of the columns; None where there is no value
+    services: list[dict] = (), # Descriptions of services that follow the table, from `_describe_cutter`
+)->bytes:                    # VOTable 1.3, QUERY_STATUS OK
     "A table of the Virtual Observatory."
-    cells = ("".join(f"<TD>{'' if cell is None else escape(str(cell))}</TD>" for cell in row) for row in rows)
-    columns = "\n".join(f'<FIELD name="{column}" {attributes}/>' for column, attributes in fields.items())
-    return _VOTABLE.format(name=name, fields=columns, rows="".join(f"<TR>{row}</TR>\n" for row in cells),
-                          more=more).encode()
+    return _render("votable.xml", name=name, fields=fields, rows=rows, services=services)
 
 _PRODUCT = "/getproduct/tgssadr/fits/TGSSADR_R{:02d}D{:02d}_5x5.MOSAIC.FITS"  # Mosaics of 5 degrees
 
-def _read_place(fields: dict[str, str], ra: str, dec: str)->SkyCoord:
-    "A position in degrees."
+def _read_place(ra: str, dec: str)->SkyCoord:
+    "A position in degrees; raises `_BadRequest` where it is not one."
     return SkyCoord(_read_number(ra, "right ascension", 0, 360), _read_number(dec, "declination", -90, 90), unit="deg")
 
 def _answer_siap(
@@ -239,10 +207,10 @@ def _answer_siap(
     fields: dict[str, str],  # POS and SIZE, degrees
     base: str,               # URL of this server
 )->_Answer:                   # VOTable
-    "What the TGSS image service answers."
+    "The answer of the TGSS image service."
     ra, _, dec = fields.get("POS", "").partition(",")
     size = _read_number(fields.get("SIZE", "").partition(",")[0], "SIZE", 0.001, 1)
-    coord = _read_place(fields, ra, dec)
+    coord = _read_place(ra, dec)
     if not images.covers("TGSS", coord): return _Answer(_format_votable("images", _SIAP_FIELDS, []), "text/xml")
     path = _PRODUCT.format(int(coord.ra.deg/5), int(coord.dec.deg + 90)//5)
     query = urlencode(dict(ra=ra, dec=dec, sra=size/max(0.01, np.cos(coord.dec.rad)), sdec=size))
@@ -253,36 +221,14 @@ def _answer_product(
     images,                 # ArtificialSky or FitsFolder
     fields: dict[str, str], # ra, dec, sra, sdec: degrees
 )->_Answer:                  # FITS
-    "The cutout that a TGSS product URL names; status 404 where there is none."
-    coord = _read_place(fields, fields.get("ra", ""), fields.get("dec", ""))
+    "The cutout that a TGSS product URL names; status 404 outside the survey."
+    coord = _read_place(fields.get("ra", ""), fields.get("dec", ""))
     hdu = images.cut_image("TGSS", coord, _read_number(fields.get("sdec", ""), "sdec", 0.001, 1)*u.deg)
     return _Answer(encode_fits(hdu), "image/fits") if hdu else _Answer(b"not covered\n", "text/plain", 404)
 
 # %% ../nbs/09_archives.ipynb #239af62c
 _FORM_PATH, _RUN_PATH, _TEMPORARY_PATH = "/current/cgi/basicform.pl", "/current/cgi/runquery.pl", "/tempspace/fits/"
 _KEPT_RESULTS = 1000 # SkyView's temporary files that are remembered
-_SKYVIEW_FORM = """<!DOCTYPE html>
-<html><head><title>SkyView Query Form, simulated</title></head><body>
-<form name="query" action="runquery.pl" method="GET" target="skyview_out">
-<INPUT TYPE="submit" Value="Submit"> <INPUT TYPE="reset" Value="Reset">
-<label for="object">Coordinates or Source</label>: <INPUT name="Position" size=30 id="object">
-<label for='Radio'><b>Radio</b>:</label> <select class='selectbox' multiple size=7 NAME='survey' id='Radio'>
-<option>GB6 (4850MHz)</option><option>VLA FIRST (1.4 GHz)</option><option>NVSS</option><option>WENSS</option></select>
-<label for='Optical:DSS'><b>Optical:DSS</b>:</label> <select class='selectbox' multiple size=7 NAME='survey' id='Optical:DSS'>
-<option>DSS</option><option>DSS2 Red</option></select>
-<select name='coordinates' id='csys'><option selected>J2000</option><option>B1950</option><option>Galactic</option></select>
-<select name='projection' id='proj'><option selected value='Tan'>Gnomonic (Tan)</option><option value='Car'>Car</option></select>
-<input type='text' name='pixels' Value='300' SIZE=11 id='size_pix'> <input type='text' name='size' SIZE=10 id='size_deg'>
-<input type=checkbox name='float' id='float' checked>
-<select name='scaling' id='bscale'><OPTION selected> Log <OPTION>Sqrt</select>
-<select name='Sampler' id='sampler'><OPTION value='_skip_' selected>Default (usually NN)<OPTION value='LI'>Bi-linear (LI)</select>
-<select name='Deedger' id='edge'><OPTION value='_skip_' selected> Survey default <OPTION value='null'>No </select>
-</form></body></html>
-"""
-_SKYVIEW_RESULT = """<!DOCTYPE html>
-<html><head><title>SkyView images, simulated</title></head><body><a href="basicform.pl">Query form</a> <h2 id=survey1>NVSS</h2>
-<span>Download <a href=../..{path}.fits>FITS</a> or <a href=../..{path}.jpg>quick look jpeg </a> image.</span></body></html>
-"""
 _PLACE = re.compile(r"\s*([^\s,]{1,30})[\s,]+([^\s,]{1,30})\s*", re.ASCII)
 
 def _read_square(
@@ -290,7 +236,7 @@ def _read_square(
     name: str,               # What it is called in an error
     low: float, high: float, # What is allowed, inclusive
 )->float:
-    "The side of a square; `_BadRequest` where it is none."
+    "The side of a square; raises `_BadRequest` where it is not one."
     sides = {_read_number(side, name, low, high) for side in text.split(",")}
     if len(sides) > 1: raise _BadRequest(f"{name}: only squares are made here")
     return sides.pop()
@@ -298,17 +244,16 @@ def _read_square(
 def _read_skyview(
     fields: dict[str, str], # Of SkyView's form
 )->tuple[float, float, int, float]: # Right ascension and declination (degrees), pixels on a side, degrees per pixel
-    "What SkyView is asked to lay out; pixels are the survey's own where no size is given."
+    "The grid that SkyView is asked for; its pixels are the survey's own where no size is given."
     if fields.get("survey") != "NVSS": raise _BadRequest("survey: only NVSS is served here")
     wanted = [fields.get(key, preset) for key, preset in [("coordinates", "J2000"), ("projection", "Tan")]]
     if wanted != ["J2000", "Tan"]: raise _BadRequest("coordinates, projection: only J2000 and Tan are made here")
     place = _PLACE.fullmatch(fields.get("Position", ""))
     if not place: raise _BadRequest("Position: wanted are right ascension and declination in degrees")
-    coord, n_pixels = _read_place(fields, *place.groups()), int(_read_square(fields.get("pixels", "300"), "pixels", 1,
-                                                                           1000))
-    if "size" not in fields:
-        return coord.ra.deg, coord.dec.deg, n_pixels, surveys.get_survey("NVSS").pixel_scale.to_value(u.deg)
-    return coord.ra.deg, coord.dec.deg, n_pixels, _read_square(fields["size"], "size", 0.001, 5)/n_pixels
+    coord, n_pixels = _read_place(*place.groups()), int(_read_square(fields.get("pixels", "300"), "pixels", 1, 1000))
+    if "size" not in fields: scale = surveys.get_survey("NVSS").pixel_scale.to_value(u.deg)
+    else: scale = _read_square(fields["size"], "size", 0.001, 5)/n_pixels
+    return coord.ra.deg, coord.dec.deg, n_pixels, scale
 
 def _answer_skyview(
     tempspace: dict, # File name → what `_read_skyview` found; changed
@@ -318,7 +263,7 @@ def _answer_skyview(
     wanted, name = _read_skyview(_read_fields(query)), f"skv{secrets.randbelow(10**13)}"
     tempspace[f"{_TEMPORARY_PATH}{name}.fits"] = wanted
     for old in list(tempspace)[:-_KEPT_RESULTS]: tempspace.pop(old, None)
-    return _Answer(_SKYVIEW_RESULT.format(path=_TEMPORARY_PATH + name).encode())
+    return _Answer(_render("skyview_result.html", path=_TEMPORARY_PATH + name))
 
 # %% ../nbs/09_archives.ipynb #95f37457
 _SKYVIEW_CARDS = ("TELESCOP", "INSTRUME", "OBSERVER", "BUNIT", "BMAJ", "BMIN", "BPA", "RESTFREQ", "OBJECT", "SIMULATE")
@@ -343,7 +288,7 @@ def _write_cards(
     wcs: WCS,            # Of the grid
     source: fits.Header, # Of the survey's image
 )->fits.Header:          # Two axes
-    "The header that SkyView writes: its own coordinates, what the survey says of itself, and comments."
+    "The header that SkyView writes: its own coordinates, cards of the survey, and comments."
     frame = dict(RADESYS="FK5", EQUINOX=2000.0, SURVEY="NVSS")
     header = fits.Header(list_axes(wcs) | frame | {key: source[key] for key in _SKYVIEW_CARDS if key in source})
     for line in ("SkyView Survey metadata", "Regime:      Radio", "PixelUnits:~Janskies/beam"): header["COMMENT"] = line
@@ -354,7 +299,7 @@ def _lay_out(
     ra: float, dec: float, # Centre, degrees
     n_pixels: int,         # Side
     scale: float,          # Degrees per pixel
-)->fits.PrimaryHDU:        # Two axes, float32, Jy/beam; all NaN where NVSS has not looked
+)->fits.PrimaryHDU:        # Two axes, float32, Jy/beam; all NaN where NVSS has not observed
     "An NVSS image as SkyView makes it: gnomonic, the centre in the middle, the nearest pixels."
     wcs, pixel = make_wcs("NVSS", SkyCoord(ra, dec, unit="deg"), n_pixels), surveys.get_survey("NVSS").pixel_scale
     wcs.wcs.crpix, wcs.wcs.cdelt = [(n_pixels + 1)/2]*2, [-scale, scale]
@@ -369,7 +314,7 @@ def _answer_temporary(
     images,          # ArtificialSky or FitsFolder
     tempspace: dict, # File name → what `_read_skyview` found
     path: str,       # Of the file
-)->_Answer:           # FITS; status 404 for a file that is not or no more there
+)->_Answer:           # FITS; status 404 for a file that does not exist, or no longer does
     "One of SkyView's temporary files."
     if path not in tempspace: return _NOT_FOUND
     return _Answer(encode_fits(_lay_out(images, *tempspace[path])).replace(b"PixelUnits:~", b"PixelUnits:\t", 1),
@@ -416,7 +361,7 @@ def _find_overlap(
     frame: tuple[WCS, int, int], # Of an image: celestial coordinates, width, height
     coord: SkyCoord,             # Centre of a circle
     radius: float,               # Degrees
-)->tuple[slice, slice]|None:     # Rows and columns of the image; None where they do not meet, or on the far side of the sky
+)->tuple[slice, slice]|None:     # Rows and columns of the image; None where they do not overlap
     "The part of an image about a circle."
     wcs, nx, ny = frame
     r = radius/wcs.proj_plane_pixel_scales()[1].to_value(u.deg)
@@ -438,26 +383,21 @@ def _cut_pixels(
 
 # %% ../nbs/09_archives.ipynb #e95ae13a
 _TAP_FIELDS = dict(publisherID=_TEXT, productID=_TEXT, uri=_TEXT, requirements_flag=_TEXT)
-_CIRCLE = re.compile(r"\bCIRCLE\s*\(\s*'ICRS'\s*,\s*([^\s,()']{1,30})\s*,\s*([^\s,()']{1,30})\s*,\s*([^\s,()']{1,30})\s*\)",
-                     re.ASCII | re.IGNORECASE)
+_NUMBER = r"\s*([^\s,()']{1,30})\s*"
+_CIRCLE = re.compile(rf"\bCIRCLE\s*\(\s*'ICRS'\s*,{_NUMBER},{_NUMBER},{_NUMBER}\)", re.ASCII | re.IGNORECASE)
 _NOT_FAILED = re.compile(r"\brequirements_flag\s*(?:<>|!=)\s*'fail'", re.ASCII | re.IGNORECASE)
 _NO_FLAG = re.compile(r"\brequirements_flag\s+IS\s+NULL\b", re.ASCII | re.IGNORECASE)
-_TAP_ERROR = """<?xml version="1.0" encoding="utf-8"?>
-<VOTABLE version="1.3" xmlns="http://www.ivoa.net/xml/VOTable/v1.3">
-<RESOURCE type="results"><INFO name="QUERY_STATUS" value="ERROR">{}</INFO></RESOURCE>
-</VOTABLE>
-"""
 
 def _read_circle(
     parts: tuple, # Right ascension, declination, radius: three texts
 )->tuple[SkyCoord, float]: # Centre, radius in degrees
-    "A circle on the sky; `_BadRequest` where it is none."
-    return _read_place({}, *parts[:2]), _read_number(parts[2], "radius", 1e-6, 10)
+    "A circle on the sky; raises `_BadRequest` where it is not one."
+    return _read_place(*parts[:2]), _read_number(parts[2], "radius", 1e-6, 10)
 
 def _select_flags(
     query: str, # ADQL
 )->set:         # Values of requirements_flag whose rows it lets through
-    "What a question wants of `requirements_flag`; a comparison with no value is not true, as in SQL."
+    "The flags that a query selects; a comparison with a missing value is not true, as in SQL."
     if not _NOT_FAILED.search(query): return {None, "fail"}
     return {None} if _NO_FLAG.search(query) else set()
 
@@ -465,7 +405,7 @@ def _query_images(
     looks: list[_QuickLook], # What there is
     query: str,             # ADQL
 )->list[list]:              # Rows of TAP_FIELDS
-    "The images that a question is about; `_BadRequest` unless it has one circle."
+    "The images that a query asks for; raises `_BadRequest` unless it has one circle."
     circles = _CIRCLE.findall(query)
     if len(circles) != 1: raise _BadRequest("QUERY: wanted is one CIRCLE('ICRS', ra, dec, radius), in degrees")
     circle, flags = _read_circle(circles[0]), _select_flags(query)
@@ -476,70 +416,59 @@ def _answer_tap(
     looks: list[_QuickLook], # What there is
     form: str,              # LANG and QUERY
 )->_Answer:                  # VOTable; status 400 and QUERY_STATUS ERROR for what is not understood
-    "What CADC's table service answers."
+    "The answer of CADC's table service."
     kind = "application/x-votable+xml"
     try:
         fields = _read_fields(form)
         if fields.get("LANG", "").partition("-")[0] != "ADQL": raise _BadRequest("LANG: only ADQL is understood")
         return _Answer(_format_votable("results", _TAP_FIELDS, _query_images(looks, fields.get("QUERY", ""))), kind)
-    except _BadRequest as e: return _Answer(_TAP_ERROR.format(escape(str(e))).encode(), kind, 400)
+    except _BadRequest as e: return _Answer(_render("votable_error.xml", reason=str(e)), kind, 400)
 
 # %% ../nbs/09_archives.ipynb #9e163bf5
-_LINK_FIELDS = dict(ID=f'{_TEXT} ucd="meta.id;meta.main"', access_url=f'{_TEXT} ucd="meta.ref.url"',
-                   service_def=f'{_TEXT} ucd="meta.ref"', error_message=f'{_TEXT} ucd="meta.code.error"',
-                   semantics=f'{_TEXT} ucd="meta.code"', description=f'{_TEXT} ucd="meta.note"',
-                   content_type=f'{_TEXT} ucd="meta.code.mime"',
-                   content_length='datatype="long" unit="byte" ucd="phys.size;meta.file"')
-_DESCRIPTOR = """<RESOURCE type="meta" utype="adhoc:service" ID="{key}">
-<PARAM name="standardID" datatype="char" arraysize="*" value="ivo://ivoa.net/std/SODA#{mode}-1.0"/>
-<PARAM name="accessURL" datatype="char" arraysize="*" value="{url}"/>
-<GROUP name="inputParams">
-<PARAM name="ID" datatype="char" arraysize="*" value="{uri}"/>
-<PARAM name="POS" datatype="char" arraysize="*" value=""/>
-<PARAM name="CIRCLE" datatype="double" arraysize="3" unit="deg" xtype="circle" value="">
-<VALUES><MAX value="{circle}"/></VALUES></PARAM>
-</GROUP>
-</RESOURCE>
-"""
+_LINK_FIELDS = dict(
+    ID=_TEXT | dict(ucd="meta.id;meta.main"), access_url=_TEXT | dict(ucd="meta.ref.url"),
+    service_def=_TEXT | dict(ucd="meta.ref"), error_message=_TEXT | dict(ucd="meta.code.error"),
+    semantics=_TEXT | dict(ucd="meta.code"), description=_TEXT | dict(ucd="meta.note"),
+    content_type=_TEXT | dict(ucd="meta.code.mime"),
+    content_length=dict(datatype="long", unit="byte", ucd="phys.size;meta.file"))
 
 def _describe_cutter(
     look: _QuickLook,       # What is cut
     mode: str,             # sync or async
     key: str,              # Identifier of the description
     base: str,             # URL of the archives
-)->str:                    # XML
-    "How a cutout of an image is asked for."
+)->dict[str, str]:         # key, mode, url, uri, circle
+    "How to request a cutout of an image."
     wcs, nx, ny = look.frame
     middle = wcs.pixel_to_world((nx - 1)/2, (ny - 1)/2).icrs
     radius = math.hypot(nx, ny)/2*wcs.proj_plane_pixel_scales()[1].to_value(u.deg)
-    url = base + _CUTOUT_PATH.replace("sync", mode)
-    circle = f"{middle.ra.deg} {middle.dec.deg} {radius}"
-    return _DESCRIPTOR.format(key=key, mode=mode, url=escape(url), uri=escape(look.uri), circle=circle)
+    return dict(key=key, mode=mode, url=base + _CUTOUT_PATH.replace("sync", mode), uri=look.uri,
+                circle=f"{middle.ra.deg} {middle.dec.deg} {radius}")
 
 def _list_links(
     known: dict[str, _QuickLook], # By publisher's identifier
     name: str,                   # The one that was asked for
     base: str,                   # URL of the archives
     keys: dict[str, str],        # mode → identifier of the description of its service
-)->tuple[list[list], str]:       # Rows of LINK_FIELDS, and descriptions as XML
-    "What there is for an image."
-    if name not in known: return [[name, None, None, "NotFoundFault: no such image", "#this", None, None, None]], ""
+)->tuple[list[list], list[dict]]: # Rows of `_LINK_FIELDS`, and descriptions of services
+    "The links of an image."
+    if name not in known: return [[name, None, None, "NotFoundFault: no such image", "#this", None, None, None]], []
     look, kind = known[name], "application/fits"
     rows = [[name, base + _FILES_PATH + look.uri, None, None, "#this", "the whole image", kind, None]]
     rows += [[name, None, key, None, "#cutout", f"SODA, {mode}", kind, None] for mode, key in keys.items()]
-    return rows, "".join(_describe_cutter(look, mode, key, base) for mode, key in keys.items())
+    return rows, [_describe_cutter(look, mode, key, base) for mode, key in keys.items()]
 
 def _answer_links(
     looks: list[_QuickLook], # What there is
     base: str,              # URL of the archives
     query: str,             # ID, any number of them
 )->_Answer:                  # VOTable
-    "What CADC's list of links answers."
+    "The answer of CADC's list of links."
     known = {look.publisher: look for look in looks}
     found = [_list_links(known, name, base, {mode: f"soda-{mode}-{n}" for mode in ("sync", "async")})
              for n, name in enumerate(_read_values(query).get("ID", []))]
     table = _format_votable("links", _LINK_FIELDS, [row for rows, _ in found for row in rows],
-                           "".join(more for _, more in found))
+                            [service for _, services in found for service in services])
     return _Answer(table, "application/x-votable+xml;content=datalink")
 
 # %% ../nbs/09_archives.ipynb #13b32ae2
@@ -550,8 +479,8 @@ def _answer_cutout(
     looks: list[_QuickLook],                   # What there is
     read_image: Callable[[int, str], bytes],  # From index and epoch to a FITS file
     query: str,                               # ID, and CIRCLE or POS=CIRCLE: degrees
-)->_Answer:                                    # FITS; status 204 without overlap, 404 for an image that is not there
-    "What CADC's cutout service answers; reads one image at most, and only if it must."
+)->_Answer:                                    # FITS; status 204 without overlap, 404 for an unknown image
+    "The answer of CADC's cutout service, for which one image at most is read."
     fields = _read_fields(query)
     parts = fields.get("CIRCLE", fields.get("POS", "").removeprefix("CIRCLE ")).split()
     if len(parts) != 3: raise _BadRequest("CIRCLE: wanted are right ascension, declination and radius, in degrees")
@@ -577,14 +506,22 @@ _FIRST_PATH, _TILES_PATH = "/cgi-bin/firstcutout", "/vlass/VLASS_dyn_summary.php
 _SIAP_PATH, _VIZIER_PATH = "/tgssadr/q_fits/cutout/siap.xml", "/viz-bin/votable" # The catalogues' is not served
 
 def _flatten_rms(image: bytes)->bytes:
-    "The rms image that belongs to an image: its own noise, from the median deviation, everywhere."
+    "The rms image of an image: its noise, from the median absolute deviation, in every pixel."
     (hdu,) = fits.HDUList.fromstring(image)
     rms = np.nanmedian(np.abs(hdu.data - np.nanmedian(hdu.data)))/0.6745
     return encode_fits(fits.PrimaryHDU(np.full(hdu.data.shape, rms, dtype=np.float32), hdu.header))
 
+def _list_services(base: str)->surveys.Services: # base: URL of the archives
+    "Addresses of the services, without a pause between requests on one's own machine."
+    return surveys.Services(
+        first_cutout=base + _FIRST_PATH, vlass_tiles=base + _TILES_PATH, vlass_images=base + _ROOT,
+        vlass_tap=base + _TAP_PATH.removesuffix("/sync"), vlass_datalink=base + _LINKS_PATH,
+        tgss_siap=base + _SIAP_PATH, skyview=base + _FORM_PATH, vizier=base + _VIZIER_PATH,
+        allowed_hosts=(urlsplit(base).netloc,), seconds_between_requests=0.)
+
 # %% ../nbs/09_archives.ipynb #8b49ee79
 class _Archive:
-    "Images and what the services need beside them: the VLASS tree, the images made so far, SkyView's temporary files."
+    "Images and what the services need besides: the VLASS tree, the images made so far, SkyView's temporary files."
     def __init__(self, images, server: str):
         self.images, self.lock, self.tempspace = images, threading.Lock(), {}
         self.prefix = f"/{images.fingerprint[:8]}"
@@ -599,7 +536,7 @@ class _Archive:
                      _TAP_PATH: partial(_answer_tap, self.quick_looks),
                      _LINKS_PATH: partial(_answer_links, self.quick_looks, self.base),
                      _CUTOUT_PATH: partial(_answer_cutout, self.quick_looks, self.read_image),
-                     _FORM_PATH: lambda query: _Answer(_SKYVIEW_FORM.encode()),
+                     _FORM_PATH: lambda query: _Answer(_render("skyview_form.html")),
                      _RUN_PATH: partial(_answer_skyview, self.tempspace)}
 
     def read_image(self, index: int, epoch: str)->bytes:
@@ -612,7 +549,7 @@ class _Archive:
         if path.startswith("/getproduct/"): return _answer_product(self.images, _read_fields(query))
         if path.startswith(_TEMPORARY_PATH): return _answer_temporary(self.images, self.tempspace, path)
         if path.startswith(_FILES_PATH): return _answer_file(self.quick_looks, self.read_image, path)
-        if path in self.folders: return _Answer(_show_index(self.prefix + path, self.folders[path]).encode())
+        if path in self.folders: return _Answer(_show_index(self.prefix + path, self.folders[path]))
         return self.answer_image(path)
 
     def answer_post(self, target: str, form: str)->_Answer:
@@ -621,7 +558,7 @@ class _Archive:
         return self.posts[path](form) if path in self.posts else _NOT_FOUND
 
     def split_target(self, target: str)->tuple[str, str]:
-        "Path below the fingerprint, empty if it is not there, and query; `_BadRequest` for what is no URL."
+        "Path below the fingerprint, empty if it is not there, and query; raises `_BadRequest` for anything but a URL."
         try: url = urlsplit(target)
         except ValueError as e: raise _BadRequest(f"not a URL: {e}") from None
         path = unquote(url.path)
@@ -636,15 +573,6 @@ class _Archive:
         index, epoch, end = self.files[path]
         image = self.read_image(index, epoch)
         return _Answer(image if end == _IMAGE_FILE else _flatten_rms(image), "application/fits")
-
-    @property
-    def addresses(self)->surveys.Services:
-        "Where the services are, for `radiogal.scraping`; no pause between requests on one's own machine."
-        return surveys.Services(
-            first_cutout=self.base + _FIRST_PATH, vlass_tiles=self.base + _TILES_PATH, vlass_images=self.base + _ROOT,
-            vlass_tap=self.base + _TAP_PATH.removesuffix("/sync"), vlass_datalink=self.base + _LINKS_PATH,
-            tgss_siap=self.base + _SIAP_PATH, skyview=self.base + _FORM_PATH, vizier=self.base + _VIZIER_PATH,
-            allowed_hosts=(urlsplit(self.base).netloc,), seconds_between_requests=0.)
 
 # %% ../nbs/09_archives.ipynb #3388417a
 _MAX_FORM = 4096 # Bytes of a form
@@ -695,11 +623,11 @@ def serve_archives(
     images,                     # ArtificialSky or FitsFolder
     requests: list|None = None, # Every request is appended to it: "GET /path?query", "POST /path"
 )->Iterator[surveys.Services]:  # Addresses on 127.0.0.1
-    "Archives on this machine while the block runs; stopped at its end, however it comes."
+    "Archives on this machine while the block runs, stopped at its end, whether it fails or not."
     with _ArchiveServer(images, [] if requests is None else requests) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs=dict(poll_interval=0.05), daemon=True)
         thread.start()
-        try: yield server.archive.addresses
+        try: yield _list_services(server.archive.base)
         finally:
             server.shutdown()
             thread.join()

@@ -29,7 +29,7 @@ from .config import ConfigError
 from .cutouts import (CutoutPlan, RawImage, Target, attempt, check_image, check_pixels_open, name_file,
                               open_image)
 from .fetch import AGAIN, LISTING_AGE_S, FetchError, Fetcher, Wanted, hash_file, name_url, open_session
-from .positions import BadVotable, HostileVotable, parse_votable, project, write_places
+from .positions import BadVotable, HostileVotable, format_sexagesimal, parse_votable, project
 from .surveys import Services, get_survey
 
 # %% ../nbs/11_clients.ipynb #c37653d0
@@ -79,7 +79,7 @@ def _write_first_form(
     side: int,       # Pixels wanted
 )->dict[str, str]:   # Fields of the POST
     "FIRST's cutout form."
-    (position,) = write_places(coord.reshape(1), " ")
+    (position,) = format_sexagesimal(coord.reshape(1), " ")
     return {"RA": position, "Dec": "", "Equinox": "J2000", "ImageSize": f"{_size_arcmin('FIRST', side):.3f}",
             "ImageType": "FITS File", "MaxInt": "10", "MaxImSize": "200", ".submit": " Extract the Cutout ",
             ".cgifields": "ImageType"}

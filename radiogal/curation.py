@@ -27,10 +27,10 @@ from astropy.io import fits
 from astropy.table import Table
 from filelock import SoftFileLock
 
-from .candidates import read_table
 from .config import Paths, RadiogalError, RunConfig, find_root, read_config, write_atomic
 from .cutouts import draw_beam, draw_scale, estimate_noise, measure_side, read_cutout
 from .fetch import STATES, FetchError
+from .positions import read_table
 
 # %% ../nbs/13_curation.ipynb #5e7d4fc8
 _STRETCHES = ("linear", "log", "asinh")

@@ -28,11 +28,12 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
 
-from .candidates import check_groups, check_names, exclude_positions, group_sky, split_folds
+from .candidates import check_groups, exclude_positions, group_sky, split_folds
 from .catalogues import (CATALOGUES, MIRABEST_CONFIDENCES, Labels, build_targets, find_registered,
                                  read_catalogue, tabulate_labels, translate_mirabest)
 from .config import RadiogalError, RunConfig, write_atomic
 from .fetch import FetchError, Fetcher, RegisteredFile, get_registered, select_files
+from .positions import check_names
 from .preparation import (Ready, Unusable, crop_or_pad, normalise_observed, prepare_image, read_image,
                                   scale_minmax)
 from .sky import draw_population, observe

@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .candidates import read_table
 from .config import Cell, RunConfig, find_images, find_place, list_asked, write_atomic
 from .datasets import PreparedSet
 from .evaluation import (align_predictions, bin_confidence, check_predictions, check_probabilities,
                                  list_classes, refuse_rows, score_ece, wilson_interval)
+from .positions import read_table
 
 # %% ../nbs/20_diagnosis.ipynb #5d815dc9
 @dataclass(frozen=True, eq=False)

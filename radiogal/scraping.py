@@ -27,7 +27,6 @@ from astropy.table import Table, vstack
 from astropy.wcs import WCS
 
 from .archives import serve_archives
-from .candidates import read_table, write_table
 from .catalogues import CATALOGUES, Catalogue, fetch_labels, read_targets
 from .clients import (VLASS_ROUTES, ArchiveAccess, Client, FirstForm, NvssSkyView, TgssSiap, VlassCutouts,
                               VlassImages, choose_routes, find_tiles, keep_newest, rank_images)
@@ -36,8 +35,9 @@ from .cutouts import (Cutout, CutoutPlan, RawImage, Target, attempt, count_pixel
                               name_file, read_header)
 from .fetch import (AGAIN, STATES, FetchError, Fetcher, Limits, Manifest, RegisteredFile, fetch_all,
                             get_registered, name_url, one_line, select_files)
-from .positions import BadImage, CatalogueError, clean_header, name_positions, read_celestial
-from .sky import AXES, ArtificialSky, draw_population, encode_fits, hash_parts, read_code
+from .positions import (BadImage, CatalogueError, clean_header, identify_positions, read_celestial,
+                                read_table, write_table)
+from .sky import AXES, ArtificialSky, draw_population, encode_fits, make_fingerprint
 from .surveys import LIVE_SERVICES, Services
 
 # %% ../nbs/12_scraping.ipynb #a41631c1
@@ -134,8 +134,8 @@ class FitsFolder:
     @cached_property
     def fingerprint(self)->str: # 64 hexadecimal digits
         "Changes when a file comes, goes or changes its size, and with the code that cuts it."
-        return hash_parts(*(f"{survey}/{path.name} {path.stat().st_size}".encode()
-                            for survey, paths in self.paths.items() for path in paths), read_code())
+        return make_fingerprint(*(f"{survey}/{path.name} {path.stat().st_size}".encode()
+                                  for survey, paths in self.paths.items() for path in paths))
 
     @cached_property
     def _read(self)->dict[str, list]:
@@ -304,7 +304,7 @@ def fetch_cutouts(
     side = count_side(survey, size)
     plan = CutoutPlan(survey, side, Path(folder or archive.folder/f"cutouts-{side}px"), **settings)
     coords = coords.icrs.reshape(-1)
-    names, first, order = np.unique(name_positions(coords), return_index=True, return_inverse=True)
+    names, first, order = np.unique(identify_positions(coords), return_index=True, return_inverse=True)
     targets = Table(dict(name=names, ra=coords.ra.deg[first], dec=coords.dec.deg[first]))
     return fetch_targets(targets, archive, plan, Path(root).resolve())[order]
 

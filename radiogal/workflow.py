@@ -309,7 +309,7 @@ def _find_retries(results: Path, surveys: tuple[str, ...], damaged: set[Path] = 
     told = [path for path in tables if path.is_file() and path not in damaged
             and any(state.encode() in path.read_bytes() for state in AGAIN)]
     if not told: return []  # without what a table's reader imports
-    from radiogal.candidates import read_table
+    from radiogal.positions import read_table
     return [path for path in told if {*AGAIN} & {*read_table(path)["state"]}]
 
 def _read_cells(results: Path)->dict[Path, Path]: # results: results/<run>; folder of a cell: provenance.json of its step

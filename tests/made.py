@@ -89,7 +89,7 @@ class Tree:
 
     def open_services(self):
         "Answers to all that was added."
-        for path, entries in self.folders.items(): self.server.answer(path, say(_show_index(path, entries).encode()))
+        for path, entries in self.folders.items(): self.server.answer(path, say(_show_index(path, entries)))
         self.server.answer("/tiles", say(list_tiles(self.rows).encode()))
         return open_services(self.server)
 

@@ -16,9 +16,9 @@ from astropy.table import Table
 from conftest import LAB_OPTIONS, copy_project, find_lab
 from playwright.sync_api import expect, sync_playwright
 
-from radiogal.candidates import write_table
 from radiogal.config import read_config
 from radiogal.curation import _curate_cutouts, _drop_undone, _read_lines
+from radiogal.positions import write_table
 from radiogal.sky import draw_population, observe_classes, write_image
 
 CHROMIUM = shutil.which("chromium")

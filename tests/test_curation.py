@@ -8,7 +8,6 @@ import pytest
 from astropy.table import Table, vstack
 from scipy.ndimage import gaussian_filter
 
-from radiogal.candidates import write_table
 from radiogal.config import Sky
 from radiogal.curation import (
     _DECISION_COLUMNS,
@@ -33,6 +32,7 @@ from radiogal.curation import (
     plot_gallery,
 )
 from radiogal.cutouts import read_cutout
+from radiogal.positions import write_table
 from radiogal.sky import draw_population, observe_classes, write_image
 
 HEADER = ",".join(_DECISION_COLUMNS)

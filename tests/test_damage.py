@@ -18,7 +18,6 @@ from astropy.table import Table
 from conftest import ROOT, copy_project, find_processes, finish, radiogal, read_numbers, wait_for
 from faulty import say
 
-from radiogal.candidates import read_table, write_table
 from radiogal.classify import (
     JobMismatch,
     Request,
@@ -54,6 +53,7 @@ from radiogal.engines import (
     write_prepared_shard,
 )
 from radiogal.fetch import FetchError
+from radiogal.positions import read_table, write_table
 from radiogal.provenance import (
     Origin,
     check_listed,

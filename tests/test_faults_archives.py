@@ -9,7 +9,7 @@ from astropy.coordinates import SkyCoord
 from faulty import say
 from made import Tree, list_tiles, make_field, open_services, read_pixels, scrape, write_centred, write_image
 
-from radiogal.archives import _SIAP_FIELDS, _find_tile, _format_votable, _name_image, _show_table, _show_text
+from radiogal.archives import _SIAP_FIELDS, _find_tile, _format_votable, _name_image, _show_index
 from radiogal.clients import _parse_listing, _parse_tiles, _select_newest, find_tiles
 from radiogal.cutouts import check_image, read_cutout
 from radiogal.fetch import FetchError, hash_file
@@ -107,7 +107,7 @@ ENTRIES = ["QA_REJECTED/", "T11t35/", "VLASS2.1.ql.T11t35.J105007+304038.10.2048
 
 @fault(18, "`<pre>` and `<table>` index", "same entries")
 def test_index_pages_of_both_styles_say_the_same(saw):
-    pages = [show("/ql", "/", ENTRIES) for show in (_show_text, _show_table)]
+    pages = [_show_index("/ql/", ENTRIES, style).decode() for style in ("text", "table")]
     assert ["<pre>" in page for page in pages] == [True, False]
     assert [_parse_listing(page, PAGE) for page in pages] == [[*BANNER, *ENTRIES]]*2
     saw("the same 4 entries; sort links and parent left out")
@@ -121,8 +121,9 @@ HOSTILE = ["../", "../../etc/passwd", "//elsewhere.invalid/x/", "file:///etc/pas
 
 @fault(19, "`../`, `//host`, `file:`, `%2e`, NUL, `;` links", "ignored by a strict pattern")
 def test_hostile_links_are_ignored(saw):
-    for show in (_show_text, _show_table):
-        assert _parse_listing(show("/ql", "/", [*HOSTILE, *ENTRIES]), PAGE) == [*BANNER, *ENTRIES]
+    for style in ("text", "table"):
+        page = _show_index("/ql/", [*HOSTILE, *ENTRIES], style).decode()
+        assert _parse_listing(page, PAGE) == [*BANNER, *ENTRIES]
     saw(f"{len(HOSTILE)} such links ignored, 4 entries kept")
 
 

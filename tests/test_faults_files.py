@@ -230,8 +230,8 @@ def test_catalogue_that_is_not_as_known_stops(tmp_path, saw, lines, told):
 
 def write_friicat(n_rows, redshift="z"):
     "FRIICAT as VizieR answers."
-    number = 'datatype="double" unit="deg"'
-    fields = {"_RAJ2000": number, "_DEJ2000": number, "SDSS": _TEXT, redshift: 'datatype="double"'}
+    number = dict(datatype="double", unit="deg")
+    fields = {"_RAJ2000": number, "_DEJ2000": number, "SDSS": _TEXT, redshift: dict(datatype="double")}
     return _format_votable(CATALOGUES["FRIICAT"].table, fields,
                           [[10. + i, 20., f"J{i:06d}", 0.1] for i in range(n_rows)])
 

@@ -541,7 +541,7 @@ def test_hours_beyond_24_in_a_label_table(saw):
     columns = {"Object_ID": ["a"], "RA(J2000)": ["25 00 00"], "DEC(J2000)": ["1 2 3"], "FR_label": ["I"],
                "Source_redshift": [""]}
     with pytest.raises(CatalogueError, match="25"): _parse_frdeep(columns)
-    with pytest.raises(CatalogueError, match="frdeep: mine: no position in hours and degrees: .*25"):
+    with pytest.raises(CatalogueError, match="frdeep: mine: not a position in hours and degrees: .*25"):
         _parse_labels(CATALOGUES["frdeep"], columns, "mine")
     with pytest.raises(CatalogueError, match="far"):
         _parse_labels(CATALOGUES["frdeep"], columns | {"RA(J2000)": ["2 0 0"], "Source_redshift": ["far"]}, "mine")

@@ -17,10 +17,10 @@ from faulty import say
 from tqdm import tqdm
 
 from radiogal.archives import _answer_first
-from radiogal.candidates import write_table
 from radiogal.clients import ArchiveAccess
 from radiogal.config import read_config
 from radiogal.fetch import Fetcher, Limits, Manifest, _Record
+from radiogal.positions import write_table
 from radiogal.scraping import fetch_cutouts
 from radiogal.sky import ArtificialSky, draw_population
 from radiogal.surveys import LIVE_SERVICES

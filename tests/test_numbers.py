@@ -8,7 +8,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 
 from radiogal.archives import _TILE_COUNTS, _TILE_DECS, _find_tile, _tabulate_tiles
-from radiogal.candidates import _find_centroids, _name_positions, check_groups, split_folds
+from radiogal.candidates import _find_centroids, check_groups, split_folds
 from radiogal.catalogues import Labels, build_targets, tabulate_labels
 from radiogal.clients import _HALF_IMAGE, _TILE_ROUNDING, _parse_tiles, find_tiles
 from radiogal.curation import (
@@ -87,12 +87,10 @@ JUST_BELOW = [np.nextafter(360, 0), 360 - 1e-11, -1e-14, np.float64(-1e-17)] # d
 def test_there_is_no_24th_hour(ra):
     assert name_position(ra, 30.) == "J000000.0+300000"
     assert name_position(ra, -30., tenths=False) == "J000000-300000"
-    assert _name_positions(SkyCoord([ra], [30.], unit="deg"), "FIRST") == ["FIRST J000000.0+300000"]
 
 def test_names_are_cut_not_rounded():
     for ra, name in [(360 - 1e-6, "J235959.9+000000"), (15 - 1e-6, "J005959.9+000000"), (1e-6, "J000000.0+000000")]:
         assert name_position(ra, 0.) == name
-        assert _name_positions(SkyCoord([ra], [0.], unit="deg"), "FIRST") == [f"FIRST {name}"]
 
 def test_right_ascensions_are_below_360():
     assert deproject(-1e-14, 0., 0., 0.)[0] == 0

@@ -9,7 +9,7 @@ from astropy.io import fits
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from radiogal.archives import _TILE_COUNTS, _TILE_DECS, _find_tile, _name_image, _read_sexagesimal, _tabulate_tiles
+from radiogal.archives import _TILE_COUNTS, _TILE_DECS, _find_tile, _name_image, _read_form_position, _tabulate_tiles
 from radiogal.clients import (
     _HALF_IMAGE,
     _measure_margin,
@@ -45,7 +45,7 @@ def tiles():
 @check
 def test_form_says_where(ra, dec):
     coord = SkyCoord(ra, dec, unit="deg")
-    assert _read_sexagesimal(_write_first_form(coord, 83)["RA"]).separation(coord) < 0.1*u.arcsec
+    assert _read_form_position(_write_first_form(coord, 83)["RA"]).separation(coord) < 0.1*u.arcsec
 
 
 @given(right_ascensions, northern)

@@ -53,6 +53,7 @@ def test_wheel_holds_style_sheet_and_registry(tmp_path):
                    capture_output=True)
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     assert {"radiogal/radiogal.mplstyle", "radiogal/registry.csv.gz", "radiogal/templates/desk.js",
+            "radiogal/templates/archives/votable.xml", "radiogal/samples/FIRST/J135214.56+123401.7.fits",
             "radiogal/config.py"} <= set(names)
 
 

@@ -8,7 +8,7 @@ from astropy.coordinates import SkyCoord
 from astropy.stats import sigma_clipped_stats
 from astropy.table import Table, vstack
 
-from radiogal.candidates import _list_cutouts, find_leaks, group_sky, split_folds
+from radiogal.candidates import find_leaks, group_sky, split_folds
 from radiogal.catalogues import _get_catalogue, find_registered, read_catalogue
 from radiogal.datasets import (
     _GRIESE_CLASSES,
@@ -57,6 +57,13 @@ def test_first_brought_to_the_beam_and_pixels_of_nvss_looks_as_nvss(mirror):
     assert np.median(alike) > 0.9 and abs(np.median(peaks) - 1) < 0.05
 
 
+def list_cutouts(name, sources, splits, width):
+    "A set's cutouts as `find_leaks` wants them."
+    table = Table({column: sources[column] for column in ("name", "ra", "dec")})
+    table["set"], table["split"], table["width"] = name, splits, width.to_value(u.arcmin)
+    return table
+
+
 def test_griese_folds_have_their_published_sizes(griese):
     images, table = griese
     assert images.shape == (1758, 300, 300) and images.dtype == np.uint8
@@ -76,20 +83,20 @@ def test_griese_becomes_a_prepared_set_in_one_file(griese, tmp_path):
 
 def test_leaks_within_griese_are_listed(griese):
     _, table = griese
-    leaks = find_leaks(_list_cutouts("griese", table, [f"fold {k}" for k in table["fold"]], GRIESE_WIDTH))
+    leaks = find_leaks(list_cutouts("griese", table, [f"fold {k}" for k in table["fold"]], GRIESE_WIDTH))
     assert len(leaks) == 46
     close = leaks[leaks["separation"] < 135]
     assert len(close) == 6 and len({*close["name"], *close["other_name"]}) == 12
     for fold, n in enumerate((17, 25, 16, 17, 17)):
         splits = np.where(table["fold"] == fold, "valid", "train")
-        assert len(find_leaks(_list_cutouts("griese", table, splits, GRIESE_WIDTH))) == n
+        assert len(find_leaks(list_cutouts("griese", table, splits, GRIESE_WIDTH))) == n
 
 
 def test_folds_by_sky_group_leak_nothing(griese):
     _, table = griese
     groups = group_sky(SkyCoord(table["ra"], table["dec"], unit="deg"), np.sqrt(2)*GRIESE_WIDTH)
     folds = split_folds(table["label"], groups, 5, seed=1)
-    assert len(find_leaks(_list_cutouts("griese", table, folds, GRIESE_WIDTH))) == 0
+    assert len(find_leaks(list_cutouts("griese", table, folds, GRIESE_WIDTH))) == 0
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -100,9 +107,9 @@ def test_leaks_between_sets_are_listed(griese, mirror):
     mirabest = Table([facts for _, facts in read])
     assert Counter(mirabest["label"].tolist()) == dict(FRI=57, FRII=67, Bent=26)
     assert {hdu.data.shape for hdu, _ in read} == {(300, 300)}
-    leaks = find_leaks(vstack([_list_cutouts("griese", griese[1], "griese", GRIESE_WIDTH),
-                               _list_cutouts("frdeep", frdeep, "frdeep", FIRST_WIDTH),
-                               _list_cutouts("mirabest", mirabest, "mirabest", GRIESE_WIDTH)]))
+    leaks = find_leaks(vstack([list_cutouts("griese", griese[1], "griese", GRIESE_WIDTH),
+                               list_cutouts("frdeep", frdeep, "frdeep", FIRST_WIDTH),
+                               list_cutouts("mirabest", mirabest, "mirabest", GRIESE_WIDTH)]))
     count = lambda t: dict(Counter(zip(t["set"].tolist(), t["other_set"].tolist(), strict=True)))
     assert count(leaks) == {("griese", "frdeep"): 410, ("griese", "mirabest"): 130, ("frdeep", "mirabest"): 10}
     same = leaks[leaks["separation"] < 30]

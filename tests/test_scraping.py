@@ -12,7 +12,7 @@ from radiogal.clients import VLASS_ROUTES
 from radiogal.config import MorphologyClass, Sky
 from radiogal.cutouts import CutoutPlan
 from radiogal.fetch import Limits
-from radiogal.positions import name_positions
+from radiogal.positions import identify_positions
 from radiogal.scraping import (
     _CUTOUT_COLUMNS,
     FitsFolder,
@@ -68,7 +68,7 @@ def test_no_targets_give_an_empty_table(tmp_path):
 
 def test_positions_are_named_and_may_repeat(tmp_path):
     odd = SkyCoord([0, 359.9999999, 12.5], [-0.5, 90, 0], unit="deg")
-    names = name_positions(odd)
+    names = identify_positions(odd)
     assert list(names[:2]) == ["J000000.000-003000.000", "J000000.000+900000.000"]
     archive = open_archive(None, tmp_path, "FIRST")
     twice = fetch_cutouts(SkyCoord([odd[2], odd[0], odd[2]]), "FIRST", 2.5*u.arcmin, archive)

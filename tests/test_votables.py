@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from made import ERROR, FIELDS, OK, OVERFLOW, open_services, scrape, write_centred
 from made import write_votable as write
 
-from radiogal.archives import _name_image, _show_table, _show_text
+from radiogal.archives import _name_image, _show_index
 from radiogal.catalogues import CATALOGUES, _check_answer
 from radiogal.clients import (
     _VLASS_SUFFIX,
@@ -259,7 +259,7 @@ def test_damaged_votables_end_in_words(tmp_path, saw, monkeypatch):
 
 LONG_VERSION = NAME[:-1] + "9"*5000
 ENTRIES = ["VLASS2.1/", f"{NAME}/", f"{LONG_VERSION}/", "QA_REJECTED/", "a.txt"]
-PAGES = [show("/ql", "/", ENTRIES).encode() for show in (_show_text, _show_table)]
+PAGES = [_show_index("/ql/", ENTRIES, style) for style in ("text", "table")]
 LINKED = [b'<a href="../../etc/passwd">', b'<a href="', b'">', b"Index of", b"\0", b"%2e%2e/", b"//x/", b"<pre>",
           b"</table>", b"VLASS9.9.ql.T99t99.J999999-999999.10.2048.v" + b"9"*5000 + b"/", b"\xc3\x28", b"javascript:",
           b"?C=N;O=D", b""]
