@@ -644,7 +644,7 @@ class _Archive:
             first_cutout=self.base + _FIRST_PATH, vlass_tiles=self.base + _TILES_PATH, vlass_images=self.base + _ROOT,
             vlass_tap=self.base + _TAP_PATH.removesuffix("/sync"), vlass_datalink=self.base + _LINKS_PATH,
             tgss_siap=self.base + _SIAP_PATH, skyview=self.base + _FORM_PATH, vizier=self.base + _VIZIER_PATH,
-            allowed_hosts=(urlsplit(self.base).netloc,), seconds_between_requests=0.)
+            allowed_hosts=(urlsplit(self.base).netloc,), seconds_between_requests=0., images=self.images)
 
 # %% ../nbs/09_archives.ipynb #3388417a
 _MAX_FORM = 4096 # Bytes of a form

@@ -31,14 +31,14 @@ from .candidates import read_table, write_table
 from .catalogues import CATALOGUES, Catalogue, fetch_labels, read_targets
 from .clients import (VLASS_ROUTES, Archive, Client, FirstForm, NvssSkyView, TgssSiap, VlassCutouts,
                               VlassImages, choose_routes, find_tiles, keep_newest, rank_images)
-from .config import ConfigError, Paths, RunConfig, find_root, write_atomic
+from .config import ConfigError, Paths, RunConfig, find_root, hash_file, write_atomic
 from .cutouts import (Cutout, CutoutPlan, RawImage, Target, attempt, count_pixels, count_side, cut_group,
                               name_file, read_header)
 from .fetch import (AGAIN, STATES, FetchError, Fetcher, Limits, Manifest, RegisteredFile, fetch_all,
                             get_registered, name_url, one_line, select_files)
 from .positions import BadImage, CatalogueError, clean_header, name_positions, read_celestial
-from .sky import AXES, ArtificialSky, draw_population, encode_fits, hash_parts, read_code
-from .surveys import LIVE_SERVICES, Services
+from .sky import ArtificialSky, draw_population, encode_fits, hash_parts, read_code, write_image
+from .surveys import LIVE_SERVICES, SURVEYS, Services, get_survey, list_imaged
 
 # %% ../nbs/12_scraping.ipynb #50fbedeb
 _IMAGE_NAME = re.compile(r".+\.(fits?|fts)(\.(gz|bz2|fz|z))?|.+\.fz", re.IGNORECASE)
@@ -46,14 +46,14 @@ _IMAGE_NAME = re.compile(r".+\.(fits?|fts)(\.(gz|bz2|fz|z))?|.+\.fz", re.IGNOREC
 # %% ../nbs/12_scraping.ipynb #12c177a1
 @dataclass(frozen=True)
 class FitsFolder:
-    "Images from FITS files in `FIRST/`, `NVSS/`, `TGSS/` and `VLASS/` of a folder."
+    "Images from FITS files in the folders `FIRST/`, `NVSS/` …, named after the surveys, of a folder."
     folder: Path
 
     @cached_property
     def paths(self)->dict[str, list[Path]]: # By survey
         "Files that may be images by their names."
         folders = [path for path in sorted(Path(self.folder).iterdir()) if path.is_dir()]
-        parts = {survey: [path for path in folders if path.name.upper() == survey] for survey in AXES}
+        parts = {survey: [path for path in folders if path.name.upper() == survey.upper()] for survey in list_imaged()}
         return {survey: [path for part in found for path in sorted(part.iterdir()) if _IMAGE_NAME.fullmatch(path.name)]
                 for survey, found in parts.items()}
 
@@ -183,6 +183,8 @@ def _read_plain(path: Path)->bytes:
         with _open_hdu(path) as (header, hdu): return encode_fits(fits.PrimaryHDU(_read_pixels(hdu), _unscaled(header)))
 
 # %% ../nbs/12_scraping.ipynb #5a85959d
+_MARGIN = 4  # Pixels beyond the wanted side, for cutting between pixels
+
 class _RegisteredImages:
     "Pinned images of one survey, by the target's name."
     def __init__(self, archive: Archive, plan: CutoutPlan, dataset: str = "frdeep"):
@@ -195,18 +197,36 @@ class _RegisteredImages:
         file = self.files[target.name]
         return [RawImage(get_registered(self.archive.fetcher, file, self.archive.folder), file.url, file.sha256)]
 
-CLIENTS: dict[str, type[Client]] = dict(FIRST=FirstForm, VLASS=VlassImages, TGSS=TgssSiap, NVSS=NvssSkyView)
+class _CutImages:
+    "Images of a survey without a client, cut out of what is in a folder or on the artificial sky."
+    def __init__(self, archive: Archive, plan: CutoutPlan):
+        self.archive, self.plan, survey = archive, plan, get_survey(plan.survey)
+        self.size = (plan.side + _MARGIN)*survey.pixel_scale
+        self.images = archive.services.images or (FitsFolder(Path(survey.folder)) if survey.folder else None)
+        if self.images is None:
+            raise ConfigError(f"{plan.survey} has no archive to ask: set `folder` of its record to the folder above "
+                              f"{plan.survey}/*.fits")
+
+    def find_images(self, target: Target)->list[RawImage]:
+        try: hdu = self.images.cut_image(self.plan.survey, target.coord, self.size)
+        except BadImage as e: raise FetchError("reject", str(e)) from e
+        if hdu is None: raise FetchError("not_covered", f"no {self.plan.survey} image holds this position")
+        path = write_image(self.archive.folder/f"{name_file(target.name)}.{self.plan.side}px.fits", hdu)
+        return [RawImage(path, f"{self.plan.survey}/{path.name}", hash_file(path))]
+
+CLIENTS = {kind.__name__: kind for kind in (FirstForm, NvssSkyView, TgssSiap)}  # As the surveys' records name them
 
 def _assign_clients(
     archive: Archive, # Where from
     plan: CutoutPlan, # Names the survey
     coords: SkyCoord, # (n,)
 )->list[Client]:      # (n,); positions share them
-    "The client for each position; `ValueError` lists the surveys there are."
+    "The client for each position; raises `ValueError` for a survey that is only counted, `ConfigError` for one without images."
+    if plan.survey not in list_imaged():
+        raise ValueError(f"no images of {plan.survey!r} are known: surveys with images are {', '.join(list_imaged())}")
     if archive.services is None: return [_RegisteredImages(archive, plan)]*len(coords)
-    if plan.survey not in CLIENTS:
-        raise ValueError(f"no client for the archive of {plan.survey!r}: those there are: {', '.join(CLIENTS)}")
-    if plan.survey != "VLASS": return [CLIENTS[plan.survey](archive, plan)]*len(coords)
+    if (name := get_survey(plan.survey).client) != VlassImages.__name__:
+        return [CLIENTS.get(name, _CutImages)(archive, plan)]*len(coords)
     clients = {route: kind(archive, plan) for route, kind in VLASS_ROUTES.items()}
     return [clients[route] for route in choose_routes(coords, plan)]
 
@@ -276,27 +296,30 @@ def _tabulate_outcomes(
     return Table(dict(survey=[survey]*len(STATES), state=list(STATES), n=[counts[state] for state in STATES]))
 
 # %% ../nbs/12_scraping.ipynb #e931ae16
-def _open_live(
-    survey: str, # Whose archive
-)->Archive:      # With a folder of its own in the project
-    "A real archive, to be asked politely; `ConfigError` outside a project."
-    folder = Paths(find_root()).raw/"live"/survey
-    fetcher = Fetcher(Manifest(folder/"manifest.sqlite"), LIVE_SERVICES.allowed_hosts,
-                      seconds_between_requests=LIVE_SERVICES.seconds_between_requests)
-    return Archive(fetcher, folder, LIVE_SERVICES)
+def _open_archive(
+    folder: Path,       # Keeps what is got
+    services: Services, # To be asked at their rate limits
+)->Archive:
+    "An archive with a manifest of its own."
+    fetcher = Fetcher(Manifest(folder/"manifest.sqlite"), services.allowed_hosts,
+                      seconds_between_requests=services.seconds_between_requests)
+    return Archive(fetcher, folder, services)
 
 @u.quantity_input
 def fetch_cutouts(
     coords: SkyCoord,              # One position, or many
-    survey: str,                   # FIRST, NVSS, VLASS or TGSS
+    survey: str,                   # One with images, such as FIRST
     size: u.arcmin,                # Side of a cutout
-    archive: Archive|None = None,  # Where from; default: the survey's own, `_open_live`
+    archive: Archive|FitsFolder|None = None, # Where from; default: the survey's own
     folder: str|Path|None = None,  # For the cutouts; default: beside the archive's downloads
     root: str|Path = ".",          # Paths in the table are relative to it
     **settings,                    # Of `CutoutPlan`: min_covered, epoch, vlass_route, whole_image_from
 )->Table:                          # `_COLUMNS`; one row per position, in the order asked
     "One good cutout per position: its path, or the reason why there is none."
-    archive, side = archive or _open_live(survey), count_side(survey, size)
+    side, place = count_side(survey, size), lambda: Paths(find_root()).raw/"live"/survey
+    if isinstance(archive, FitsFolder):
+        archive = _open_archive(Path(folder or place())/"raw", replace(LIVE_SERVICES, images=archive))
+    archive = archive or _open_archive(place(), LIVE_SERVICES)
     plan = CutoutPlan(survey, side, Path(folder or archive.folder/f"cutouts-{side}px"), **settings)
     coords = coords.icrs.reshape(-1)
     names, first, order = np.unique(name_positions(coords), return_index=True, return_inverse=True)
@@ -305,8 +328,7 @@ def fetch_cutouts(
 
 # %% ../nbs/12_scraping.ipynb #700ae0cd
 _LIVE_FOUND = SkyCoord("10h50m07.27s +30d40m37.5s")  # A bright double source that all four surveys have seen
-_LIVE_MISSING = dict(FIRST=SkyCoord("2h -30d"), TGSS=SkyCoord("12h -60d"), NVSS=SkyCoord("12h -60d"),
-                    VLASS=SkyCoord("12h -60d"))
+_LIVE_MISSING = {survey.name: SkyCoord(survey.outside) for survey in SURVEYS.values() if survey.client}
 _VLASS_TILES = 899  # In the table of tiles
 _CANARY_LIMITS = Limits(tries=2, total_s=120, give_up_s=0)
 
