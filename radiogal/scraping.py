@@ -214,19 +214,21 @@ class _CutImages:
         path = write_image(self.archive.folder/f"{name_file(target.name)}.{self.plan.side}px.fits", hdu)
         return [RawImage(path, f"{self.plan.survey}/{path.name}", hash_file(path))]
 
-CLIENTS = {kind.__name__: kind for kind in (FirstForm, NvssSkyView, TgssSiap)}  # As the surveys' records name them
+# As the surveys' records name them
+CLIENTS = {"": _CutImages} | {kind.__name__: kind for kind in (FirstForm, NvssSkyView, TgssSiap, VlassImages)}
 
 def _assign_clients(
     archive: Archive, # Where from
     plan: CutoutPlan, # Names the survey
     coords: SkyCoord, # (n,)
 )->list[Client]:      # (n,); positions share them
-    "The client for each position; raises `ValueError` for a survey that is only counted, `ConfigError` for one without images."
+    "The client for each position; raises `ValueError` for a survey without images, or whose client is unknown."
     if plan.survey not in list_imaged():
         raise ValueError(f"no images of {plan.survey!r} are known: surveys with images are {', '.join(list_imaged())}")
     if archive.services is None: return [_RegisteredImages(archive, plan)]*len(coords)
-    if (name := get_survey(plan.survey).client) != VlassImages.__name__:
-        return [CLIENTS.get(name, _CutImages)(archive, plan)]*len(coords)
+    if (name := get_survey(plan.survey).client) not in CLIENTS:
+        raise ValueError(f"survey {plan.survey}: client = {name!r}: those there are: {', '.join(filter(None, CLIENTS))}")
+    if CLIENTS[name] is not VlassImages: return [CLIENTS[name](archive, plan)]*len(coords)
     clients = {route: kind(archive, plan) for route, kind in VLASS_ROUTES.items()}
     return [clients[route] for route in choose_routes(coords, plan)]
 
