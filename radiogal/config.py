@@ -310,13 +310,8 @@ class _Settings(_Section):
     transfer: _Transfer = _Transfer()
 
 # %% ../nbs/01_config.ipynb #91059967
-class RunConfig(_Settings):
-    "Everything that changes a result of one run, and what follows from it."
-    @model_validator(mode="after")
-    def check(self):
-        for check in _CHECKS: check(self)
-        return self
-
+class _Grid(_Settings):
+    "What the settings ask for: tasks, labels, and the grid of transfers."
     @property
     def simulated(self)->bool: return self.kind == "demo"
 
@@ -356,6 +351,14 @@ class RunConfig(_Settings):
         "The fold of the source network that belongs to a fold of the target."
         which = self.transfer.pairs[pair].source_fold
         return {"same": fold, "next": (fold + 1) % self.preparation.n_folds}.get(which, which)
+
+# %% ../nbs/01_config.ipynb #b6eb6198
+class RunConfig(_Grid):
+    "Everything that changes a result of one run, and what follows from it."
+    @model_validator(mode="after")
+    def check(self):
+        for check in _CHECKS: check(self)
+        return self
 
     def choose_recipe(self, network: str, task: str = "")->Training:
         "How a network is trained: `training`, with what `recipes` says of the network, and then the task of itself."
@@ -433,6 +436,7 @@ def _check_tasks(config: RunConfig)->None:
     if odd := set(config.kept_weights) - set(trained):
         raise ValueError(f"kept_weights: {sorted(odd)}: allowed are {trained}")
 
+# %% ../nbs/01_config.ipynb #af532be4
 def _check_runs(config: RunConfig)->None:
     "Folds are those of the split."
     asked = [fold for task in config.tasks.values() for folds in task.networks.values() for fold in folds]

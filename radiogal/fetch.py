@@ -167,11 +167,10 @@ class _Stopped(FetchError):
         self.host, self.until = host, until
 
 # %% ../nbs/04_fetch.ipynb #98daa6f0
-class _Hosts:
-    "The rate limits of each host, shared by all processes that use the same manifest."
+class _Turns:
+    "When a host may be asked, decided together by all processes that use the same manifest."
     def __init__(self, manifest: Manifest, limits: Limits, pause_s: float):
         self.manifest, self.limits, self.pause_s, self.stopping = manifest, limits, pause_s, threading.Event()
-        self.silent_since, self.told, self.tell = {}, {}, lambda text: print(text, file=sys.stderr)
 
     @contextmanager
     def take_turn(self, host: str)->Iterator[None]:
@@ -205,6 +204,17 @@ class _Hosts:
         with self.manifest.connect() as db:
             db.execute("UPDATE hosts SET free_at = MAX(free_at, ?) WHERE host = ?", (time.time() + seconds, host))
 
+    def wait(self, seconds: float)->None:
+        "Sleep; `FetchError` (retry) at once if the user interrupts."
+        if self.stopping.wait(seconds): raise FetchError("retry", "interrupted")
+
+# %% ../nbs/04_fetch.ipynb #35630b19
+class _Hosts(_Turns):
+    "Which hosts are left alone after failures, and for how long."
+    def __init__(self, manifest: Manifest, limits: Limits, pause_s: float):
+        super().__init__(manifest, limits, pause_s)
+        self.silent_since, self.told, self.tell = {}, {}, lambda text: print(text, file=sys.stderr)
+
     def clear_failures(self, host: str)->None:
         "The host has answered."
         self.silent_since.pop(host, None)
@@ -234,10 +244,6 @@ class _Hosts:
             again, end = (time.strftime("%H:%M:%S", time.localtime(t)) for t in (stop.until, since + self.limits.give_up_s))
             self.tell(f"{stop.reason}: asked again at {again}, given up if it does not answer by {end}")
         self.wait(max(0., stop.until - time.time()))
-
-    def wait(self, seconds: float)->None:
-        "Sleep; `FetchError` (retry) at once if the user interrupts."
-        if self.stopping.wait(seconds): raise FetchError("retry", "interrupted")
 
 # %% ../nbs/04_fetch.ipynb #16edec10
 def _try_lock(lock: FileLock)->bool:
@@ -421,6 +427,38 @@ class Wanted:
         return _Record(self.key, name_url(self.url), state, reason, service=self.service, ra=self.ra, dec=self.dec,
                       epoch=self.epoch, version=self.version, **more)
 
+# %% ../nbs/04_fetch.ipynb #08797c74
+def _check_host(
+    url: str,
+    allowed_hosts: tuple[str, ...], # Any host of the registry where empty
+)->str:                             # Host, with port if any
+    "The host of a URL; raises `FetchError` (reject) if it may not be asked."
+    url_to_path(url)
+    host, allowed = urlsplit(url).netloc, allowed_hosts or registry_hosts()
+    if host not in allowed: raise FetchError("reject", f"host {host!r} is not one of {', '.join(allowed)}")
+    return host
+
+def _ask(
+    session: requests.Session, # Guarded
+    url: str,
+    form: bytes|None,          # Body of a POST; None: GET
+    wanted: Wanted,
+    part: Path,                # Where the answer is kept
+    limits: Limits,
+)->tuple[str, bytes|None]|None: # URL and form that it redirects to, if it does
+    "One request, whose answer is kept; raises `FetchError` where there is none."
+    kind = dict(method="GET") if form is None else dict(
+        method="POST", data=form, headers={"Content-Type": "application/x-www-form-urlencoded"})
+    how = dict(stream=True, allow_redirects=False, timeout=(limits.connect_s, limits.read_s), proxies=_choose_proxies(url))
+    with session.request(url=url, **how, **kind) as response:
+        if response.is_redirect:
+            keep = response.status_code in (307, 308)  # RFC 9110: only these repeat the POST
+            return urljoin(url, response.headers["Location"]), form if keep else None
+        if response.status_code == 204 and wanted.nothing: raise FetchError("not_covered", wanted.nothing)
+        _check_status(response)
+        _copy_body(response, part, wanted.max_bytes)
+    return None
+
 # %% ../nbs/04_fetch.ipynb #214a222b
 class _Downloader:
     "Asks hosts for files, with retries, rate limits and checks of what they answer."
@@ -451,10 +489,10 @@ class _Downloader:
         "One try: a request, and those to which it is redirected."
         url, form = wanted.url, wanted.form
         for _ in range(6):
-            host = self.check_host(url)
+            host = _check_host(url, self.allowed_hosts)
             with self.hosts.take_turn(host), self.watch(deadline) as watch, _open_guarded(watch) as session:
                 late = _Trouble(host, f"not whole after {self.limits.total_s:g} s")
-                try: onward = self.ask(session, url, form, wanted, part)
+                try: onward = _ask(session, url, form, wanted, part, self.limits)
                 except (requests.RequestException, HTTPError, EOFError, zlib.error) as e:
                     raise late if watch.over else _Trouble(host, _describe_break(host, e)) from e
                 except ValueError as e:
@@ -472,21 +510,6 @@ class _Downloader:
             url, form = onward
         raise FetchError("reject", f"more than 5 redirects, the last to {url!r}")
 
-    def ask(self, session, url: str, form: bytes|None, wanted: Wanted, part: Path)->tuple[str, bytes|None]|None:
-        "One request: its answer is kept, or the URL and form that it redirects to is returned."
-        kind = dict(method="GET") if form is None else dict(
-            method="POST", data=form, headers={"Content-Type": "application/x-www-form-urlencoded"})
-        timeout = (self.limits.connect_s, self.limits.read_s)
-        how = dict(stream=True, allow_redirects=False, timeout=timeout, proxies=_choose_proxies(url))
-        with session.request(url=url, **how, **kind) as response:
-            if response.is_redirect:
-                keep = response.status_code in (307, 308)  # RFC 9110: only these repeat the POST
-                return urljoin(url, response.headers["Location"]), form if keep else None
-            if response.status_code == 204 and wanted.nothing: raise FetchError("not_covered", wanted.nothing)
-            _check_status(response)
-            _copy_body(response, part, wanted.max_bytes)
-        return None
-
     @contextmanager
     def watch(self, deadline: float)->Iterator[_Watch]:
         "A watch until the deadline, which an interrupt can end too."
@@ -494,13 +517,6 @@ class _Downloader:
             self.watches.add(watch)
             try: yield watch
             finally: self.watches.discard(watch)
-
-    def check_host(self, url: str)->str: # host, with port if any
-        "The host of a URL, if it may be asked; `FetchError` (reject) if not."
-        url_to_path(url)
-        host, allowed = urlsplit(url).netloc, self.allowed_hosts or registry_hosts()
-        if host not in allowed: raise FetchError("reject", f"host {host!r} is not one of {', '.join(allowed)}")
-        return host
 
 # %% ../nbs/04_fetch.ipynb #61accbd0
 class Fetcher:
