@@ -80,7 +80,7 @@ def _check_record(survey: Survey)->None:
 def add_survey(
     survey: Survey, # Of a new name, or of one that was only counted and now has images
 )->Survey:          # The same
-    "Make a survey known; its name may stand in settings if it has images. Raises `ConfigError` for one that is known or incomplete."
+    "Make a survey known, to settings too if it has images; raises `ConfigError` for one that exists or is incomplete."
     check_name(survey.name, "survey")
     if survey.name in list_imaged() or not survey.projection and survey.name in SURVEYS:
         raise ConfigError(f"survey {survey.name} exists: choose a name other than {', '.join(SURVEYS)}")
@@ -125,7 +125,8 @@ add_survey(Survey(
         vlass_images="https://vlass-dl.nrao.edu/vlass/quicklook",
         vlass_tap="https://ws.cadc-ccda.hia-iha.nrc-cnrc.gc.ca/argus",
         vlass_datalink="https://ws.cadc-ccda.hia-iha.nrc-cnrc.gc.ca/caom2ops/datalink"),
-    hosts=("ws-cadc.canfar.net", "ws-uv.canfar.net", "www.cadc-ccda.hia-iha.nrc-cnrc.gc.ca")))  # CADC's files and cutouts
+    # CADC's files and cutouts
+    hosts=("ws-cadc.canfar.net", "ws-uv.canfar.net", "www.cadc-ccda.hia-iha.nrc-cnrc.gc.ca")))
 
 # %% ../nbs/03_surveys.ipynb #3ef3f773
 add_survey(Survey(
@@ -133,7 +134,8 @@ add_survey(Survey(
     "Intema et al. 2017", ("rms", "n_sources"), projection="SIN", n_axes=4, stretched_south_of=19*u.deg,
     cards=dict(TELESCOP="GMRT", BUNIT="Jy/beam", CUNIT1="deg", CUNIT2="deg", EQUINOX=2000.0)
         | _make_axis(3, "FREQ", 1.475e8, 1.667e7, CUNIT="Hz") | _make_axis(4, "STOKES", 1.0, 1.0),
-    client="TgssSiap", addresses=dict(tgss_siap="https://vo.astron.nl/tgssadr/q_fits/cutout/siap.xml"), outside="12h -60d"))
+    client="TgssSiap", addresses=dict(tgss_siap="https://vo.astron.nl/tgssadr/q_fits/cutout/siap.xml"),
+    outside="12h -60d"))
 
 # %% ../nbs/03_surveys.ipynb #bc777a03
 _COUNTED = [
@@ -143,8 +145,8 @@ _COUNTED = [
            3_105_668, 36_200*u.deg**2, "Duchesne et al. 2024", ("rms", "pixel_scale")),
     Survey("EMU", "EMU (expected)", 0.944*u.GHz, 15*u.arcsec, 15*u.arcsec, 2.0*u.arcsec, 0.02*_mJy_beam,
            40e6, 0.75*41_252.96*u.deg**2, "Norris et al. 2021, expectation", ("bmaj", "bmin", "rms", "pixel_scale")),
-    Survey("SKA1-MID", "SKA1-MID (as in the study)", 1.4*u.GHz, 0.5*u.arcsec, 0.5*u.arcsec, 0.1*u.arcsec, 2e-3*_mJy_beam,
-           70e6, 30_000*u.deg**2, "the original study's assumption; 70 million is EMU's 2011 figure",
+    Survey("SKA1-MID", "SKA1-MID (as in the study)", 1.4*u.GHz, 0.5*u.arcsec, 0.5*u.arcsec, 0.1*u.arcsec,
+           2e-3*_mJy_beam, 70e6, 30_000*u.deg**2, "the original study's assumption; 70 million is EMU's 2011 figure",
            ("bmaj", "bmin", "rms", "pixel_scale")),
 ]
 for _survey in _COUNTED: add_survey(_survey)
@@ -171,22 +173,13 @@ def find_beam(
 # %% ../nbs/03_surveys.ipynb #45ffd699
 SPECTRAL_INDEX = -0.7  # S ~ nu^alpha, the usual value of optically thin synchrotron emission, Condon 1992
 
-@u.quantity_input
-def _scale_flux(
-    flux_density: u.Jy,             # At frequency `at`
-    at: u.Hz,                       # Where it was measured
-    to: u.Hz,                       # Where it is wanted
-    alpha: float = SPECTRAL_INDEX,  # Spectral index
-)->u.Jy:                            # At frequency `to`
-    "Flux density of a power-law spectrum at another frequency."
-    return flux_density*(to/at).to_value(u.dimensionless_unscaled)**alpha
-
 def limit_at_1400(
-    survey: Survey,      # Its facts
-    n_sigma: float = 5.0 # Detection threshold in rms
-)->u.Quantity:           # mJy at 1.4 GHz
-    "Faintest point source a survey lists, moved to 1.4 GHz."
-    return _scale_flux(n_sigma*survey.rms*u.beam, survey.frequency, 1.4*u.GHz).to(u.mJy)
+    survey: Survey,
+    n_sigma: float = 5.0, # Detection threshold in rms
+)->u.Quantity:            # mJy at 1.4 GHz
+    "Flux density of the faintest point source a survey lists, scaled to 1.4 GHz."
+    scale = (1.4*u.GHz/survey.frequency).to_value(u.one)**SPECTRAL_INDEX
+    return (n_sigma*survey.rms*u.beam*scale).to(u.mJy)
 
 # %% ../nbs/03_surveys.ipynb #53c9906f
 @dataclass(frozen=True)
@@ -214,18 +207,6 @@ def _list_services()->Services:
 
 LIVE_SERVICES = _list_services()
 
-# %% ../nbs/03_surveys.ipynb #5ca597cd
-def _tabulate_surveys()->QTable: # One row per survey
-    "The surveys' facts as a table, with units."
-    rows = list(SURVEYS.values())
-    column = lambda key: u.Quantity([getattr(s, key) for s in rows])
-    table = QTable(dict(survey=[s.label + " ?"*bool(s.unverified) for s in rows]))
-    for key in ("frequency", "bmaj", "bmin", "pixel_scale", "rms", "area", "density"): table[key] = column(key)
-    table["n_sources"] = [s.n_sources for s in rows]
-    table["density"].info.format = ".1f"
-    table["reference"] = [s.reference for s in rows]
-    return table
-
 # %% ../nbs/03_surveys.ipynb #062f6643
 def plot_resolution(ax=None):
     "Beam against depth at 1.4 GHz for every survey; the area of a marker grows with the density of sources."
@@ -243,7 +224,7 @@ def plot_resolution(ax=None):
 def _tile_area(
     side: u.arcmin, # Side of the tile, scalar or any shape
 )->u.deg**2:        # Solid angle, same shape
-    "Solid angle of a square tile; `ValueError` unless 0 < side <= 180 deg, `UnitsError` or `TypeError` if not an angle."
+    "Solid angle of a square tile; raises `ValueError` unless its side is above 0 and at most 180 degrees."
     if not np.all((side > 0*u.deg) & (side <= 180*u.deg)):
         raise ValueError(f"tile side = {side}: allowed is an angle above 0 and at most 180 deg")
     return 2*side*np.sin(side/2)*u.rad
@@ -258,7 +239,7 @@ _STUDY_DENSITIES = {
 def collect_densities(
     names=tuple(SURVEYS),       # Keys of `SURVEYS`
 )->dict[str, u.Quantity]:       # Rows per deg², by survey
-    "Densities of the surveys' catalogues; `ValueError` lists the surveys that exist."
+    "Densities of the surveys' catalogues; raises `ValueError`, which lists the surveys, for an unknown one."
     return {name: get_survey(name).density for name in names}
 
 # %% ../nbs/03_surveys.ipynb #da996bc3
@@ -267,7 +248,7 @@ def expect_count(
     density: u.deg**-2, # Sources per solid angle
     side: u.arcmin,     # Side of the tile
 ):                      # Mean number of sources in a tile, dimensionless
-    "Mean number of sources in a square tile; errors as `_tile_area`."
+    "Mean number of sources in a square tile; raises `ValueError` for an impossible side."
     return (density*_tile_area(side)).to_value(u.dimensionless_unscaled)
 
 # %% ../nbs/03_surveys.ipynb #952433fb
@@ -275,30 +256,17 @@ def _p_count(
     count,    # Number of sources, scalar or array
     expected, # Mean number of sources in a tile, scalar or array
 ):            # Probability
-    "Poisson's chance that a tile placed at random holds so many sources."
+    "Poisson probability that a tile placed at random holds so many sources."
     from scipy.special import gammaln, xlogy
     return np.exp(xlogy(count, expected) - gammaln(count + 1) - expected)
 
-def _count_distribution(
-    expected: float,  # Mean number of sources in a tile
-    max_count: int,   # Largest count wanted
-)->np.ndarray:        # (max_count + 1,), float64: probability of 0, 1, … sources
-    "Poisson probabilities of the number of sources in a tile."
-    return _p_count(np.arange(max_count + 1), expected)
-
-def _p_more_than_one(
-    expected, # Mean number of sources in a tile, scalar or array
-):            # Probability, same shape
-    "Chance that a tile placed at random holds two sources or more."
+def _p_more_than(
+    count: int, # Number of sources
+    expected,   # Mean number of sources in a tile, scalar or array
+):              # Probability, same shape
+    "Poisson probability that a tile placed at random holds more sources than that."
     from scipy.special import pdtrc
-    return pdtrc(1, expected)
-
-def _p_neighbours(
-    expected, # Mean number of sources in a tile, scalar or array
-):            # Probability, same shape
-    "Chance that a tile centred on a source holds another one."
-    from scipy.special import pdtrc
-    return pdtrc(0, expected)
+    return pdtrc(count, expected)
 
 # %% ../nbs/03_surveys.ipynb #981e9654
 @u.quantity_input
@@ -306,17 +274,18 @@ def _score_neighbours(
     density: u.deg**-2, # Sources per solid angle
     side: u.arcmin,     # Side of the tile
 )->dict[str, float]:    # Plain numbers, ready for JSON
-    "What a tile holds at a density: expected count, P(more than one), one tile in N, P(company); errors as `_tile_area`."
+    "What a tile holds: the expected count, and the probabilities of none, one, more than one, and of a neighbour."
     expected = expect_count(density, side)
-    more = _p_more_than_one(expected)
+    more = _p_more_than(1, expected)
     return dict(density_per_deg2=density.to_value(u.deg**-2), expected=expected, p_none=_p_count(0, expected),
-                p_one=_p_count(1, expected), p_more_than_one=more, one_in_n=1/more, p_neighbours=_p_neighbours(expected))
+                p_one=_p_count(1, expected), p_more_than_one=more, one_in_n=1/more,
+                p_neighbours=_p_more_than(0, expected))
 
 def tabulate_neighbours(
     densities: dict[str, u.Quantity], # Rows per deg², by survey
     side: u.Quantity,                 # Side of the tile
 )->QTable:                            # One row per survey
-    "The numbers of `_score_neighbours` as a table; errors as `_tile_area`."
+    "What a tile holds at each density, as a table; raises the errors of `expect_count`."
     scores = {name: _score_neighbours(density, side) for name, density in densities.items()}
     table = QTable(rows=[dict(survey=name) | score for name, score in scores.items()])
     table.rename_column("density_per_deg2", "density")
@@ -336,7 +305,7 @@ def plot_counts(
     ax = ax or plt.subplots()[1]
     for (name, density), marker in zip(densities.items(), cycle("osD^v<>P"), strict=False):
         expected = expect_count(density, side)
-        ax.plot(_count_distribution(expected, max_count), marker=marker, ms=4, label=f"{name} ({expected:.2g})")
+        ax.plot(_p_count(np.arange(max_count + 1), expected), marker=marker, ms=4, label=f"{name} ({expected:.2g})")
     ax.set(yscale="log", ylim=(1e-4, 1.3), xlabel=f"Sources in a tile of {side:latex_inline}",
            ylabel="Probability (Poisson)")
     ax.legend(title="Survey (expected)", fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -353,7 +322,7 @@ def plot_neighbours_by_tile(
     ax = ax or plt.subplots()[1]
     sides = np.geomspace(0.1, 10, 81)*side.to(u.arcmin)
     for name, density in densities.items():
-        ax.plot(sides.value, _p_more_than_one(expect_count(density, sides)), label=name)
+        ax.plot(sides.value, _p_more_than(1, expect_count(density, sides)), label=name)
     ax.axvline(side.to_value(u.arcmin), color="0.5", ls=":")
     ax.set(xscale="log", yscale="log", ylim=(1e-6, 1.5), xlabel="Side of the tile [arcmin]",
            ylabel="P(more than one source)")
@@ -392,10 +361,10 @@ def plot_neighbours_by_depth(
     slope, zero = _fit_depth([s for s in surveys if s.name not in _EXPECTED_ONLY])
     depth = u.Quantity([limit_at_1400(s) for s in surveys]).to_value(u.mJy)
     limits = np.geomspace(depth.min()/1.5, depth.max()*1.5, 61)
-    law = _p_more_than_one(expect_count(_predict_density(limits*u.mJy, slope, zero), side))
+    law = _p_more_than(1, expect_count(_predict_density(limits*u.mJy, slope, zero), side))
     ax.plot(limits, law, color="0.4", ls="--", label=f"density ∝ $S^{{{slope:.2f}}}$, fit to filled")
     for s, x, marker in zip(surveys, depth, cycle("osD^v<>P"), strict=False):
-        ax.plot(x, _p_more_than_one(expect_count(s.density, side)), marker, label=s.label,
+        ax.plot(x, _p_more_than(1, expect_count(s.density, side)), marker, label=s.label,
                 mfc="none" if s.name in _EXPECTED_ONLY else None)
     ax.set(xscale="log", yscale="log", xlabel="5σ limit at 1.4 GHz [mJy]",
            ylabel=f"P(more than one) in {side:latex_inline}")
@@ -409,8 +378,8 @@ def _count_in_tiles(
     centres: SkyCoord,   # (n,), centres of tiles; their frame says where north is
     side: u.arcmin,      # Side of the tiles
 ):                       # (n,), int: sources in each tile
-    "Count sources in square tiles, right at the poles and across RA 0; errors as `_tile_area`."
-    _tile_area(side)  # refuses a side that is none
+    "Count sources in square tiles, right at the poles and across RA 0; raises `ValueError` for an impossible side."
+    _tile_area(side)  # raises for an impossible side
     tile, source, *_ = search_around_sky(centres, catalogue, side/np.sqrt(2))
     east, north = centres[tile].spherical_offsets_to(catalogue[source])
     inside = (abs(east) <= side/2) & (abs(north) <= side/2)
@@ -463,7 +432,7 @@ def simulate_neighbours(
     scatter: u.Quantity = FIRST_SCATTER,# Spread of a group
     radius: u.Quantity = 8*u.deg,       # Of the field, at least eight tiles
 )->tuple[np.ndarray, np.ndarray]:       # Counts in random tiles (n_tiles,); neighbours in tiles on sources; int
-    "Counts in tiles of a simulated clustered catalogue; `ValueError` for a tile too large for the field."
+    "Counts in tiles of a simulated clustered catalogue; raises `ValueError` for a tile too large for the field."
     if side > radius/8:
         raise ValueError(f"tile side = {side}: a simulated field of radius {radius} allows at most {radius/8}")
     inner = radius - side - 5*scatter
@@ -472,20 +441,6 @@ def simulate_neighbours(
     own = catalogue[catalogue.separation(centre) < inner]
     return (_count_in_tiles(catalogue, draw_uniform(n_tiles, centre, inner, rng), side),
             _count_in_tiles(catalogue, own, side) - 1)
-
-# %% ../nbs/03_surveys.ipynb #72c6ad8b
-@u.quantity_input
-def _expect_variance(
-    expected: float,    # Mean number of sources in a tile
-    members: float,     # Mean members of a group
-    scatter: u.arcsec,  # Spread of a group, per axis
-    side: u.arcmin,     # Side of the tile
-):                      # Variance of the counts, dimensionless
-    "Variance of counts in square tiles of a Thomas process, from its pair correlation averaged over the tile."
-    from scipy.special import erf
-    t = (side/(2*scatter)).to_value(u.dimensionless_unscaled)
-    together = erf(t) - (1 - np.exp(-t**2))/(t*np.sqrt(np.pi))
-    return expected*(1 + members*together**2)
 
 # %% ../nbs/03_surveys.ipynb #46892f1a
 def plot_clustering(
@@ -502,7 +457,7 @@ def plot_clustering(
                                  (neighbours, 0.2, "others in tiles centred on a source")]:
         share = np.bincount(counts, minlength=top + 1)/len(counts)
         ax.bar(np.arange(top + 1) + shift, share, width=0.38, label=label)
-    ax.plot(_count_distribution(expected, top), "ko", ms=4, label=f"Poisson, mean {expected:.3g}")
+    ax.plot(_p_count(np.arange(top + 1), expected), "ko", ms=4, label=f"Poisson, mean {expected:.3g}")
     ax.set(yscale="log", ylim=(1e-5, 1.5), xlabel="Sources in a tile", ylabel="Share of tiles",
            title="Clustered catalogue (simulated)")
     ax.legend()
