@@ -153,7 +153,7 @@ class Sky(_Section):
     extended_mjy: tuple[float, float] = Field((40.0, 1000.0),
         description="scientific: range of flux densities of extended labelled sources at 1.4 GHz")
     extended_arcsec: tuple[float, float] = Field((28.0, 110.0),
-                                                 description="scientific: range of their intrinsic sizes, before projection")
+        description="scientific: range of their intrinsic sizes, before projection")
     spacing_arcmin: _Arcmin = Field(3.6, description="fixed: mean distance of labelled sources")
     vlass_image_pixels: int = Field(3722, ge=300, le=3722, description="fixed: side of a VLASS image")
 
@@ -212,7 +212,7 @@ class Training(_Section):
         description="nuisance: training sources on which batch normalisation is recalibrated before each validation; "
         "0: its running means, which lag behind averaged weights in a short training")
     augmentation: Literal["views", "turns"] = Field("views",
-        description="scientific: the 8 symmetry views (quarter turns and flips) alone, or rotations by any angle as well")
+        description="scientific: the 8 symmetry views (quarter turns and flips), or rotations by any angle too")
     zoom: float = Field(0.0, ge=0, le=0.5,
                         description="scientific: largest change of a rotated image's scale, natural logarithm")
     max_shift: int = Field(0, ge=0, description="nuisance: largest random shift, pixels")
@@ -251,7 +251,8 @@ class Method(_Section):
                                               description="scientific: trained on the target, or on both together")
     frozen: str = Field("nothing", pattern="^[a-z]+[0-9]*$",
         description="scientific: 'nothing', the layers up to one such as 'conv2', 'convolutions', or 'everything'")
-    head: Literal["kept", "new"] = Field("kept", description="scientific: the last layer as it was, or initialised anew")
+    head: Literal["kept", "new"] = Field("kept",
+                                         description="scientific: the last layer as it was, or initialised anew")
     unfreeze_every: int = Field(0, ge=0,
                                 description="nuisance: one more convolution is unfrozen after so many epochs; 0: never")
     counts: tuple[Annotated[int, Field(ge=2)], ...] = Field((),

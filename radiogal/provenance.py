@@ -34,13 +34,13 @@ from .config import (ConfigError, Damaged, RadiogalError, RunConfig, _format_jso
                              read_json, write_json, write_atomic)
 
 # %% ../nbs/02_provenance.ipynb #498c7b8b
-LESSON = "lesson"  # The tag of cells that are for the reader and the tests, and not for a run
+LESSON = "lesson"  # Tag of cells that readers and tests run, and runs skip
 _DIRECTIVE = re.compile(r"^#\|\s*(default_exp|exports?i?)\b *(\S*)", re.MULTILINE)
 _MAGIC = re.compile(r"^[%!].*$", re.MULTILINE)
 # What a syntax tree, written as text, says of names and imports
 _USED, _ALIAS = re.compile(r"\b(?:id|attr|name)='(\w+)'"), re.compile(r"alias\(name='([\w.]+)'")
-_IMPORT, _IMPORT_FROM = (re.compile(p) for p in (r"\bImport\(names=\[(.*?)\]\)",
-                                               r"ImportFrom\((?:module='([\w.]+)', )?names=\[(.*?)\](?:, level=(\d))?\)"))
+_IMPORT = re.compile(r"\bImport\(names=\[(.*?)\]\)")
+_IMPORT_FROM = re.compile(r"ImportFrom\((?:module='([\w.]+)', )?names=\[(.*?)\](?:, level=(\d))?\)")
 
 def _read_code(notebook: Path)->list[tuple[str, list[str]]]: # Source without magics, and tags
     "The code cells of a notebook."
@@ -49,7 +49,7 @@ def _read_code(notebook: Path)->list[tuple[str, list[str]]]: # Source without ma
             if c["cell_type"] == "code"]
 
 def _split_code(notebook: Path)->tuple[str, str]: # Code of the library, code of the run
-    "What a run executes of a notebook, as Python source: without lessons."
+    "What a run executes of a notebook, as Python source, without lessons."
     kept = [text for text, tags in _read_code(notebook) if LESSON not in tags]
     return tuple("\n".join(text for text in kept if bool(_DIRECTIVE.search(text)) is library)
                  for library in (True, False))
@@ -165,7 +165,7 @@ def digest_code(
 
 # %% ../nbs/02_provenance.ipynb #5fb4784b
 def _squeeze(code: str)->list[str]:
-    "Lines of code without blank ones, comments that fill a line, and spaces at their ends; imports of radiogal are relative."
+    "Lines of code without blank lines, comments on lines of their own and trailing spaces; imports are relative."
     relative = re.sub(r"^(\s*from )radiogal(\.?)", r"\1.", code, flags=re.MULTILINE)
     return [line.rstrip() for line in relative.splitlines() if line.strip() and not line.startswith("#")]
 
@@ -202,14 +202,14 @@ def hash_files(files: list[Path], root: Path)->dict[str, str]: # path below root
 
 @dataclass(frozen=True)
 class Origin:
-    "What a result follows from: the same origin, the same bytes."
+    "What a result follows from: the same origin gives the same bytes."
     notebook: str           # Its name
     code: str               # From `digest_code`
     parameters: dict        # Which result it is, and the settings that reach it
     inputs: dict[str, str]  # From `hash_files`
 
 def measure_use(began: float)->dict[str, float]: # began: from `time.monotonic`; seconds, MiB
-    "How long this process has worked since, and the most memory it ever had."
+    "Seconds since a moment, and this process's peak memory."
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return dict(wall_s=round(time.monotonic() - began, 1), peak_memory_mib=peak//1024)
 
@@ -218,7 +218,7 @@ def sign(content: dict)->dict: # Without `digest`; the same with it
     return content | dict(digest=hashlib.sha256(_format_json(content).encode()).hexdigest())
 
 def read_signed(path: Path)->dict:
-    "What was written with a digest, or before there was one; `Damaged` where the file is lost, or not what was written."
+    "What `sign` added a digest to; raises `Damaged` if the file is missing, or its content is not what was written."
     content = read_json(path)
     bare = {key: value for key, value in content.items() if key != "digest"}
     if "digest" in content and _format_json(sign(bare)).encode() != path.read_bytes():
@@ -251,7 +251,7 @@ def find_change(
     origin: Origin, # That it shall have
     root: Path,     # The project's root
 )->str:             # "" where nothing has changed
-    "Why a result is to be made again: it is not there, of another origin, or not the bytes that were written."
+    "Why a result has to be made again: it is missing, follows from something else, or was changed since."
     if not (out_dir/"provenance.json").is_file(): return "it is not there"
     try: made = read_signed(out_dir/"provenance.json")
     except Damaged: return "its provenance.json cannot be read"
@@ -264,7 +264,7 @@ def find_change(
 # %% ../nbs/02_provenance.ipynb #91df4c70
 # results: results/<run>; by path below the root: SHA-256, record
 def _list_written(results: Path)->dict[str, tuple[str, Path]]:
-    "What the newest provenance.json says of each file; those that cannot be read say nothing."
+    "What the newest provenance.json says of each file; unreadable ones are left out."
     told = {}
     for record in sorted(results.glob("*/**/provenance.json"), key=lambda path: path.stat().st_mtime_ns):
         try: made = read_signed(record)
@@ -273,7 +273,7 @@ def _list_written(results: Path)->dict[str, tuple[str, Path]]:
     return told
 
 def find_damaged(results: Path, root: Path)->dict[Path, list[str]]: # By record: paths below the root, at least one
-    "Files below results/<run> that are lost or not what was written, by the provenance.json that names them."
+    "Files below results/<run> that are missing or were changed, by the provenance.json that names them."
     damaged, sound = {}, set()
     for place, (sha256, record) in _list_written(results).items():
         sound.add(record)
@@ -283,7 +283,7 @@ def find_damaged(results: Path, root: Path)->dict[Path, list[str]]: # By record:
     return damaged
 
 def _is_sound(record: Path)->bool: # record: a provenance.json
-    "Is it one of radiogal's, as it was written?"
+    "Is it radiogal's, and as it was written?"
     try: return "digest" in read_signed(record)
     except Damaged: return False
 
@@ -291,7 +291,7 @@ def check_inputs(
     files: dict[str, str], # From `hash_files`
     results: Path,         # results/<run>
 )->None:
-    "`Damaged` names a file that is not what its provenance.json says."
+    "Raises `Damaged`, which names the file, if one is not what its provenance.json says."
     told = _list_written(results)
     for place, sha256 in files.items():
         if place in told and told[place][0] != sha256:
@@ -301,7 +301,7 @@ def check_listed(
     path: Path,  # Of a file that a table names
     sha256: str, # As the table has it
 )->Path:         # The same
-    "`Damaged` where the file is lost, or not what was written."
+    "The path of an intact file; raises `Damaged` if it is missing, or not what was written."
     if not is_as_written(path, sha256):
         raise Damaged(f"{path} is lost, or not what was written: make run-all makes a run's results again")
     return path
@@ -309,7 +309,7 @@ def check_listed(
 def check_network(
     folder: Path, # Of a trained network, in results/<run> or where it is kept
 )->None:
-    "`Damaged` names a file that is not what its provenance.json says; what has none, or was not kept, is not looked at."
+    "Raises `Damaged`, which names the file, if one that is there is not what the provenance.json beside it says."
     if not (record := folder/"provenance.json").is_file(): return
     for place, sha256 in read_signed(record).get("outputs", {}).items():
         path = folder/Path(place).name
@@ -326,13 +326,14 @@ def sign_table(text: str)->str: # Of ECSV, as astropy writes it
     return text.replace("# schema: ", f"{told}# schema: ", 1)
 
 def check_table(text: str, what: str)->str: # what: to call it in an error
-    "The same; `Damaged` where it says of itself something else than it is."
+    "The same text; raises `Damaged` if its rows or its digest differ from what it says of itself."
     counted, digested = _COUNTED.search(text), _DIGESTED.search(text)
     if not (counted or digested): return text
     plain = _DIGESTED.sub("", _COUNTED.sub("", text, count=1), count=1)
     if sign_table(plain) != text:
-        raise Damaged(f"{what} is not what was written, {counted[1] if counted else 'some'} rows: make run-all makes it again; "
-                      "one that was edited on purpose must lose its lines rows and sha256")
+        rows = counted[1] if counted else "some"
+        raise Damaged(f"{what} is not what was written, {rows} rows: make run-all makes it again; "
+                      "if you edited it on purpose, delete its lines rows and sha256")
     return text
 
 # %% ../nbs/02_provenance.ipynb #48141c23
@@ -340,12 +341,12 @@ STATES = ("ok", "not_covered", "retry", "reject", "not_asked")  # What a request
 
 @dataclass(frozen=True)
 class _Record:
-    "What is known of one file. Times are ISO UTC; `path` is where it lies, '' if there is none; positions are in degrees."
+    "What is known of one file; times are ISO UTC, positions are in degrees."
     key: str               # What the manifest knows it by
     url: str               # What was asked
     state: str             # One of `STATES`
     reason: str = ""       # '' if the state is ok
-    path: str = ""
+    path: str = ""         # Where it lies, if it was got
     final_url: str = ""    # After redirects; file:// if it came from the mirror
     service: str = ""
     ra: float|None = None
@@ -363,7 +364,7 @@ class _Record:
 def _choose_lock(
     folder: Path, # On any filesystem
 )->type:          # FileLock, or SoftFileLock where there is no flock
-    "A kind of lock that works in a folder; `ConfigError` names folder and cause where none does."
+    "A kind of lock that works in a folder; raises `ConfigError`, which names folder and cause, if none does."
     for kind in (FileLock, SoftFileLock):
         try:
             with kind(folder/f"{kind.__name__}.lock", timeout=60): return kind
@@ -373,7 +374,7 @@ def _choose_lock(
 
 # %% ../nbs/02_provenance.ipynb #8c462b45
 class Manifest:
-    "The log of all requests, one SQLite file; `ConfigError` if it cannot be written or is none."
+    "The log of all requests, one SQLite file; raises `ConfigError` if it cannot be written, or is another file."
     def __init__(self, path: str|Path):
         self.path, columns = Path(path), ", ".join(f.name for f in fields(_Record))
         self.folder = self.path.parent/f".{self.path.stem}"  # Locks
@@ -395,8 +396,8 @@ class Manifest:
                 db.execute("PRAGMA synchronous=NORMAL")
                 yield db
         except sqlite3.Error as e:
-            raise ConfigError(f"manifest {self.path}: {e}; make its folder writable, or move the file away: what it knew "
-                              "is then fetched again; where the filesystem has no locks, choose a folder of another one") from e
+            raise ConfigError(f"manifest {self.path}: {e}; make its folder writable, or move the file away: what it "
+                              "knew is fetched again; if the filesystem has no locks, choose a folder on another") from e
 
     @contextmanager
     def change(self)->Iterator[sqlite3.Connection]:
@@ -435,7 +436,7 @@ def check_cells(
     cells: list[list],        # As a notebook is given them
     fields: tuple[str, ...],  # What each is made of
 )->None:
-    "`ConfigError` where a list of cells is empty, names one twice, or holds one of another form."
+    "Raises `ConfigError` if a list of cells is empty, names one twice, or holds one of another form."
     if not cells: raise ConfigError("cells: the list is empty: name at least one cell of the grid")
     if odd := [cell for cell in cells if len(cell) != len(fields)]:
         raise ConfigError(f"cells: {odd[0]} has {len(odd[0])} parts: a cell is [{', '.join(fields)}]")
@@ -445,7 +446,7 @@ def check_cells(
 def make_cells(
     cells: dict[Path, Callable[[], None]], # By its folder: makes the results of a cell
 )->None:
-    "Make cells one after another; `_CellsFailed` in the end names those that failed."
+    "Make cells one after another; raises `_CellsFailed` in the end, which names those that failed."
     failed = {}
     for folder, make in cells.items():
         (folder/"error.txt").unlink(missing_ok=True)
@@ -455,7 +456,8 @@ def make_cells(
             write_atomic(folder/"error.txt", f"{failed[folder]}\n\n{traceback.format_exc()}")
             print(f"{folder}: {failed[folder]}")
     if failed:
-        raise _CellsFailed(f"{len(failed)} of {len(cells)} failed: " + "; ".join(f"{k}: {v}" for k, v in failed.items()))
+        reasons = "; ".join(f"{folder}: {reason}" for folder, reason in failed.items())
+        raise _CellsFailed(f"{len(failed)} of {len(cells)} failed: {reasons}")
 
 def clear_results(folder: Path)->None:
     "Remove the files of a folder, so that no result stands beside one that is newer; folders below it stay."
@@ -467,7 +469,6 @@ def record_cells(
     path: Path,          # Where
 )->Path:                 # The same
     "Write the hashes of the cells' results to one file, the same bytes for the same results."
-    made = {folder: read_signed(folder/"provenance.json") for folder in folders}
-    return write_json(path, {place: sha256 for provenance in made.values() for place,
-                             sha256 in provenance["outputs"].items()
+    return write_json(path, {place: sha256 for folder in folders
+                             for place, sha256 in read_signed(folder/"provenance.json")["outputs"].items()
                              if Path(place).name != "timing.json"})
