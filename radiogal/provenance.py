@@ -396,8 +396,8 @@ class Manifest:
                 db.execute("PRAGMA synchronous=NORMAL")
                 yield db
         except sqlite3.Error as e:
-            raise ConfigError(f"manifest {self.path}: {e}; make its folder writable, move the file away (what it knew is "
-                              "fetched again), or choose a folder on a filesystem with locks") from e
+            raise ConfigError(f"manifest {self.path}: {e}; make its folder writable, move the file away (what it knew "
+                              "is fetched again), or choose a folder on a filesystem with locks") from e
 
     @contextmanager
     def change(self)->Iterator[sqlite3.Connection]:
