@@ -523,6 +523,11 @@ def _explain_error(
     reason = error["msg"].removeprefix("Value error, ")
     return f"{key} = {error['input']!r}: {reason}" if key else reason
 
+def _drop_consequences(errors: list[dict])->list[dict]:
+    "Errors without those of a list or table that is only wrong because of what is in it."
+    inside = {error["loc"][:n] for error in errors for n in range(len(error["loc"]))}
+    return [error for error in errors if error["loc"] not in inside]
+
 def parse_config(
     settings: dict,    # As read from TOML
     name: str,         # What to call it in an error
@@ -530,7 +535,7 @@ def parse_config(
     "Settings as a `RunConfig`; raises `ConfigError`, which names the file, each wrong key and what is allowed."
     try: return RunConfig.model_validate(_to_tuples(settings))
     except ValidationError as e:
-        lines = "\n  ".join(_explain_error(error, RunConfig) for error in e.errors())
+        lines = "\n  ".join(_explain_error(error, RunConfig) for error in _drop_consequences(e.errors()))
         raise ConfigError(f"{name}:\n  {lines}") from None
 
 # %% ../nbs/01_config.ipynb #35230468

@@ -79,7 +79,7 @@ def _check_record(survey: Survey)->None:
 
 def add_survey(
     survey: Survey, # Of a new name, or of one that was only counted and now has images
-)->Survey:          # The same
+)->None:
     "Make a survey known, to settings too if it has images; raises `ConfigError` for one that exists or is incomplete."
     check_name(survey.name, "survey")
     if survey.name in list_imaged() or not survey.projection and survey.name in SURVEYS:
@@ -87,7 +87,6 @@ def add_survey(
     _check_record(survey)
     SURVEYS[survey.name] = survey
     if survey.projection: allow_name("survey", survey.name)
-    return survey
 
 # %% ../nbs/03_surveys.ipynb #38d3bd3a
 _mJy_beam = u.mJy/u.beam

@@ -6,13 +6,14 @@ from astropy import units as u
 from radiogal.scraping import FitsFolder, fetch_cutouts
 from radiogal.surveys import Survey, add_survey
 
-RACS = add_survey(Survey(
+RACS = Survey(
     name="RACS", label="RACS-mid", frequency=1.37*u.GHz, bmaj=11.2*u.arcsec, bmin=9.3*u.arcsec,
     pixel_scale=2*u.arcsec, rms=0.2*u.mJy/u.beam, n_sources=3_105_668, area=36_200*u.deg**2,
     reference="Duchesne et al. 2024", unverified=("rms", "pixel_scale"),
     projection="SIN", n_axes=3, cards=dict(
         TELESCOP="ASKAP", BUNIT="Jy/beam", RADESYS="ICRS", EQUINOX=2000.0,
-        CTYPE3="STOKES", CRVAL3=1.0, CDELT3=1.0, CRPIX3=1.0)))  # 1 is Stokes I
+        CTYPE3="STOKES", CRVAL3=1.0, CDELT3=1.0, CRPIX3=1.0))  # 1 is Stokes I
+add_survey(RACS)
 
 
 def fetch_racs(coords, folder, out):
