@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SURVEYS', 'SPECTRAL_INDEX', 'LIVE_SERVICES', 'FIRST_MEMBERS', 'FIRST_SCATTER', 'Survey', 'get_survey', 'list_imaged',
-           'add_survey', 'beam_area', 'find_beam', 'limit_at_1400', 'Services', 'plot_resolution', 'collect_densities',
+           'add_survey', 'beam_area', 'find_beam', 'limit_at_1400', 'plot_resolution', 'Services', 'collect_densities',
            'expect_count', 'tabulate_neighbours', 'plot_counts', 'plot_neighbours_by_tile', 'plot_neighbours_by_depth',
            'draw_uniform', 'cap_area', 'draw_clustered', 'simulate_neighbours', 'plot_clustering']
 
@@ -88,7 +88,6 @@ def add_survey(
     SURVEYS[survey.name] = survey
     if survey.projection: allow_name("survey", survey.name)
 
-# %% ../nbs/03_surveys.ipynb #38d3bd3a
 _mJy_beam = u.mJy/u.beam
 
 def _make_axis(n: int, ctype: str, crval: float, cdelt: float, **more)->dict:
@@ -103,7 +102,6 @@ add_survey(Survey(
         | _make_axis(3, "FREQ", 1.4e9, 4.375e7, CROTA=0.0) | _make_axis(4, "STOKES", 1.0, 1.0, CROTA=0.0),
     client="FirstForm", addresses=dict(first_cutout="https://sundog.stsci.edu/cgi-bin/firstcutout"), outside="2h -30d"))
 
-# %% ../nbs/03_surveys.ipynb #9b9ad4dd
 add_survey(Survey(
     "NVSS", "NVSS", 1.4*u.GHz, 45*u.arcsec, 45*u.arcsec, 15*u.arcsec, 0.45*_mJy_beam, 1_773_484, 34_300*u.deg**2,
     "Condon et al. 1998", ("rms", "area"), projection="TAN", south=-40.4*u.deg,
@@ -111,7 +109,6 @@ add_survey(Survey(
     client="NvssSkyView", addresses=dict(skyview="https://skyview.gsfc.nasa.gov/current/cgi/basicform.pl"),
     outside="12h -60d"))
 
-# %% ../nbs/03_surveys.ipynb #6d1d8848
 add_survey(Survey(
     "VLASS", "VLASS quick look", 3.0*u.GHz, 2.5*u.arcsec, 2.5*u.arcsec, 1.0*u.arcsec, 0.15*_mJy_beam, 1.9e6,
     33_885*u.deg**2, "Lacy et al. 2020; reliable rows of epoch 1, Gordon et al. 2021", ("rms",),
@@ -127,7 +124,6 @@ add_survey(Survey(
     # CADC's files and cutouts
     hosts=("ws-cadc.canfar.net", "ws-uv.canfar.net", "www.cadc-ccda.hia-iha.nrc-cnrc.gc.ca")))
 
-# %% ../nbs/03_surveys.ipynb #3ef3f773
 add_survey(Survey(
     "TGSS", "TGSS ADR1", 150*u.MHz, 25*u.arcsec, 25*u.arcsec, 6.2*u.arcsec, 3.5*_mJy_beam, 623_604, 36_900*u.deg**2,
     "Intema et al. 2017", ("rms", "n_sources"), projection="SIN", n_axes=4, stretched_south_of=19*u.deg,
@@ -136,7 +132,6 @@ add_survey(Survey(
     client="TgssSiap", addresses=dict(tgss_siap="https://vo.astron.nl/tgssadr/q_fits/cutout/siap.xml"),
     outside="12h -60d"))
 
-# %% ../nbs/03_surveys.ipynb #bc777a03
 _COUNTED = [
     Survey("LoTSS", "LoTSS DR2", 144*u.MHz, 6*u.arcsec, 6*u.arcsec, 1.5*u.arcsec, 0.083*_mJy_beam,
            4_396_228, 5_635*u.deg**2, "Shimwell et al. 2022", ("rms",)),
@@ -159,7 +154,6 @@ def beam_area(
     "Solid angle of an elliptical Gaussian restoring beam."
     return np.pi*bmaj*bmin/(4*np.log(2))
 
-# %% ../nbs/03_surveys.ipynb #cacf7b1d
 @u.quantity_input
 def find_beam(
     survey: str,  # A key of `SURVEYS`
@@ -179,6 +173,17 @@ def limit_at_1400(
     "Flux density of the faintest point source a survey lists, scaled to 1.4 GHz."
     scale = (1.4*u.GHz/survey.frequency).to_value(u.one)**SPECTRAL_INDEX
     return (n_sigma*survey.rms*u.beam*scale).to(u.mJy)
+
+def plot_resolution(ax=None):
+    "Beam against depth at 1.4 GHz for every survey; the area of a marker grows with the density of sources."
+    import matplotlib.pyplot as plt
+    ax = ax or plt.subplots()[1]
+    for s in SURVEYS.values():
+        depth, beam = limit_at_1400(s).value, s.bmaj.to_value(u.arcsec)
+        ax.scatter(depth, beam, s=8*np.sqrt(s.density.value), alpha=0.7)
+        ax.annotate(s.name, (depth, beam), xytext=(6, 5), textcoords="offset points")
+    ax.set(xscale="log", yscale="log", xlabel="5σ limit at 1.4 GHz [mJy]", ylabel="Beam, major axis [arcsec]")
+    return ax
 
 # %% ../nbs/03_surveys.ipynb #53c9906f
 @dataclass(frozen=True)
@@ -206,28 +211,6 @@ def _list_services()->Services:
 
 LIVE_SERVICES = _list_services()
 
-# %% ../nbs/03_surveys.ipynb #062f6643
-def plot_resolution(ax=None):
-    "Beam against depth at 1.4 GHz for every survey; the area of a marker grows with the density of sources."
-    import matplotlib.pyplot as plt
-    ax = ax or plt.subplots()[1]
-    for s in SURVEYS.values():
-        depth, beam = limit_at_1400(s).value, s.bmaj.to_value(u.arcsec)
-        ax.scatter(depth, beam, s=8*np.sqrt(s.density.value), alpha=0.7)
-        ax.annotate(s.name, (depth, beam), xytext=(6, 5), textcoords="offset points")
-    ax.set(xscale="log", yscale="log", xlabel="5σ limit at 1.4 GHz [mJy]", ylabel="Beam, major axis [arcsec]")
-    return ax
-
-# %% ../nbs/03_surveys.ipynb #cf3fb592
-@u.quantity_input
-def _tile_area(
-    side: u.arcmin, # Side of the tile, scalar or any shape
-)->u.deg**2:        # Solid angle, same shape
-    "Solid angle of a square tile; raises `ValueError` unless its side is above 0 and at most 180 degrees."
-    if not np.all((side > 0*u.deg) & (side <= 180*u.deg)):
-        raise ValueError(f"tile side = {side}: allowed is an angle above 0 and at most 180 deg")
-    return 2*side*np.sin(side/2)*u.rad
-
 # %% ../nbs/03_surveys.ipynb #9773b555
 _STUDY_DENSITIES = {
     "FIRST": 946_432/(10_575*u.deg**2),
@@ -241,7 +224,16 @@ def collect_densities(
     "Densities of the surveys' catalogues; raises `ValueError`, which lists the surveys, for an unknown one."
     return {name: get_survey(name).density for name in names}
 
-# %% ../nbs/03_surveys.ipynb #da996bc3
+# %% ../nbs/03_surveys.ipynb #cf3fb592
+@u.quantity_input
+def _tile_area(
+    side: u.arcmin, # Side of the tile, scalar or any shape
+)->u.deg**2:        # Solid angle, same shape
+    "Solid angle of a square tile; raises `ValueError` unless its side is above 0 and at most 180 degrees."
+    if not np.all((side > 0*u.deg) & (side <= 180*u.deg)):
+        raise ValueError(f"tile side = {side}: allowed is an angle above 0 and at most 180 deg")
+    return 2*side*np.sin(side/2)*u.rad
+
 @u.quantity_input
 def expect_count(
     density: u.deg**-2, # Sources per solid angle
@@ -267,7 +259,6 @@ def _p_more_than(
     from scipy.special import pdtrc
     return pdtrc(count, expected)
 
-# %% ../nbs/03_surveys.ipynb #981e9654
 @u.quantity_input
 def _score_neighbours(
     density: u.deg**-2, # Sources per solid angle
@@ -310,7 +301,6 @@ def plot_counts(
     ax.legend(title="Survey (expected)", fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
 
-# %% ../nbs/03_surveys.ipynb #148798fd
 def plot_neighbours_by_tile(
     densities: dict[str, u.Quantity], # Rows per deg², by survey
     side: u.Quantity,                 # The tile that is marked
@@ -348,7 +338,6 @@ def _predict_density(
     "Density of sources that the power law of `_fit_depth` gives a survey of this depth."
     return density_at_1mJy*limit.to_value(u.mJy)**slope
 
-# %% ../nbs/03_surveys.ipynb #de131687
 def plot_neighbours_by_depth(
     surveys: list[Survey], # Drawn; those in `_EXPECTED_ONLY` are open markers and not fitted
     side: u.Quantity,      # Side of the tile
@@ -384,7 +373,6 @@ def _count_in_tiles(
     inside = (abs(east) <= side/2) & (abs(north) <= side/2)
     return np.bincount(tile[inside], minlength=len(centres))
 
-# %% ../nbs/03_surveys.ipynb #3bf17885
 @u.quantity_input
 def draw_uniform(
     n: int,                   # Positions wanted
@@ -418,10 +406,8 @@ def draw_clustered(
     return homes.directional_offset_by(rng.uniform(0, 360, len(homes))*u.deg,
                                        rng.rayleigh(scatter.to_value(u.arcsec), len(homes))*u.arcsec)
 
-# %% ../nbs/03_surveys.ipynb #3eacd812
 FIRST_MEMBERS, FIRST_SCATTER = 0.35, 20*u.arcsec  # Chosen to give the groups of Cress et al. 1996; not a fit
 
-# %% ../nbs/03_surveys.ipynb #5602da14
 def simulate_neighbours(
     density: u.Quantity,                # Mean density of sources
     side: u.Quantity,                   # Side of the tile
@@ -441,7 +427,6 @@ def simulate_neighbours(
     return (_count_in_tiles(catalogue, draw_uniform(n_tiles, centre, inner, rng), side),
             _count_in_tiles(catalogue, own, side) - 1)
 
-# %% ../nbs/03_surveys.ipynb #46892f1a
 def plot_clustering(
     random_counts: np.ndarray, # (n,), int: sources in tiles placed at random
     neighbours: np.ndarray,    # (m,), int: other sources in tiles centred on a source
