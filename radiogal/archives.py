@@ -511,13 +511,16 @@ def _flatten_rms(image: bytes)->bytes:
     rms = np.nanmedian(np.abs(hdu.data - np.nanmedian(hdu.data)))/0.6745
     return encode_fits(fits.PrimaryHDU(np.full(hdu.data.shape, rms, dtype=np.float32), hdu.header))
 
-def _list_services(base: str)->surveys.Services: # base: URL of the archives
+def _list_services(
+    base: str, # URL of the archives
+    images,    # Of surveys without a client
+)->surveys.Services:
     "Addresses of the services, without a pause between requests on one's own machine."
     return surveys.Services(
         first_cutout=base + _FIRST_PATH, vlass_tiles=base + _TILES_PATH, vlass_images=base + _ROOT,
         vlass_tap=base + _TAP_PATH.removesuffix("/sync"), vlass_datalink=base + _LINKS_PATH,
         tgss_siap=base + _SIAP_PATH, skyview=base + _FORM_PATH, vizier=base + _VIZIER_PATH,
-        allowed_hosts=(urlsplit(base).netloc,), seconds_between_requests=0.)
+        allowed_hosts=(urlsplit(base).netloc,), seconds_between_requests=0., images=images)
 
 # %% ../nbs/09_archives.ipynb #8b49ee79
 class _Archive:

@@ -73,6 +73,14 @@ def _size_arcmin(survey: str, side: int)->float: # side: wanted, pixels
     "Side of the image to ask an archive for, arcmin."
     return (side + _MARGIN_PIXELS)*get_survey(survey).pixel_scale.to_value(u.arcmin)
 
+def _check_south(
+    survey: str, # Whose images
+    dec: float,  # deg
+)->None:
+    "Raises `FetchError` (not_covered) for a position too far south for the survey: no service needs to be asked."
+    if dec < (south := get_survey(survey).south.to_value(u.deg)):
+        raise FetchError("not_covered", f"{survey}: Dec {dec:.2f}° is south of −{-south:.0f}°")
+
 # %% ../nbs/11_clients.ipynb #bc79f8f3
 def _write_first_form(
     coord: SkyCoord, # Where
@@ -220,9 +228,6 @@ class TgssSiap:
         return self.archive.get_image(wanted)
 
 # %% ../nbs/11_clients.ipynb #8e5e87f0
-# deg; NVSS observed north of −40°, Condon et al. 1998; its southernmost images reach a little farther
-_NVSS_SOUTH = -40.4
-
 def _check_skyview(path: Path)->None: # The image SkyView made
     "Raises `FetchError`: not_covered for an image without data, reject for what is no image."
     with open_image(path, "NVSS") as image:
@@ -234,7 +239,7 @@ class NvssSkyView:
     def __init__(self, archive: ArchiveAccess, plan: CutoutPlan): self.archive, self.plan = archive, plan
 
     def find_images(self, target: Target)->list[RawImage]:
-        if target.dec < _NVSS_SOUTH: raise FetchError("not_covered", f"NVSS: Dec {target.dec:.2f}° is south of −40°")
+        _check_south("NVSS", target.dec)
         return [self.get_image(target)]
 
     def get_image(self, target: Target)->RawImage:
@@ -435,12 +440,7 @@ class _Once:
         return seen
 
 _VLASS_SUFFIX = ".I.iter1.image.pbcor.tt0.subim.fits"  # Stokes I, corrected for the primary beam; not the .rms image
-_VLASS_SOUTH = -40.       # deg; VLASS observes north of this declination, Lacy et al. 2020
 _VLASS_BYTES = 80_000_000 # Largest image taken; they have about 55 MB
-
-def _check_south(dec: float)->None: # deg
-    "Raises `FetchError` (not_covered) for a position that VLASS never observed: nobody needs to be asked."
-    if dec < _VLASS_SOUTH: raise FetchError("not_covered", f"VLASS: Dec {dec:.2f}° is south of −40°")
 
 # %% ../nbs/11_clients.ipynb #5cd29ae5
 class VlassImages:
@@ -449,7 +449,7 @@ class VlassImages:
         self.archive, self.plan, self.once = archive, plan, _Once()
 
     def find_images(self, target: Target)->list[RawImage]:
-        _check_south(target.dec)
+        _check_south("VLASS", target.dec)
         listings = [attempt(self.once, self.list_tile, tile)
                     for tile in find_tiles(self.once(self.get_tiles), target.coord)]
         images = [i for listing in listings if not isinstance(listing, FetchError) for i in listing]
@@ -553,7 +553,7 @@ class VlassCutouts:
         self.archive, self.plan, self.tree = archive, plan, VlassImages(archive, plan)
 
     def find_images(self, target: Target)->list[RawImage]:
-        _check_south(target.dec)
+        _check_south("VLASS", target.dec)
         images, errors = self.select_images(self.list_images(target.coord), target.coord)
         return _choose_images(rank_images(images, target.coord, self.plan.side), lambda i: self.get_cutout(i, target),
                              "VLASS", target.coord, self.plan.side, errors)

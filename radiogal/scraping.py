@@ -30,15 +30,15 @@ from .archives import serve_archives
 from .catalogues import CATALOGUES, Catalogue, fetch_labels, read_targets
 from .clients import (VLASS_ROUTES, ArchiveAccess, Client, FirstForm, NvssSkyView, TgssSiap, VlassCutouts,
                               VlassImages, choose_routes, find_tiles, keep_newest, rank_images)
-from .config import ConfigError, Paths, RunConfig, find_root, write_atomic
+from .config import ConfigError, Paths, RunConfig, find_root, hash_file, write_atomic
 from .cutouts import (Cutout, CutoutPlan, RawImage, Target, attempt, count_pixels, count_side, cut_group,
                               name_file, read_header)
 from .fetch import (AGAIN, STATES, FetchError, Fetcher, Limits, Manifest, RegisteredFile, fetch_all,
                             get_registered, name_url, one_line, select_files)
 from .positions import (BadImage, CatalogueError, clean_header, identify_positions, read_celestial,
                                 read_table, write_table)
-from .sky import AXES, ArtificialSky, draw_population, encode_fits, make_fingerprint
-from .surveys import LIVE_SERVICES, Services
+from .sky import ArtificialSky, draw_population, encode_fits, make_fingerprint, write_image
+from .surveys import LIVE_SERVICES, SURVEYS, Services, get_survey, list_imaged
 
 # %% ../nbs/12_scraping.ipynb #a41631c1
 _IMAGE_NAME = re.compile(r".+\.(fits?|fts)(\.(gz|bz2|fz|z))?|.+\.fz", re.IGNORECASE)
@@ -121,15 +121,16 @@ def _read_plain(path: Path)->bytes:
 # %% ../nbs/12_scraping.ipynb #12c177a1
 @dataclass(frozen=True)
 class FitsFolder:
-    "Images from FITS files in `FIRST/`, `NVSS/`, `TGSS/` and `VLASS/` of a folder, with what `ArtificialSky` offers."
+    "Images from FITS files in the folders `FIRST/`, `NVSS/` …, named after the surveys, of a folder."
     folder: Path
     corners = ()  # No grid of images, as VLASS's on the artificial sky
 
     @cached_property
-    def paths(self)->dict[str, list[Path]]:
-        "Files that may be images by their names, by survey."
+    def paths(self)->dict[str, list[Path]]: # By survey
+        "Files that may be images by their names."
         parts = [path for path in Path(self.folder).iterdir() if path.is_dir()]
-        return {survey: _list_fits(part for part in parts if part.name.upper() == survey) for survey in AXES}
+        return {survey: _list_fits(part for part in parts if part.name.upper() == survey.upper())
+                for survey in list_imaged()}
 
     @cached_property
     def fingerprint(self)->str: # 64 hexadecimal digits
@@ -193,6 +194,8 @@ def open_archive(
     return ArchiveAccess(fetcher, raw/survey if services else raw, services)  # Pinned files have addresses of their own
 
 # %% ../nbs/12_scraping.ipynb #5a85959d
+_MARGIN = 4  # Pixels beyond the wanted side, for cutting between pixels
+
 class _RegisteredImages:
     "Pinned images of one survey, by the target's name."
     def __init__(self, archive: ArchiveAccess, plan: CutoutPlan, dataset: str = "frdeep"):
@@ -205,18 +208,38 @@ class _RegisteredImages:
         file = self.files[target.name]
         return [RawImage(get_registered(self.archive.fetcher, file, self.archive.folder), file.url, file.sha256)]
 
-CLIENTS: dict[str, type[Client]] = dict(FIRST=FirstForm, VLASS=VlassImages, TGSS=TgssSiap, NVSS=NvssSkyView)
+class _CutImages:
+    "Images of a survey without a client, cut out of what is in a folder or on the artificial sky."
+    def __init__(self, archive: ArchiveAccess, plan: CutoutPlan):
+        self.archive, self.plan, survey = archive, plan, get_survey(plan.survey)
+        self.size = (plan.side + _MARGIN)*survey.pixel_scale
+        self.images = archive.services.images or (FitsFolder(Path(survey.folder)) if survey.folder else None)
+        if self.images is None:
+            raise ConfigError(f"{plan.survey} has no archive to ask: set `folder` of its record to the folder above "
+                              f"{plan.survey}/*.fits")
+
+    def find_images(self, target: Target)->list[RawImage]:
+        try: hdu = self.images.cut_image(self.plan.survey, target.coord, self.size)
+        except BadImage as e: raise FetchError("reject", str(e)) from e
+        if hdu is None: raise FetchError("not_covered", f"no {self.plan.survey} image holds this position")
+        path = write_image(self.archive.folder/f"{name_file(target.name)}.{self.plan.side}px.fits", hdu)
+        return [RawImage(path, f"{self.plan.survey}/{path.name}", hash_file(path))]
+
+# As the surveys' records name them
+CLIENTS = {"": _CutImages} | {kind.__name__: kind for kind in (FirstForm, NvssSkyView, TgssSiap, VlassImages)}
 
 def _assign_clients(
     archive: ArchiveAccess, # Where from
     plan: CutoutPlan,       # Names the survey
     coords: SkyCoord,       # (n,)
 )->list[Client]:            # (n,); positions share them
-    "The client for each position; raises `ValueError` that lists the surveys there are."
+    "The client for each position; raises `ValueError` for a survey without images, or whose client is unknown."
+    if plan.survey not in list_imaged():
+        raise ValueError(f"no images of {plan.survey!r} are known: surveys with images are {', '.join(list_imaged())}")
     if archive.services is None: return [_RegisteredImages(archive, plan)]*len(coords)
-    if plan.survey not in CLIENTS:
-        raise ValueError(f"no client for the archive of {plan.survey!r}: those there are: {', '.join(CLIENTS)}")
-    if plan.survey != "VLASS": return [CLIENTS[plan.survey](archive, plan)]*len(coords)
+    if (name := get_survey(plan.survey).client) not in CLIENTS:
+        raise ValueError(f"survey {plan.survey}: client = {name!r}: those there are: {', '.join(filter(None, CLIENTS))}")
+    if CLIENTS[name] is not VlassImages: return [CLIENTS[name](archive, plan)]*len(coords)
     clients = {route: kind(archive, plan) for route, kind in VLASS_ROUTES.items()}
     return [clients[route] for route in choose_routes(coords, plan)]
 
@@ -291,17 +314,20 @@ def _tabulate_outcomes(cutouts: Table)->Table: # As from `fetch_targets` → sur
 # %% ../nbs/12_scraping.ipynb #e931ae16
 @u.quantity_input
 def fetch_cutouts(
-    coords: SkyCoord,                   # One position, or many
-    survey: str,                        # FIRST, NVSS, VLASS or TGSS
-    size: u.arcmin,                     # Side of a cutout
-    archive: ArchiveAccess|None = None, # Where from; default: the survey's own, kept in the project
-    folder: str|Path|None = None,       # For the cutouts; default: beside the archive's downloads
-    root: str|Path = ".",               # Paths in the table are relative to it
-    **settings,                         # Of `CutoutPlan`: min_covered, epoch, vlass_route, whole_image_from
-)->Table:                               # `_CUTOUT_COLUMNS`; one row per position, in the order asked
+    coords: SkyCoord,             # One position, or many
+    survey: str,                  # One with images, such as FIRST
+    size: u.arcmin,               # Side of a cutout
+    archive: ArchiveAccess|FitsFolder|None = None, # Where from; default: the survey's own, kept in the project
+    folder: str|Path|None = None, # For the cutouts; default: beside the archive's downloads
+    root: str|Path = ".",         # Paths in the table are relative to it
+    **settings,                   # Of `CutoutPlan`: min_covered, epoch, vlass_route, whole_image_from
+)->Table:                         # `_CUTOUT_COLUMNS`; one row per position, in the order asked
     "One good cutout per position: its path, or the reason why there is none; raises `ConfigError` outside a project."
-    archive = archive or open_archive(LIVE_SERVICES, Paths(find_root()).raw/"live", survey)
-    side = count_side(survey, size)
+    side, live = count_side(survey, size), lambda: Paths(find_root()).raw/"live"
+    if isinstance(archive, FitsFolder):
+        services = replace(LIVE_SERVICES, images=archive)
+        archive = open_archive(services, Path(folder)/"raw" if folder else live(), survey)
+    archive = archive or open_archive(LIVE_SERVICES, live(), survey)
     plan = CutoutPlan(survey, side, Path(folder or archive.folder/f"cutouts-{side}px"), **settings)
     coords = coords.icrs.reshape(-1)
     names, first, order = np.unique(identify_positions(coords), return_index=True, return_inverse=True)
@@ -310,8 +336,7 @@ def fetch_cutouts(
 
 # %% ../nbs/12_scraping.ipynb #700ae0cd
 _LIVE_FOUND = SkyCoord("10h50m07.27s +30d40m37.5s")  # A bright double source that all four surveys have seen
-_LIVE_MISSING = dict(FIRST=SkyCoord("2h -30d"), TGSS=SkyCoord("12h -60d"), NVSS=SkyCoord("12h -60d"),
-                    VLASS=SkyCoord("12h -60d"))
+_LIVE_MISSING = {survey.name: SkyCoord(survey.outside) for survey in SURVEYS.values() if survey.client}
 _VLASS_TILES = 899  # In the table of tiles
 _CANARY_LIMITS = Limits(tries=2, total_s=120, give_up_s=0)
 

@@ -19,8 +19,9 @@ from tqdm import tqdm
 from radiogal.archives import _answer_first
 from radiogal.clients import ArchiveAccess
 from radiogal.config import read_config
-from radiogal.fetch import Fetcher, Limits, Manifest, _Record
+from radiogal.fetch import Fetcher, Limits
 from radiogal.positions import write_table
+from radiogal.provenance import Manifest, _Record
 from radiogal.scraping import fetch_cutouts
 from radiogal.sky import ArtificialSky, draw_population
 from radiogal.surveys import LIVE_SERVICES

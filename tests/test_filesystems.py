@@ -14,7 +14,7 @@ from radiogal import classify, curation, workflow
 from radiogal.classify import _take_claim, claim_shard
 from radiogal.config import ConfigError
 from radiogal.curation import _read_decisions, _record_decision
-from radiogal.fetch import Manifest, _choose_lock, _Record
+from radiogal.provenance import Manifest, _choose_lock, _Record
 
 fault = pytest.mark.fault
 BODY = b"radio galaxy"
