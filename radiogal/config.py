@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Annotated, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 # %% ../nbs/01_config.ipynb #61a4c96e
 class RadiogalError(Exception):
@@ -87,8 +88,16 @@ CutoutSurvey = Literal["FIRST", "NVSS", "VLASS", "TGSS"]
 MorphologyClass = Literal["FRI", "FRII", "Bent", "Compact"]
 _PublishedSet = Literal["griese", "griese-catalogues", "griese-apart"]
 _DrawnSet = Literal["artificial-FIRST", "artificial-NVSS", "artificial-VLASS", "artificial-TGSS"]
-_Network = Literal["alhassan", "dense", "aniyan", "mcrgnet", "convxpress", "fields", "twin"]
 _Name = Annotated[str, Field(pattern=f"^{_NAME}$")]
+
+def _check_network(name: str)->str:
+    "The same name; raises `ValueError` where no network has it, and lists those that exist."
+    known = resolve_name("radiogal.models:NETWORKS")  # only now, since that module needs this one
+    if name not in known:
+        raise ValueError(f"no such network: those that exist are {', '.join(known)}; models.add_network adds one")
+    return name
+
+_Network = Annotated[str, AfterValidator(_check_network)]
 
 class _Section(BaseModel):
     "A table of the settings file: frozen, and strict about unknown keys and types."

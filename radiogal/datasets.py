@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PER_SOURCE', 'GRIESE_HISTORY', 'PreparedSet', 'encode_column', 'digest_arrays', 'write_prepared', 'read_prepared',
-           'choose_classes', 'describe', 'list_steps', 'make_sample', 'sample_set']
+           'choose_classes', 'read_task', 'cut_images', 'describe', 'list_steps', 'make_sample', 'sample_set']
 
 # %% ../nbs/15_datasets.ipynb #358cedfc
 import dataclasses
@@ -31,7 +31,7 @@ from astropy.wcs import WCS
 from .candidates import check_groups, check_names, exclude_positions, group_sky, split_folds
 from .catalogues import (CATALOGUES, MIRABEST_CONFIDENCES, Labels, build_targets, find_registered,
                                  read_catalogue, tabulate_labels, translate_mirabest)
-from .config import RadiogalError, RunConfig, write_atomic
+from .config import RadiogalError, RunConfig, find_images, write_atomic
 from .fetch import FetchError, Fetcher, RegisteredFile, get_registered, select_files
 from .preparation import (Ready, Unusable, crop_or_pad, normalise_observed, prepare_image, read_image,
                                   scale_minmax)
@@ -196,6 +196,23 @@ def choose_classes(
         raise ValueError(f"no source of class {lost}")
     facts = {key: getattr(sources, key)[labels >= 0] for key in PER_SOURCE}
     return dataclasses.replace(sources, **facts | dict(labels=labels[labels >= 0]), classes=tuple(classes))
+
+def read_task(
+    results: str|Path, # results/<run>
+    config: RunConfig, # Its settings
+    task: str,         # One of its tasks
+)->PreparedSet:        # With the task's classes
+    "The prepared images of a task; raises as `read_prepared` and `choose_classes` do."
+    wanted = config.list_tasks()[task]
+    return choose_classes(read_prepared(find_images(results, wanted.images)/"prepared.h5"), wanted.classes)
+
+def cut_images(
+    sources: PreparedSet, # Images at least as large as `size`
+    size: int,            # Pixels
+)->PreparedSet:           # Images (n, size, size, 1)
+    "The central part of each image."
+    if sources.images.shape[1] == size: return sources
+    return replace(sources, images=crop_or_pad(sources.images[..., 0], size)[..., None])
 
 # %% ../nbs/15_datasets.ipynb #a2fe47dd
 def _tabulate_folds(prepared: PreparedSet)->Table: # Columns class, total, fold 0, fold 1 …

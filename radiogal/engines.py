@@ -37,11 +37,11 @@ from .datasets import GRIESE_HISTORY, PreparedSet, digest_arrays, encode_column,
 from .diagnosis import measure_extent
 from .evaluation import CalibrationError, fit_temperature
 from .fetch import hash_file
-from .models import build_network, load_network_weights
+from .models import build_network, choose_size, load_network_weights
 from .preparation import Unusable, crop_or_pad, measure_flux, prepare_image, read_image
 from .provenance import check_network
 from .surveys import get_survey
-from .training import choose_size, hash_bytes, predict_sources, start_keras, write_training
+from .training import hash_bytes, predict_sources, start_keras, write_training
 
 # %% ../nbs/21_engines.ipynb #ebb717a7
 class _Graph:

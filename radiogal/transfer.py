@@ -21,12 +21,12 @@ from astropy.coordinates import SkyCoord, search_around_sky
 
 from .config import (Cell, Method, RunConfig, Training, find_images, find_place, find_root, read_json,
                              write_json, write_atomic)
-from .datasets import PER_SOURCE, PreparedSet
-from .models import BadWeights, build_network, load_network_weights
+from .datasets import PER_SOURCE, PreparedSet, cut_images, read_task
+from .models import BadWeights, build_network, choose_size, load_network_weights
 from .provenance import (Origin, check_network, clear_results, find_change, hash_files, measure_use,
                                  write_provenance)
-from .training import (CHECKPOINTS_APART, batch_rows, choose_size, count_steps, cut_images, fit_network,
-                               keep_time, predict_sources, read_sources, start_keras_once, write_training)
+from .training import (CHECKPOINTS_APART, batch_rows, count_steps, fit_network, keep_time, predict_sources,
+                               start_keras_once, write_training)
 
 # %% ../nbs/18_transfer.ipynb #161aa042
 def _list_frozen(
@@ -277,7 +277,7 @@ class _Ends:
 def _read_ends(results: Path, config: RunConfig, cell: Cell)->_Ends: # results: results/<run>
     "Images and settings of a transfer; `ValueError` where the source was trained on what the target validates."
     pair, how, fold = config.transfer.pairs[cell.pair], config.transfer.methods[cell.method], cell.fold
-    source, target = (read_sources(results, config, end) for end in (pair.source, pair.target))
+    source, target = (read_task(results, config, end) for end in (pair.source, pair.target))
     source_fold, radius = config.find_source_fold(cell.pair, fold), config.targets.group_arcmin*u.arcmin
     known, training, validation = source.training(source_fold), target.training(fold), target.validation(fold)
     if pair.source_fold != "next": _check_unseen(known, validation, radius)
