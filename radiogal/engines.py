@@ -33,7 +33,7 @@ from astropy.table import Table
 
 from . import __version__
 from .config import ConfigError, Damaged, RunConfig, read_json, write_atomic
-from .datasets import GRIESE_HISTORY, PreparedSet, digest_arrays, encode_column, list_steps
+from .datasets import GRIESE_HISTORY, PreparedSet, describe_steps, digest_arrays, encode_column
 from .diagnosis import measure_extent
 from .evaluation import CalibrationError, fit_temperature
 from .fetch import hash_file
@@ -496,7 +496,7 @@ def check_preparation(
 )->None:
     "`ConfigError` where cutouts would be prepared in another way than the training images."
     prep = config.preparation
-    expected = list_steps(config, sources.survey)
+    expected = describe_steps(config, sources.survey)
     if sources.history[:1] == GRIESE_HISTORY:
         expected = (*GRIESE_HISTORY, f"central {prep.image_size} px, scaling minmax")
     for was, now in zip_longest(sources.history, expected, fillvalue="nothing more"):
