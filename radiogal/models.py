@@ -127,15 +127,6 @@ def chain_layers(
     last = _make_layer("probabilities", (n_classes,), head, draw)
     return keras.Sequential([keras.layers.Input((image_size, image_size, 1)), *body, last], name=name)
 
-# %% ../nbs/16_models.ipynb #1a8ce561
-def _tabulate_layers(
-    model, # keras.Model
-):         # pandas.DataFrame: layer, kind, output shape, parameters
-    "A network's layers with their output shapes and parameter counts."
-    import pandas as pd
-    return pd.DataFrame([dict(layer=layer.name, kind=type(layer).__name__, output=str(layer.output.shape[1:]),
-                              parameters=layer.count_params()) for layer in model.layers])
-
 # %% ../nbs/16_models.ipynb #490342c4
 _DENSE = dict(flatten=(),
               dense1=(512,), dropout1=(0.5,),
