@@ -526,7 +526,7 @@ def _tabulate_facts(
 
 # %% ../nbs/15_datasets.ipynb #704fca63
 def _name_family(catalogue: str)->str:
-    "A catalogue without the letter, or the number of a table, that tells it from another of the same paper."
+    "A catalogue without the letter, or the number of a table, that distinguishes it from another of the same paper."
     return re.sub(r"(?<=\d)[a-z]$|_Tab\d+$", "", catalogue)
 
 def _split_by_catalogue(

@@ -37,7 +37,7 @@ NETWORKS: dict[str, Network] = {}  # By name
 def add_network(
     network: Network, # A new one
 )->Network:           # The same
-    "Let settings name a network; raises `ValueError` for a name that is taken or a record that cannot be right."
+    "Let settings name a network; raises `ValueError` for a name that is taken, no builder or no learning rate."
     check_name(network.name, "network")
     if network.name in NETWORKS:
         raise ValueError(f"a network named {network.name!r} exists: choose another name, or first remove that one "
@@ -372,7 +372,7 @@ def define_grouped_muon()->type: # A keras.optimizers.Optimizer
     class GroupedMuon(keras.optimizers.Muon):
         "Muon with the Newton–Schulz iterations of several kernels as one."
         def _apply_weight_decay(self, variables):
-            "As Keras's, which works out the learning rate's schedule anew for each variable."
+            "As Keras's, which computes the scheduled learning rate again for each variable."
             rate = self.learning_rate
             for v in variables:
                 v.assign(v - v*(self.adam_weight_decay if self._should_use_adamw(v) else self.weight_decay)*rate)

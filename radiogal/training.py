@@ -271,7 +271,7 @@ def compile_network(
 # %% ../nbs/17_modelling.ipynb #6b9655db
 @contextmanager
 def _averaged_weights(model):
-    "Inside, a network whose optimiser keeps a running mean of the weights has that mean."
+    "A context in which a network has the running mean of its weights, where its optimiser keeps one."
     import keras
     if not model.optimizer.use_ema: yield; return
     swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
@@ -298,7 +298,7 @@ def _score_epoch(model, images: np.ndarray, labels: np.ndarray)->tuple[float, fl
 # %% ../nbs/17_modelling.ipynb #e8c6da22
 @contextmanager
 def _without_memory(norms: list):
-    "Inside, the running mean and variance of normalisations are those of the latest batch."
+    "A context in which the running mean and variance of normalisations are those of the latest batch."
     momenta = [layer.momentum for layer in norms]
     for layer in norms: layer.momentum = 0.0
     try: yield
@@ -309,7 +309,7 @@ def _recalibrate_norms(
     model,              # keras.Model, after `_trace_once`
     images: np.ndarray, # Training images as the model sees them, n of them
 )->None:
-    "Set the mean and variance of each normalisation to those of the weights as they are, the mean over batches."
+    "Batch-norm recalibration: set running means and variances to what the weights give now, the mean over batches."
     norms = [layer for layer in model.layers if hasattr(layer, "momentum") and layer.trainable]
     measured, seen = [v for layer in norms for v in layer.non_trainable_variables], []
     with _without_memory(norms):
@@ -486,7 +486,7 @@ def _is_over(
     history: list[tuple], # A row of `_CURVE` for each epoch done
     settings: Training,   # Epochs and patience
 )->bool:
-    "Has the run had its epochs, or gone on too long without a lower validation loss?"
+    "Has the run had all its epochs, or too many without a lower validation loss?"
     resting = len(history) - 1 - np.argmin([row[2] for row in history]) if history else 0
     return len(history) >= settings.epochs or 0 < settings.patience <= resting
 
@@ -543,7 +543,7 @@ def predict_sources(
 
 # %% ../nbs/17_modelling.ipynb #9051b5d2
 def save_weights(model, path: Path)->Path:
-    "Weights as HDF5, atomically."
+    "Write weights as HDF5, atomically."
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder)/"part.weights.h5"
         model.save_weights(part)

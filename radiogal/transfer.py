@@ -39,7 +39,7 @@ def _list_frozen(
     if convolutions := [c for c in layers if c.startswith("conv")]: ends["convolutions"] = convolutions[-1]
     if depth == "nothing": return []
     if depth not in ends:
-        raise ValueError(f"no depth named {depth!r} in {model.name}: there are nothing, {', '.join(ends)}")
+        raise ValueError(f"no depth named {depth!r} in {model.name}: those that exist are nothing, {', '.join(ends)}")
     end = layers.index(ends[depth]) + 1
     while end < len(layers) and layers[end].startswith("norm"): end += 1
     return layers[:end]
@@ -100,7 +100,7 @@ def _check_unseen(training: PreparedSet, validation: PreparedSet, radius: u.Quan
     seen = _find_seen(training, validation, radius)
     if len(seen):
         raise ValueError(f"{len(seen)} validation sources were seen in the source's training, such as {seen[0]}: "
-                         "choose the same fold, a set apart, or say so with source_fold = 'next'")
+                         "choose the same fold, a set apart, or allow it with source_fold = 'next'")
 
 # %% ../nbs/18_transfer.ipynb #ba2c1d8e
 def _draw_subset(
@@ -164,7 +164,7 @@ def _retrain_stage(
     checkpoints: Path|None,  # As `fit_network`
     apart: float,            # As `fit_network`
 )->pd.DataFrame:             # The curve, as `fit_network`
-    "Freeze to a depth and train; `RuntimeError` if a frozen weight moved."
+    "Freeze to a depth and train; raises `RuntimeError` if a frozen weight moved."
     before = {name: model.get_layer(name).get_weights() for name in _freeze_layers(model, depth)}
     history = fit_network(model, training, validation, settings, seed, checkpoints, apart)
     for name, weights in before.items():

@@ -1,4 +1,4 @@
-"A network from outside the package is one file: settings accept its name once it is added, and it is trained like any other."
+"A network from outside the package is one file: once it is added, settings accept its name and it is trained like others."
 import subprocess
 import sys
 from pathlib import Path
