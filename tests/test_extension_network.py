@@ -1,4 +1,4 @@
-"A network from outside the package is one file: once it is added, settings accept its name and it is trained like others."
+"A network from outside the package is one file: once added, settings accept its name and it is trained like others."
 import subprocess
 import sys
 from pathlib import Path
