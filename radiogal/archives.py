@@ -630,7 +630,7 @@ def serve_archives(
     with _ArchiveServer(images, [] if requests is None else requests) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs=dict(poll_interval=0.05), daemon=True)
         thread.start()
-        try: yield _list_services(server.archive.base)
+        try: yield _list_services(server.archive.base, images)
         finally:
             server.shutdown()
             thread.join()

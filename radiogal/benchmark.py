@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from .config import RunConfig, find_images, find_place, list_asked, write_atomic
-from .datasets import PreparedSet, choose_classes, read_prepared
+from .datasets import PreparedSet, choose_classes, cut_images, read_prepared
 from .diagnosis import (TrainedRun, assign_groups, bin_accuracy, guess_by_catalogue, map_occlusion, read_facts,
                                 read_trainings)
 from .engines import measure_extent
@@ -27,9 +27,9 @@ from .evaluation import (CalibrationError, apply_temperature, average_prediction
                                  pool_tables, score_calibration, score_gain, score_pooled, score_predictions,
                                  summarise_classes, summarise_tables, wilson_interval)
 from .fetch import hash_file
-from .models import build_network, load_network_weights
+from .models import build_network, choose_size, load_network_weights
 from .preparation import crop_or_pad
-from .training import choose_size, cut_images, predict_sources, start_keras
+from .training import predict_sources, start_keras
 
 # %% ../nbs/23_benchmark.ipynb #a183b0b9
 _OURS = ("fields", "twin")  # Networks of our own design; the first is the one that is put forward

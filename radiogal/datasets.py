@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PER_SOURCE', 'GRIESE_HISTORY', 'PreparedSet', 'encode_column', 'digest_arrays', 'write_prepared', 'read_prepared',
-           'choose_classes', 'describe', 'list_steps', 'make_sample', 'sample_set']
+           'choose_classes', 'read_task', 'cut_images', 'describe', 'describe_steps', 'make_sample', 'sample_set']
 
 # %% ../nbs/15_datasets.ipynb #358cedfc
 import dataclasses
@@ -26,13 +26,11 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import Table
-from astropy.wcs import WCS
 
 from .candidates import check_groups, exclude_positions, group_sky, split_folds
-from .catalogues import (CATALOGUES, MIRABEST_CONFIDENCES, Labels, build_targets, find_registered,
-                                 read_catalogue, tabulate_labels, translate_mirabest)
-from .config import RadiogalError, RunConfig, write_atomic
-from .fetch import FetchError, Fetcher, RegisteredFile, get_registered, select_files
+from .catalogues import CATALOGUES, Labels, build_targets, find_registered, read_catalogue, tabulate_labels
+from .config import RadiogalError, RunConfig, find_images, write_atomic
+from .fetch import FetchError, Fetcher, get_registered, select_files
 from .positions import check_names
 from .preparation import (Ready, Unusable, crop_or_pad, normalise_observed, prepare_image, read_image,
                                   scale_minmax)
@@ -44,7 +42,7 @@ PER_SOURCE = ("images", "names", "labels", "groups", "folds", "positions", "cove
 
 @dataclass(frozen=True, eq=False)
 class PreparedSet:
-    "Images of one survey, ready for a network; `ValueError` on construction names the source that is wrong."
+    "Images of one survey, ready for a network; making an invalid one raises `ValueError`, which names the source."
     images: np.ndarray       # (n, size, size, 1), float32, 0–1
     names: np.ndarray        # (n,), str, unique
     labels: np.ndarray       # (n,), int64, index into `classes`
@@ -68,7 +66,7 @@ class PreparedSet:
         return dataclasses.replace(self, **{key: getattr(self, key)[keep] for key in PER_SOURCE})
 
     def validation(self, fold: int)->"PreparedSet":
-        "Sources validated in this fold; `ValueError` lists the folds there are."
+        "Sources validated in this fold; raises `ValueError` for another fold, and lists those that exist."
         if fold not in self.folds:
             raise ValueError(f"no fold {fold}: those that exist are {np.unique(self.folds).tolist()}")
         return self.select(self.folds == fold)
@@ -80,12 +78,13 @@ class PreparedSet:
 
 # %% ../nbs/15_datasets.ipynb #b6908a1e
 def _check_columns(s: PreparedSet)->None:
-    "`ValueError` names a column of another length, or images of another type or shape."
+    "Raises `ValueError` for a column of another length, or images of another type or shape."
     n = len(s.names)
     for key in PER_SOURCE:
         if len(getattr(s, key)) != n: raise ValueError(f"{key} has {len(getattr(s, key))} rows for {n} names")
     if s.images.dtype != np.float32 or s.images.ndim != 4:
-        raise ValueError(f"images are {s.images.dtype} with {s.images.ndim} axes, not float32 (n, height, width, channels)")
+        raise ValueError(f"images are {s.images.dtype} with {s.images.ndim} axes, "
+                         "not float32 (n, height, width, channels)")
     if s.positions.shape != (n, 2) or s.beams.shape != (n, 3):
         raise ValueError(f"positions and beams are {s.positions.shape} and {s.beams.shape}, not ({n}, 2) and ({n}, 3)")
 
@@ -100,7 +99,7 @@ def _list_faults(s: PreparedSet)->dict[str, np.ndarray]: # What may be wrong: (n
             "its position is not on the sky": ~(np.isfinite(s.positions[:, 0]) & (np.abs(s.positions[:, 1]) <= 90))}
 
 def _check_set(s: PreparedSet)->None:
-    "`ValueError` names the first source, or column, of a set that is invalid or missing."
+    "Raises `ValueError` for the first source, or column, of a set that is invalid or missing."
     _check_columns(s)
     unique, counts = np.unique(s.names, return_counts=True)
     if (counts > 1).any(): raise ValueError(f"{unique[counts > 1][0]}: named {counts.max()} times")
@@ -139,7 +138,7 @@ def _write_arrays(f: h5py.File, arrays: dict[str, np.ndarray])->None:
 def _create_file(buffer: io.BytesIO)->h5py.File:
     "An empty file of the version since which HDF5 checks its own structure, and without times, the root's included."
     creation, access = h5py.h5p.create(h5py.h5p.FILE_CREATE), h5py.h5p.create(h5py.h5p.FILE_ACCESS)
-    creation.set_obj_track_times(False)  # h5py has no other way to say so of the root
+    creation.set_obj_track_times(False)  # h5py has no other way for the root
     access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
     access.set_fileobj_driver(h5py.h5fd.fileobj_driver, buffer)
     return h5py.File(h5py.h5f.create(b"prepared set", h5py.h5f.ACC_TRUNC, creation, access))
@@ -155,7 +154,7 @@ def write_prepared(
 
 # %% ../nbs/15_datasets.ipynb #c73658bd
 def _read_array(f: h5py.File, key: str)->np.ndarray:
-    "One plain data set; `ValueError` for a link, for data elsewhere and for objects."
+    "One plain data set; raises `ValueError` for a link, for data elsewhere and for objects."
     found = f[key] if isinstance(f.get(key, getlink=True), h5py.HardLink) else None
     if not isinstance(found, h5py.Dataset): raise ValueError(f"no data set {key!r}")
     if found.external or found.is_virtual: raise ValueError(f"{key!r} is kept in another file")
@@ -163,7 +162,7 @@ def _read_array(f: h5py.File, key: str)->np.ndarray:
     return found[()]
 
 def _read_arrays(path: str|Path)->dict[str, np.ndarray]:
-    "All data sets of a prepared set; `_PreparedError` where one is missing or the digest is another."
+    "All data sets of a prepared set; raises `_PreparedError` where one is missing or the digest is another."
     try:
         with h5py.File(path, "r") as f:
             if f.attrs.get("format") != _FORMAT.encode():
@@ -176,7 +175,7 @@ def _read_arrays(path: str|Path)->dict[str, np.ndarray]:
     return arrays
 
 def read_prepared(path: str|Path)->PreparedSet: # As it was written, and checked again
-    "Read a prepared set; `_PreparedError` where the file is damaged, incomplete or holds objects."
+    "Read a prepared set; raises `_PreparedError` where the file is damaged, incomplete or holds objects."
     arrays = {key: np.char.decode(a, "utf-8") if a.dtype.kind == "S" else a for key, a in _read_arrays(path).items()}
     arrays |= {key: tuple(arrays[key].tolist()) for key in ("classes", "history")}
     arrays |= {key: arrays[key].item() for key in ("survey", "simulated", "pixel_arcsec")}
@@ -185,9 +184,9 @@ def read_prepared(path: str|Path)->PreparedSet: # As it was written, and checked
 # %% ../nbs/15_datasets.ipynb #8a1d422d
 def choose_classes(
     sources: PreparedSet,               # Any set
-    classes: dict[str, tuple[str, ...]],# Of the question, in the order of the network's outputs: the set's labels of each
+    classes: dict[str, tuple[str, ...]],# Of the task, in the order of the network's outputs: the set's labels of each
 )->PreparedSet:                         # Those sources that belong to a class
-    "A set for one question; `ValueError` names labels that the set does not have, or a class without a source."
+    "A set for one task; raises `ValueError` for labels that the set does not have, or a class without a source."
     number = {label: k for k, several in enumerate(classes.values()) for label in several}
     if odd := set(number) - set(sources.classes):
         raise ValueError(f"no label {sorted(odd)}: the set has {list(sources.classes)}")
@@ -198,16 +197,31 @@ def choose_classes(
     facts = {key: getattr(sources, key)[labels >= 0] for key in PER_SOURCE}
     return dataclasses.replace(sources, **facts | dict(labels=labels[labels >= 0]), classes=tuple(classes))
 
+def read_task(
+    results: str|Path, # results/<run>
+    config: RunConfig, # Its settings
+    task: str,         # One of its tasks
+)->PreparedSet:        # With the task's classes
+    "The prepared images of a task; raises as `read_prepared` and `choose_classes` do."
+    wanted = config.list_tasks()[task]
+    return choose_classes(read_prepared(find_images(results, wanted.images)/"prepared.h5"), wanted.classes)
+
+def cut_images(
+    sources: PreparedSet, # Images at least as large as `size`
+    size: int,            # Pixels
+)->PreparedSet:           # Images (n, size, size, 1)
+    "The central part of each image."
+    if sources.images.shape[1] == size: return sources
+    return replace(sources, images=crop_or_pad(sources.images[..., 0], size)[..., None])
+
 # %% ../nbs/15_datasets.ipynb #a2fe47dd
 def _tabulate_folds(prepared: PreparedSet)->Table: # Columns class, total, fold 0, fold 1 …
     "Sources per class and validation fold."
-    folds = range(prepared.folds.max() + 1)
-    counts = [[((prepared.labels == i) & (prepared.folds == fold)).sum() for fold in folds]
-              for i in range(len(prepared.classes))]
-    table = Table(dict({"class": list(prepared.classes)}, total=np.sum(counts, axis=1)),
-                  meta={"SIMULATE": prepared.simulated})
-    for fold in folds: table[f"fold {fold}"] = [row[fold] for row in counts]
-    return table
+    counts = np.zeros((len(prepared.classes), prepared.folds.max() + 1), int)
+    np.add.at(counts, (prepared.labels, prepared.folds), 1)
+    columns = {"class": list(prepared.classes), "total": counts.sum(axis=1)}
+    return Table(columns | {f"fold {k}": column for k, column in enumerate(counts.T)},
+                 meta={"SIMULATE": prepared.simulated})
 
 def _draw_montage(axes, prepared: PreparedSet)->None:
     "The first sources of each class, one class per row of `axes`; what is left over stays empty."
@@ -241,7 +255,7 @@ def _draw_folds(
     targets: Table,     # Columns label, sky_group
     config: RunConfig,  # Gives classes, number of folds and the draw
 )->np.ndarray:          # (n,), int64; -1 for a target without a class of this run
-    "The validation fold of every target, whatever a survey has of it; `ValueError` names a class without targets."
+    "The validation fold of every target, whatever a survey has of it; raises `ValueError` for a class without targets."
     labels = config.list_labels(*config.surveys)
     folds, known = np.full(len(targets), -1), np.isin(targets["label"], labels)
     missing = sorted(set(labels) - set(targets["label"]))
@@ -263,7 +277,7 @@ def _find_obstacle(
     if not curated["used"]: return f"curation: {curated['decision']}: {curated['reason']}"
     return ""
 
-def list_steps(config: RunConfig, survey: str)->tuple[str, ...]: # For `PreparedSet.history`
+def describe_steps(config: RunConfig, survey: str)->tuple[str, ...]: # For `PreparedSet.history`
     "What was done to each cutout, in order."
     prep = config.preparation
     field = f"{prep.field_arcmin} arcmin in " if prep.grid == "angle" else ""
@@ -280,7 +294,7 @@ def _match_rows(
     survey: str,       # Whose rows
     what: str,         # What to call the table in an error
 )->Table:              # Its rows, one per target, in the targets' order
-    "A survey's rows in the order of the targets; `ValueError` names targets that are missing, twice or unknown."
+    "A survey's rows in the order of the targets; raises `ValueError` for names that are missing, twice or unknown."
     table = table[table["survey"] == survey]
     places = {name: i for i, name in enumerate(table["name"])}
     if len(places) < len(table): raise ValueError(f"{what}: a name occurs twice among {len(table)} rows of {survey}")
@@ -291,7 +305,7 @@ def _match_rows(
     return table[[places[name] for name in names]]
 
 # %% ../nbs/15_datasets.ipynb #d2b6efa2
-def _tell_pixel(config: RunConfig, survey: str)->float: # arcsec
+def _find_pixel(config: RunConfig, survey: str)->float: # arcsec
     "Side of a prepared pixel."
     prep = config.preparation
     if prep.grid == "angle": return prep.field_arcmin*60/prep.image_size
@@ -304,7 +318,7 @@ def _collect_set(
     config: RunConfig,   # The run
     survey: str,         # Which survey
 )->PreparedSet:
-    "Prepared images and their targets as a set; `ValueError` names a class with fewer than two sources."
+    "Prepared images and their targets as a set; raises `ValueError` for a class with fewer than two sources."
     classes = config.list_labels(survey)
     labels = np.array([classes.index(label) for label in targets["label"]])
     for name, n in zip(classes, np.bincount(labels, minlength=len(classes)), strict=True):
@@ -314,17 +328,32 @@ def _collect_set(
         classes=classes, groups=np.array(targets["sky_group"], dtype=np.int64), folds=folds, survey=survey,
         simulated=config.simulated, positions=np.transpose([np.asarray(targets[k], float) for k in ("ra", "dec")]),
         covered=np.array([r.covered for r in ready]), rms=np.array([r.rms for r in ready]),
-        beams=np.array([r.beam for r in ready], float), pixel_arcsec=_tell_pixel(config, survey),
-        history=list_steps(config, survey))
+        beams=np.array([r.beam for r in ready], float), pixel_arcsec=_find_pixel(config, survey),
+        history=describe_steps(config, survey))
 
-def _check_inputs(
-    targets: Table,    # name, label; meta SIMULATE
+# %% ../nbs/15_datasets.ipynb #d7ea139e
+def _prepare_images(
+    names: list[str], # Sources
+    read: Callable[[int], fits.PrimaryHDU], # From a source's place to what `read_image` returns; raises `Unusable`
     config: RunConfig, # The run
-)->None:
-    "`ValueError` where a name occurs twice, or targets are simulated in a run that is not, or the other way round."
-    check_names(targets, "targets")
-    if bool(targets.meta["SIMULATE"]) != config.simulated:
-        raise ValueError(f"targets with SIMULATE = {targets.meta['SIMULATE']} in a run of kind {config.kind!r}")
+)->tuple[list[Ready], list[int], dict[str, str]]: # Images; their sources' places; by name, why the others have none
+    "Every source becomes an image, or has a reason why it does not."
+    ready, used, reasons = [], [], {}
+    for i, name in enumerate(names):
+        try: ready.append(prepare_image(read(i), config))
+        except Unusable as e: reasons[name] = str(e)
+        else: used.append(i)
+    return ready, used, reasons
+
+def _list_quarantine(
+    reasons: dict[str, str], # By name
+    survey: str,             # Whose images
+    simulated: bool,         # True for the artificial sky
+)->Table:                    # name, survey, reason
+    "The sources that are not in a set, each with its reason."
+    rows = [(name, survey, reason) for name, reason in reasons.items()]
+    return Table(rows=rows or None, names=("name", "survey", "reason"), dtype=(str, str, str),
+                 meta={"SIMULATE": simulated})
 
 # %% ../nbs/15_datasets.ipynb #2a044af6
 def _prepare_survey(
@@ -336,130 +365,24 @@ def _prepare_survey(
     survey: str,         # Which survey
     tests: dict[str, Table]|None = None, # Test sets, whose positions are kept out: name, ra, dec
 )->tuple[PreparedSet, Table]: # What is used; and the quarantine: name, survey, reason
-    "Every target becomes an image or a quarantine row; `ValueError` where tables do not fit together or a class is lost."
-    _check_inputs(targets, config)
+    "Every target becomes an image or a quarantine row; raises `ValueError` for tables that do not fit or a lost class."
+    check_names(targets, "targets")
+    if bool(targets.meta["SIMULATE"]) != config.simulated:
+        raise ValueError(f"targets with SIMULATE = {targets.meta['SIMULATE']} in a run of kind {config.kind!r}")
     names, folds = [str(name) for name in targets["name"]], _draw_folds(targets, config)
     excluded = exclude_positions(targets, tests or {}, config.targets.group_arcmin*u.arcmin)
     cutouts, curated = _match_rows(names, cutouts, survey, "cutouts"), _match_rows(names, curated, survey, "curated")
-    ready, used, dropped = [], [], []
-    for i, (target, cutout, decision) in enumerate(zip(targets, cutouts, curated, strict=True)):
-        try:
-            reason = _find_obstacle(target, cutout, decision, config.list_labels(survey)) or excluded.get(names[i])
-            if reason: raise Unusable(reason)
-            ready.append(prepare_image(read(cutout["path"]), config))
-            used.append(i)
-        except Unusable as e: dropped.append((names[i], survey, str(e)))
-    quarantine = Table(rows=dropped or None, names=("name", "survey", "reason"), dtype=(str, str, str),
-                       meta={"SIMULATE": config.simulated})
-    if not used: raise ValueError(f"{survey}: none of {len(targets)} targets can be used; the first: {dropped[0][2]}")
-    return _collect_set(targets[used], folds[used], ready, config, survey), quarantine
 
-# %% ../nbs/15_datasets.ipynb #9ef3e5bd
-class _ArchiveError(RadiogalError, ValueError):
-    "A published archive that is not as known; the message names it."
+    def read_usable(i):
+        obstacle = _find_obstacle(targets[i], cutouts[i], curated[i], config.list_labels(survey))
+        if reason := obstacle or excluded.get(names[i]): raise Unusable(reason)
+        return read(cutouts["path"][i])
 
-_MAX_MEMBER_BYTES = 400_000_000  # The known ones have 164 MB
-
-def _extract_member(
-    path: str|Path,   # A zip
-    suffix: str,      # What the wanted member's name ends in
-    folder: str|Path, # Where it goes
-)->Path:
-    "Write out the one member of a kind; `_ArchiveError` for none, several, a name with folders, or too many bytes."
-    name, wanted = Path(path).name, Path(folder)/f"member{suffix}"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [m for m in archive.infolist() if m.filename.endswith(suffix)]
-            if len(members) != 1: raise _ArchiveError(f"{name}: {len(members)} members end in {suffix}, expected one")
-            member = members[0]
-            if not re.fullmatch(r"[A-Za-z0-9_.-]+", member.filename):
-                raise _ArchiveError(f"{name}: a member named {member.filename!r}")
-            if member.file_size > _MAX_MEMBER_BYTES: raise _ArchiveError(f"{name}: a member of {member.file_size} bytes")
-            with archive.open(member) as source, open(wanted, "wb") as out: shutil.copyfileobj(source, out, 2**20)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as e:
-        raise _ArchiveError(f"{name}: {e}") from e
-    return wanted
-
-# %% ../nbs/15_datasets.ipynb #08b17c98
-_GRIESE_CLASSES = ("FRI", "FRII", "Compact", "Bent")  # By the number in Label_literature
-
-def _describe_griese(group: h5py.Group)->dict:
-    "One source: name, ra, dec (deg), label, catalogue, split; `_ArchiveError` for a label or split that is not known."
-    facts, label, split = group["Img"].attrs, group["Label_literature"][()], group["Split_literature"][()].decode()
-    if label not in range(len(_GRIESE_CLASSES)) or split not in ("train", "valid", "test"):
-        raise _ArchiveError(f"{group.name}: label {label:g} or split {split!r} is not known")
-    ra, dec = float(facts["RA"]), float(facts["DEC"])
-    return dict(name=f"{ra:07.3f}{dec:+07.3f}", ra=ra, dec=dec, label=_GRIESE_CLASSES[int(label)],
-                catalogue=str(facts["Source"]), split=split)
-
-def _read_griese(
-    path: str|Path, # The zip of one fold
-)->tuple[np.ndarray, Table]: # (n, 300, 300) uint8; and one row per source, as `_describe_griese`
-    "Images and facts of Griese et al. 2023; `_ArchiveError` where the archive is not as known."
-    with tempfile.TemporaryDirectory() as folder, h5py.File(_extract_member(path, ".h5", folder)) as f:
-        keys = sorted(f, key=lambda key: int(key.removeprefix("data_")))
-        try: return np.stack([f[key]["Img"][()] for key in keys]), Table([_describe_griese(f[key]) for key in keys])
-        except KeyError as e: raise _ArchiveError(f"{Path(path).name}: {e}") from e
-
-def _read_griese_folds(
-    paths: list[str|Path], # The zips, fold by fold
-)->tuple[np.ndarray, Table]: # Images; and one row per source with a column fold: the one that validates it
-    "All folds of Griese et al. 2023 as one table; `_ArchiveError` where a source is validated in none or several."
-    tables = [_read_griese(path)[1] for path in paths[1:]]
-    images, table = _read_griese(paths[0])
-    valid = np.array([t["split"] == "valid" for t in (table, *tables)])
-    if any(list(t["name"]) != list(table["name"]) for t in tables) or (valid.sum(axis=0) != 1).any():
-        raise _ArchiveError("the folds do not hold the same sources, each of them validated once")
-    table["fold"] = valid.argmax(axis=0)
-    table.remove_column("split")
-    return images, table
-
-# %% ../nbs/15_datasets.ipynb #4ac8a4bc
-GRIESE_HISTORY = ("Griese et al. 2023: FIRST, clipped at 3 sigma and scaled to 8 bit by its authors",)
-
-def _build_griese_set(
-    images: np.ndarray,       # (n, 300, 300), uint8
-    table: Table,             # As from `_read_griese_folds`
-    size: int,                # Side of the prepared image, pixels
-    groups: np.ndarray,       # (n,), sky groups; one for each source where published folds are kept
-    folds: np.ndarray,        # (n,), the published, or those of `split_folds`
-)->tuple[PreparedSet, Table]: # What is used; and the quarantine: name, survey, reason
-    "The images of Griese et al. 2023 as a prepared set; what is empty after cutting goes into quarantine."
-    scaled, empty = scale_minmax(crop_or_pad(images, size).astype(np.float32))
-    dropped = [(name, "FIRST", f"nothing in the central {size} px") for name in table["name"][empty]]
-    n, survey = len(images), get_survey("FIRST")
-    facts = dict(names=np.array(table["name"], dtype=str), groups=np.asarray(groups), folds=np.asarray(folds),
-                 labels=np.array([_GRIESE_CLASSES.index(label) for label in table["label"]]), covered=np.ones(n),
-                 positions=np.transpose([table["ra"], table["dec"]]), rms=np.full(n, np.nan),
-                 beams=np.tile([survey.bmaj.value, survey.bmin.value, 0], (n, 1)))
-    used = PreparedSet(scaled[~empty][..., None], **{key: column[~empty] for key, column in facts.items()},
-                       classes=_GRIESE_CLASSES, survey="FIRST", simulated=False, pixel_arcsec=survey.pixel_scale.value,
-                       history=(*GRIESE_HISTORY, f"central {size} px, scaling minmax"))
-    return used, Table(rows=dropped or None, names=("name", "survey", "reason"), dtype=(str, str, str),
-                       meta={"SIMULATE": False})
-
-# %% ../nbs/15_datasets.ipynb #b8405e87
-_MIRABEST_NAME = re.compile(r"(\d{3})_(\d{3}\.\d+)([+-]\d{3}\.\d+)_(\d+\.\d+)_(\d+\.\d+)\.fits")
-_OFF_NAME = 5.4*u.arcsec  # FIRST's beam: an image centred farther off shows another place
-
-def _parse_mirabest_name(
-    file: str, # Such as 100_016.236+000.073_0.2797_0058.67.fits
-)->dict:       # name, ra, dec (deg), label, confidence, redshift, size (arcsec)
-    "What a MiraBest file name says; `_ArchiveError` where it is none."
-    if not (found := _MIRABEST_NAME.fullmatch(file)): raise _ArchiveError(f"{file}: not a name of MiraBest")
-    digits, ra, dec, redshift, size = found.groups()
-    return dict(name=f"MiraBest {ra}{dec}", ra=float(ra), dec=float(dec), label=translate_mirabest(int(digits)),
-                confidence=MIRABEST_CONFIDENCES[int(digits[1])], redshift=float(redshift), size=float(size))
-
-def _read_mirabest(
-    path: str|Path, # A MiraBest FITS file
-)->tuple[fits.PrimaryHDU, dict]: # As from `read_image`; and what its name says
-    "A MiraBest image; `Unusable` where it cannot be used or is centred off its name, `_ArchiveError` for another name."
-    facts, hdu = _parse_mirabest_name(Path(path).name), read_image(path, "FIRST")
-    centre = WCS(hdu.header).pixel_to_world(*((n - 1)/2 for n in hdu.data.shape[::-1]))
-    off = centre.separation(SkyCoord(facts["ra"], facts["dec"], unit="deg"))
-    if off > _OFF_NAME: raise Unusable(f"centred {off.to_value(u.arcsec):.0f} arcsec off its name")
-    return hdu, facts
+    ready, used, reasons = _prepare_images(names, read_usable, config)
+    if not used:
+        raise ValueError(f"{survey}: none of {len(targets)} targets can be used; the first: {reasons[names[0]]}")
+    prepared = _collect_set(targets[used], folds[used], ready, config, survey)
+    return prepared, _list_quarantine(reasons, survey, config.simulated)
 
 # %% ../nbs/15_datasets.ipynb #4dcff679
 _SAMPLE_PER_CLASS = 12  # Enough to split and to fit a few steps, in a second or two
@@ -469,9 +392,10 @@ def make_sample(
     survey: str,       # Which survey observes
     per_class: int = _SAMPLE_PER_CLASS, # Sources, as far as the settings have so many
 )->tuple[Table, Table, Table, Callable]: # targets, cutouts, curated and read, as `_prepare_survey` takes them
-    "An artificial sky, small if not asked otherwise, every image good; nothing is scraped."
-    few = min(per_class, config.sky.sources_per_class)
-    sources = draw_population(config.sky.model_copy(update=dict(sources_per_class=few)), config.classes, config.surveys)
+    "An artificial sky, small unless more sources are asked for, every image good; nothing is scraped."
+    count = min(per_class, config.sky.sources_per_class)
+    sky = config.sky.model_copy(update=dict(sources_per_class=count))
+    sources = draw_population(sky, config.classes, config.surveys)
     known, cut = sources[sources["label"] != ""], config.scraping
     coords = SkyCoord(known["ra"], known["dec"], unit="deg")
     labels = Labels(list(known["name"]), coords, list(known["label"]), [np.nan]*len(known))
@@ -495,12 +419,98 @@ def sample_set(
     "A small prepared set of the artificial sky, always the same for the same settings."
     return _prepare_survey(*make_sample(config, survey), config, survey)[0]
 
-# %% ../nbs/15_datasets.ipynb #8c6d5489
-_N_FOLDS = 5  # Griese et al. 2023 publish five
+# %% ../nbs/15_datasets.ipynb #45e98742
+def _draw_set(
+    config: RunConfig, # Of any kind
+    survey: str,       # Which survey observes
+)->tuple[PreparedSet, Table]: # The set, simulated; the quarantine: name, survey, reason
+    "The artificial sky, as a run prepares a survey's images."
+    drawn = config.model_copy(update=dict(kind="demo", tasks={}))
+    return _prepare_survey(*make_sample(drawn, survey, config.sky.sources_per_class), drawn, survey)
 
-def _list_griese()->list[RegisteredFile]:
-    "The zips of the published folds, in their order."
-    return [select_files("griese", "FIRST", f"fold{k}")[0] for k in range(_N_FOLDS)]
+# %% ../nbs/15_datasets.ipynb #9ef3e5bd
+class _ArchiveError(RadiogalError, ValueError):
+    "A published archive of another form than is known; the message names it."
+
+_MAX_MEMBER_BYTES = 400_000_000  # The known ones have 164 MB
+
+def _extract_member(
+    path: str|Path,   # A zip
+    suffix: str,      # What the wanted member's name ends in
+    folder: str|Path, # Where it goes
+)->Path:
+    "Write out the one member of a kind; raises `_ArchiveError` for none, several, a name with folders, or many bytes."
+    name, wanted = Path(path).name, Path(folder)/f"member{suffix}"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [m for m in archive.infolist() if m.filename.endswith(suffix)]
+            if len(members) != 1: raise _ArchiveError(f"{name}: {len(members)} members end in {suffix}, expected one")
+            member = members[0]
+            if not re.fullmatch(r"[A-Za-z0-9_.-]+", member.filename):
+                raise _ArchiveError(f"{name}: a member named {member.filename!r}")
+            if member.file_size > _MAX_MEMBER_BYTES:
+                raise _ArchiveError(f"{name}: a member of {member.file_size} bytes")
+            with archive.open(member) as source, open(wanted, "wb") as out: shutil.copyfileobj(source, out, 2**20)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as e:
+        raise _ArchiveError(f"{name}: {e}") from e
+    return wanted
+
+# %% ../nbs/15_datasets.ipynb #08b17c98
+_GRIESE_CLASSES = ("FRI", "FRII", "Compact", "Bent")  # By the number in Label_literature
+
+def _describe_griese(group: h5py.Group)->dict:
+    "One source: name, ra, dec (deg), label, catalogue, split; raises `_ArchiveError` for an unknown label or split."
+    facts, label, split = group["Img"].attrs, group["Label_literature"][()], group["Split_literature"][()].decode()
+    if label not in range(len(_GRIESE_CLASSES)) or split not in ("train", "valid", "test"):
+        raise _ArchiveError(f"{group.name}: label {label:g} or split {split!r} is not known")
+    ra, dec = float(facts["RA"]), float(facts["DEC"])
+    return dict(name=f"{ra:07.3f}{dec:+07.3f}", ra=ra, dec=dec, label=_GRIESE_CLASSES[int(label)],
+                catalogue=str(facts["Source"]), split=split)
+
+def _read_griese(
+    path: str|Path, # The zip of one fold
+)->tuple[np.ndarray, Table]: # (n, 300, 300) uint8; and one row per source, as `_describe_griese`
+    "Images and facts of Griese et al. 2023; raises `_ArchiveError` for an archive of another form."
+    with tempfile.TemporaryDirectory() as folder, h5py.File(_extract_member(path, ".h5", folder)) as f:
+        keys = sorted(f, key=lambda key: int(key.removeprefix("data_")))
+        try: return np.stack([f[key]["Img"][()] for key in keys]), Table([_describe_griese(f[key]) for key in keys])
+        except KeyError as e: raise _ArchiveError(f"{Path(path).name}: {e}") from e
+
+def _read_griese_folds(
+    paths: list[str|Path], # The zips, fold by fold
+)->tuple[np.ndarray, Table]: # Images; and one row per source with a column fold: the one that validates it
+    "All folds of Griese et al. 2023 as one table; raises `_ArchiveError` where a source is not validated exactly once."
+    tables = [_read_griese(path)[1] for path in paths[1:]]
+    images, table = _read_griese(paths[0])
+    valid = np.array([t["split"] == "valid" for t in (table, *tables)])
+    if any(list(t["name"]) != list(table["name"]) for t in tables) or (valid.sum(axis=0) != 1).any():
+        raise _ArchiveError("the folds do not hold the same sources, each of them validated once")
+    table["fold"] = valid.argmax(axis=0)
+    table.remove_column("split")
+    return images, table
+
+# %% ../nbs/15_datasets.ipynb #4ac8a4bc
+GRIESE_HISTORY = ("Griese et al. 2023: FIRST, clipped at 3 sigma and scaled to 8 bit by its authors",)
+
+def _build_griese_set(
+    images: np.ndarray,       # (n, 300, 300), uint8
+    table: Table,             # As from `_read_griese_folds`
+    size: int,                # Side of the prepared image, pixels
+    groups: np.ndarray,       # (n,), sky groups; one for each source where published folds are kept
+    folds: np.ndarray,        # (n,), the published, or those of `split_folds`
+)->tuple[PreparedSet, Table]: # What is used; and the quarantine: name, survey, reason
+    "The images of Griese et al. 2023 as a prepared set; what is empty after cutting goes into quarantine."
+    scaled, empty = scale_minmax(crop_or_pad(images, size).astype(np.float32))
+    reasons = {str(name): f"nothing in the central {size} px" for name in table["name"][empty]}
+    n, survey = len(images), get_survey("FIRST")
+    facts = dict(names=np.array(table["name"], dtype=str), groups=np.asarray(groups), folds=np.asarray(folds),
+                 labels=np.array([_GRIESE_CLASSES.index(label) for label in table["label"]]), covered=np.ones(n),
+                 positions=np.transpose([table["ra"], table["dec"]]), rms=np.full(n, np.nan),
+                 beams=np.tile([survey.bmaj.value, survey.bmin.value, 0], (n, 1)))
+    used = PreparedSet(scaled[~empty][..., None], **{key: column[~empty] for key, column in facts.items()},
+                       classes=_GRIESE_CLASSES, survey="FIRST", simulated=False, pixel_arcsec=survey.pixel_scale.value,
+                       history=(*GRIESE_HISTORY, f"central {size} px, scaling minmax"))
+    return used, _list_quarantine(reasons, "FIRST", simulated=False)
 
 # %% ../nbs/15_datasets.ipynb #11586c46
 _NEAR = 4.5*u.arcmin  # The width of 150 FIRST pixels: nearer sources share pixels
@@ -517,25 +527,23 @@ def _tabulate_facts(
 
 # %% ../nbs/15_datasets.ipynb #704fca63
 def _name_family(catalogue: str)->str:
-    "A catalogue without the letter, or the number of a table, that tells it from another of the same paper."
+    "A catalogue without the letter, or the number of a table, that distinguishes it from another of the same paper."
     return re.sub(r"(?<=\d)[a-z]$|_Tab\d+$", "", catalogue)
 
 def _split_by_catalogue(
     prepared: PreparedSet, # Published images
     facts: Table,          # From `_tabulate_facts`, of the same sources
 )->tuple[PreparedSet, Table, list[str]]: # The set with a fold per family; the quarantine; the families by fold
-    "A set whose folds each validate one family of catalogues; `ValueError` for facts of other sources."
+    "A set whose folds each validate one family of catalogues; raises `ValueError` for facts of other sources."
     rows = {name: i for i, name in enumerate(facts["name"])}
     if lost := [name for name in prepared.names if name not in rows]: raise ValueError(f"no facts of {lost[0]}")
     known = facts[[rows[name] for name in prepared.names]]
     families, folds = np.unique([_name_family(c) for c in known["catalogue"]], return_inverse=True)
     groups = np.asarray(known["sky_group"])
     torn = np.array([len(set(folds[groups == group])) > 1 for group in groups])
-    reasons = [(name, prepared.survey, "shares a patch of sky with another catalogue") for name in prepared.names[torn]]
-    quarantine = Table(rows=reasons or None, names=("name", "survey", "reason"), dtype=(str, str, str),
-                       meta=dict(facts.meta))
+    reasons = dict.fromkeys(prepared.names[torn].tolist(), "shares a patch of sky with another catalogue")
     apart = replace(prepared.select(~torn), groups=groups[~torn], folds=folds[~torn])
-    return apart, quarantine, families.tolist()
+    return apart, _list_quarantine(reasons, prepared.survey, prepared.simulated), families.tolist()
 
 # %% ../nbs/15_datasets.ipynb #4a510c47
 def _keep_apart(
@@ -546,62 +554,49 @@ def _keep_apart(
     "A published set without the sources of a run, and their neighbours."
     known = Table(dict(name=prepared.names, ra=prepared.positions[:, 0], dec=prepared.positions[:, 1]))
     reasons = exclude_positions(known, {"targets": targets}, radius)
-    rows = [(name, prepared.survey, reason) for name, reason in reasons.items()]
-    quarantine = Table(rows=rows or None, names=("name", "survey", "reason"), dtype=(str, str, str),
-                       meta=dict(SIMULATE=prepared.simulated))
-    return prepared.select(~np.isin(prepared.names, list(reasons))), quarantine
-
-# %% ../nbs/15_datasets.ipynb #45e98742
-def _draw_set(
-    config: RunConfig, # Of any kind
-    survey: str,       # Which survey observes
-)->tuple[PreparedSet, Table]: # The set, simulated; the quarantine: name, survey, reason
-    "The artificial sky, as a run prepares a survey's images."
-    drawn = config.model_copy(update=dict(kind="demo", tasks={}))
-    return _prepare_survey(*make_sample(drawn, survey, config.sky.sources_per_class), drawn, survey)
+    kept = prepared.select(~np.isin(prepared.names, list(reasons)))
+    return kept, _list_quarantine(reasons, prepared.survey, prepared.simulated)
 
 # %% ../nbs/15_datasets.ipynb #f248969c
 class _Held(NamedTuple):
     "Held-out sources as they are judged."
     prepared: PreparedSet # Its folds mean nothing
     facts: Table          # name, ra, dec (deg), label, catalogue, sky_group
-    quarantine: Table     # name, survey, reason: those that are no use
+    quarantine: Table     # name, survey, reason: those that cannot be used
 
-def _hold_griese(
-    fetcher: Fetcher,  # Looks in the mirror, then at the public place
-    folder: Path,      # Where raw files lie
-    config: RunConfig, # The run's settings
-)->_Held:
-    "The 400 test images of Griese et al. 2023; `FetchError` where they cannot be had."
-    file, = select_files("griese", "FIRST", "test")
-    pixels, table = _read_griese(get_registered(fetcher, file, folder))
-    n, size = np.arange(len(table)), config.preparation.published_pixels
-    prepared, quarantine = _build_griese_set(pixels, table, size, n, np.zeros_like(n))
-    return _Held(prepared, _tabulate_facts(table), quarantine)
-
-# %% ../nbs/15_datasets.ipynb #3b3754b7
 def _prepare_held(
     table: Table,             # name, ra, dec (deg), label
     paths: dict[str, Path],   # A FITS image for each name
     config: RunConfig,        # The run's settings
     survey: str,              # Whose images
 )->_Held:
-    "Sources with their images, prepared as training sources are; `ValueError` names a class with fewer than two of them."
-    facts = table["name", "ra", "dec", "label"].copy()
+    "Sources prepared as training sources are; raises `ValueError` for a class with fewer than two of them."
+    facts, names = table["name", "ra", "dec", "label"].copy(), [str(name) for name in table["name"]]
     facts["catalogue"] = "held out"
     facts["sky_group"] = group_sky(SkyCoord(facts["ra"], facts["dec"], unit="deg"),
                                    config.targets.group_arcmin*u.arcmin)
     facts.meta = dict(SIMULATE=config.simulated)
-    ready, used, dropped = [], [], []
-    for i, name in enumerate(facts["name"]):
-        try:
-            if name not in paths: raise Unusable("there is no image of it")
-            ready.append(prepare_image(read_image(paths[name], survey), config))
-            used.append(i)
-        except Unusable as e: dropped.append((name, survey, str(e)))
-    quarantine = Table(rows=dropped or None, names=("name", "survey", "reason"), dtype=(str, str, str),
-                       meta=dict(facts.meta))
-    return _Held(_collect_set(facts[used], np.zeros(len(used), int), ready, config, survey), facts, quarantine)
+
+    def read(i):
+        if names[i] not in paths: raise Unusable("there is no image of it")
+        return read_image(paths[names[i]], survey)
+
+    ready, used, reasons = _prepare_images(names, read, config)
+    prepared = _collect_set(facts[used], np.zeros(len(used), int), ready, config, survey)
+    return _Held(prepared, facts, _list_quarantine(reasons, survey, config.simulated))
+
+# %% ../nbs/15_datasets.ipynb #c4fe5af4
+def _hold_griese(
+    fetcher: Fetcher,  # Looks in the mirror, then at the public place
+    folder: Path,      # Where raw files lie
+    config: RunConfig, # The run's settings
+)->_Held:
+    "The 400 test images of Griese et al. 2023; raises `FetchError` where they cannot be had."
+    file, = select_files("griese", "FIRST", "test")
+    pixels, table = _read_griese(get_registered(fetcher, file, folder))
+    n, size = np.arange(len(table)), config.preparation.published_pixels
+    prepared, quarantine = _build_griese_set(pixels, table, size, n, np.zeros_like(n))
+    return _Held(prepared, _tabulate_facts(table), quarantine)
 
 def _hold_frdeep(
     fetcher: Fetcher,  # Looks in the mirror, then at the public place
@@ -609,14 +604,13 @@ def _hold_frdeep(
     config: RunConfig, # The run's settings
     survey: str,       # FIRST or NVSS
 )->_Held:
-    "The 198 test sources of FRDEEP in one survey; `FetchError` where a file cannot be had."
+    "The 198 test sources of FRDEEP in one survey; raises `FetchError` where a file cannot be had."
     catalogue = CATALOGUES["frdeep-test"]
     table = read_catalogue(catalogue, get_registered(fetcher, find_registered(catalogue), folder))
     files = select_files("frdeep", survey, "test")
     return _prepare_held(table, {f.object: get_registered(fetcher, f, folder) for f in files}, config, survey)
 
-# %% ../nbs/15_datasets.ipynb #c4fe5af4
-def _find_held(
+def _read_held(
     images: str,       # "griese", or a survey: FRDEEP's sources in it
     fetcher: Fetcher,  # Looks in the mirror, then at the public place
     folder: Path,      # Where raw files lie

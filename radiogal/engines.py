@@ -32,14 +32,14 @@ from astropy.table import Table
 
 from . import __version__
 from .config import ConfigError, Damaged, RunConfig, read_json, write_atomic
-from .datasets import GRIESE_HISTORY, PreparedSet, digest_arrays, encode_column, list_steps
+from .datasets import GRIESE_HISTORY, PreparedSet, describe_steps, digest_arrays, encode_column
 from .evaluation import CalibrationError, fit_temperature, list_classes, refuse_rows
 from .fetch import hash_file
-from .models import build_network, load_network_weights
+from .models import build_network, choose_size, load_network_weights
 from .preparation import Unusable, crop_or_pad, measure_flux, prepare_image, read_image
 from .provenance import check_network
 from .surveys import get_survey
-from .training import choose_size, hash_bytes, predict_sources, start_keras, write_training
+from .training import hash_bytes, predict_sources, start_keras, write_training
 
 # %% ../nbs/21_engines.ipynb #ebb717a7
 class _Graph:
@@ -479,7 +479,7 @@ def check_preparation(
 )->None:
     "Raises `ConfigError` where cutouts would be prepared in another way than the training images."
     prep = config.preparation
-    expected = list_steps(config, sources.survey)
+    expected = describe_steps(config, sources.survey)
     if sources.history[:1] == GRIESE_HISTORY:
         expected = (*GRIESE_HISTORY, f"central {prep.image_size} px, scaling minmax")
     for was, now in zip_longest(sources.history, expected, fillvalue="nothing more"):

@@ -9,6 +9,8 @@ __all__ = ['estimate_background', 'clip_background', 'plot_clipping', 'crop_or_p
 
 # %% ../nbs/14_preparation.ipynb #b43ea86d
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +29,7 @@ from .surveys import beam_area, find_beam, get_survey
 # %% ../nbs/14_preparation.ipynb #e13f2988
 def _clip_to_convergence(
     image: np.ndarray,  # (h, w), any float, NaN where nothing was measured
-    sigma: float,       # Pixels further than this many standard deviations from the median leave
+    sigma: float,       # Pixels farther than this many standard deviations from the median are dropped
 )->tuple[float, float]: # Median and standard deviation of what remains; NaN without a finite pixel
     "One image's background by iterated sigma clipping, as `astropy.stats.sigma_clipped_stats` defines it."
     kept = np.sort(image[np.isfinite(image)]).astype(np.float64)
@@ -51,16 +53,12 @@ def estimate_background(
     return tuple(np.array([_clip_to_convergence(image, sigma) for image in images]).reshape(-1, 2).T)
 
 # %% ../nbs/14_preparation.ipynb #edf576a9
-def _measure_coverage(images: np.ndarray)->np.ndarray: # (n,), float64, 0–1
-    "Fraction of an image's pixels, (n, h, w), that hold a measurement."
-    return np.isfinite(images).mean(axis=(1, 2))
-
 def _choose(
     options: dict, # By name
     name: str,     # Wanted
     what: str,     # What to call it in an error
 ):                 # The option of that name
-    "An option by its name; `ValueError` lists those that exist."
+    "An option by its name; raises `ValueError` for another name, and lists those that exist."
     if name not in options: raise ValueError(f"no {what} named {name!r}: those that exist are {', '.join(options)}")
     return options[name]
 
@@ -77,7 +75,7 @@ def clip_background(
     clip_sigma: float = 3.0,  # Threshold in standard deviations
     variant: str = "zero",    # One of `_CLIPS`
 )->np.ndarray:                # (n, h, w), float32, Jy/beam above background, no NaN
-    "Subtract the background and clip what is below the threshold; `ValueError` lists the variants."
+    "Subtract the background and clip what is below the threshold; raises `ValueError` for an unknown variant."
     above = np.where(np.isfinite(images), images - median[:, None, None], np.nan)
     threshold = np.nan_to_num(clip_sigma*std)[:, None, None]
     return _choose(_CLIPS, variant, "clip variant")(above, threshold).astype(np.float32)
@@ -106,14 +104,14 @@ def plot_clipping(
     return fig
 
 # %% ../nbs/14_preparation.ipynb #e24ba54b
-_PADDINGS = {"zero": lambda image: 0, "minimum": np.nanmin, "nan": lambda image: np.nan}
+_PAD_LEVELS = {"zero": lambda image: 0, "minimum": np.nanmin, "nan": lambda image: np.nan}
 
 def _find_padding(
     images: np.ndarray, # (n, h, w)
-    padding: str,       # One of `_PADDINGS`
+    padding: str,       # One of `_PAD_LEVELS`
 )->np.ndarray:          # (n, 1, 1), same dtype
-    "What to put where there is no image; `ValueError` lists the ways."
-    level = _choose(_PADDINGS, padding, "padding")
+    "What to put where there is no image; raises `ValueError` for an unknown padding."
+    level = _choose(_PAD_LEVELS, padding, "padding")
     return np.array([level(image) for image in images], images.dtype).reshape(-1, 1, 1)
 
 def _overlap_slices(
@@ -127,7 +125,7 @@ def _overlap_slices(
 def crop_or_pad(
     images: np.ndarray,    # (n, h, w)
     size: int,             # Side wanted, pixels
-    padding: str = "zero", # One of `_PADDINGS`
+    padding: str = "zero", # One of `_PAD_LEVELS`
 )->np.ndarray:             # (n, size, size), same dtype
     "The central square of each image; pixel `h // 2` goes to `size // 2`."
     out = np.tile(_find_padding(images, padding), (1, size, size))
@@ -161,7 +159,7 @@ def _resample_pixels(
 class Unusable(RadiogalError, ValueError):
     "A cutout that cannot become a training image; the message is the reason."
 
-_KERNEL_REACH = 5      # Standard deviations; what lies outside is 4e-6 of the kernel
+_KERNEL_REACH = 5       # Standard deviations; what lies outside is 4e-6 of the kernel
 _NARROWEST_PIXEL = 0.25 # A Gaussian with a smaller standard deviation is a point on its pixels
 
 def _read_beam_covariance(header: fits.Header)->np.ndarray: # (2, 2), arcsec squared, x to the right
@@ -172,7 +170,7 @@ def _read_beam_covariance(header: fits.Header)->np.ndarray: # (2, 2), arcsec squ
 def _build_kernel(
     covariance: np.ndarray, # (2, 2), pixels squared
 )->np.ndarray:              # (odd, odd), sum 1
-    "A Gaussian kernel of a covariance; `ValueError` where it is none."
+    "A Gaussian kernel of a covariance; raises `ValueError` for a matrix with a negative variance."
     variances, axes = np.linalg.eigh(covariance)
     if variances.min() < -1e-6: raise ValueError(f"a variance of {variances.min():.3g} pixels squared")
     sigmas = np.maximum(np.sqrt(np.maximum(variances, 0)), _NARROWEST_PIXEL)
@@ -196,7 +194,7 @@ def _smooth_to_beam(
     hdu: fits.PrimaryHDU, # As from `read_cutout`
     target: fits.Header,  # Its BMAJ, BMIN, BPA
 )->np.ndarray:            # (h, w), float64, Jy per beam of the target; NaN kept
-    "Convolve a cutout to a larger beam; `Unusable` where its own does not fit inside."
+    "Convolve a cutout to a larger beam; raises `Unusable` where its own does not fit inside."
     from astropy.convolution import convolve_fft
     old, new = _read_beam_covariance(hdu.header), _read_beam_covariance(target)
     try: kernel = _build_kernel((new - old)/measure_pixel(hdu.header).value**2)
@@ -209,7 +207,7 @@ def match_survey(
     hdu: fits.PrimaryHDU, # As from `read_cutout`
     survey: str,          # Whose beam and pixels
 )->fits.PrimaryHDU:       # 2-D, float32, Jy/beam; MATCHED in its header says what was done
-    "A cutout as another survey's beam and pixels would show it; `Unusable` where its own beam is too large."
+    "A cutout as another survey's beam and pixels would show it; raises `Unusable` where its own beam is too large."
     from reproject import reproject_interp
     if hdu.header["SURVEY"] == survey: return hdu
     wcs, middle = WCS(hdu.header), [n//2 for n in hdu.data.shape[::-1]]
@@ -246,40 +244,23 @@ def scale_minmax(
     return scaled.astype(np.float32), empty[:, 0, 0]
 
 def _scale_peak(images: np.ndarray)->tuple[np.ndarray, np.ndarray]: # As `scale_minmax`
-    "Divide each image by its peak; what is below zero becomes zero, constant images and those without a peak are marked."
+    "Divide each image by its peak; negative pixels become zero, images that are constant or have no peak are marked."
     low, high = images.min(axis=(1, 2), keepdims=True), images.max(axis=(1, 2), keepdims=True)
     empty = high <= np.maximum(low, 0)
     scaled = np.where(empty, 0, images)/np.where(empty, 1, high)
     return np.clip(scaled, 0, 1).astype(np.float32), empty[:, 0, 0]
 
-def _scale_asinh(images: np.ndarray)->tuple[np.ndarray, np.ndarray]: # As `scale_minmax`
-    "Min–max, then the inverse hyperbolic sine, softened at `_ASINH_SOFTENING`."
+def _scale_curve(
+    images: np.ndarray, # As `scale_minmax`
+    curve: Callable,    # From 0–1 to 0–1
+)->tuple[np.ndarray, np.ndarray]: # As `scale_minmax`
+    "Min–max, then a curve."
     scaled, empty = scale_minmax(images)
-    # float64: in float32 the brightest pixel may miss 1 by its last bit
-    stretched = np.arcsinh(scaled.astype(float)/_ASINH_SOFTENING)/np.arcsinh(1/_ASINH_SOFTENING)
-    return stretched.astype(np.float32), empty
+    return curve(scaled.astype(float)).astype(np.float32), empty  # in float32 the peak may miss 1 by its last bit
 
-def _scale_sqrt(images: np.ndarray)->tuple[np.ndarray, np.ndarray]: # As `scale_minmax`
-    "Min–max, then the square root."
-    scaled, empty = scale_minmax(images)
-    return np.sqrt(scaled), empty
-
-_SCALINGS = {"minmax": scale_minmax, "peak": _scale_peak, "asinh": _scale_asinh, "sqrt": _scale_sqrt}
-
-# %% ../nbs/14_preparation.ipynb #285a976e
-def _plot_scalings(
-    image: np.ndarray, # (h, w), clipped, Jy/beam
-    title: str,        # What is shown; says "simulated" where it is
-    ax=None,
-):
-    "The central row of one image under each scaling."
-    import matplotlib.pyplot as plt
-    ax = ax or plt.subplots(figsize=(5.2, 2.4))[1]
-    for style, (name, scale) in zip(("-", ":", "--", "-."), _SCALINGS.items(), strict=True):
-        ax.plot(scale(image[None])[0][0, len(image)//2], style, label=name)
-    ax.set(xlabel="Column [pixel]", ylabel="Scaled brightness", title=title)
-    ax.legend()
-    return ax
+_SCALINGS = dict(
+    minmax=scale_minmax, peak=_scale_peak, sqrt=partial(_scale_curve, curve=np.sqrt),
+    asinh=partial(_scale_curve, curve=lambda x: np.arcsinh(x/_ASINH_SOFTENING)/np.arcsinh(1/_ASINH_SOFTENING)))
 
 # %% ../nbs/14_preparation.ipynb #6d0f4465
 class Ready(NamedTuple):
@@ -292,8 +273,8 @@ class Ready(NamedTuple):
 def read_image(
     path: str|Path, # A FITS cutout
     survey: str,    # Whose image it is
-)->fits.PrimaryHDU: # As from `radiogal.scraping.read_cutout`
-    "A cutout, checked; `Unusable` says what is wrong with its file, axes, unit, coordinates, pixel scale or pixels."
+)->fits.PrimaryHDU: # As from `read_cutout`
+    "A cutout, checked; raises `Unusable` for a wrong file, axes, unit, coordinates, pixel scale or pixels."
     try: return read_cutout(path, survey)
     except FetchError as e: raise Unusable(e.reason) from e
 
@@ -312,35 +293,18 @@ def prepare_image(
     hdu: fits.PrimaryHDU, # As from `read_cutout`
     config: RunConfig,    # Gives coverage, clipping, grid and scaling
 )->Ready:
-    "A cutout, clipped, on the run's grid and scaled; `Unusable` says why not."
+    "A cutout, clipped, on the run's grid and scaled; raises `Unusable` where that cannot be done, and says why."
     prep = config.preparation
     if prep.match_survey: hdu = match_survey(hdu, prep.match_survey)
     stack, h = hdu.data[None], hdu.header
-    covered = _measure_coverage(stack)[0]
+    covered = float(np.isfinite(stack).mean())
     if covered < config.scraping.min_covered:
         raise Unusable(f"covered fraction {covered:.3f} is below {config.scraping.min_covered}")
     median, std = estimate_background(stack, prep.clip_sigma)
     stack = clip_background(stack, median, std, prep.clip_sigma, prep.clip)
     scaled, empty = _SCALINGS[prep.scaling](_fit_grid(stack, measure_pixel(h), prep))
     if empty[0]: raise Unusable(f"nothing above {prep.clip_sigma} sigma in the field")
-    return Ready(scaled[0], float(covered), float(std[0]), (h["BMAJ"]*3600, h["BMIN"]*3600, h["BPA"]))
-
-# %% ../nbs/14_preparation.ipynb #bfa55082
-def _plot_grids(
-    rows: dict[str, dict[str, np.ndarray]], # What was done: survey: (size, size) image, 0–1
-    title: str,                             # What is shown; says "simulated" where it is
-):                                          # Figure
-    "One source in several surveys, prepared in several ways."
-    import matplotlib.pyplot as plt
-    columns = max(map(len, rows.values()))
-    fig, axes = plt.subplots(len(rows), columns, squeeze=False, figsize=(1.6*columns + 0.6, 1.7*len(rows)))
-    for line, (name, images) in zip(axes, rows.items(), strict=True):
-        line[0].set_ylabel(name)
-        for ax, (survey, image) in zip(line, images.items(), strict=True):
-            ax.imshow(image, vmin=0, vmax=1)
-            ax.set(title=f"{survey}, {len(image)} px", xticks=[], yticks=[])
-    fig.suptitle(title, fontsize=9)
-    return fig
+    return Ready(scaled[0], covered, float(std[0]), (h["BMAJ"]*3600, h["BMIN"]*3600, h["BPA"]))
 
 # %% ../nbs/14_preparation.ipynb #c5c48122
 def turn_images(
@@ -365,13 +329,13 @@ def _shift_into(
                                                                       max(-dx, 0):w - max(dx, 0)]
 
 def augment_batch(
-    images,                    # n images (size, size, channels), float32, 0–1, as an array or a list: training images only
+    images,                    # n training images (size, size, channels), float32, 0–1, as an array or a list
     rng: np.random.Generator,  # The draw
     max_shift: int = 0,        # Largest shift along each axis, whole pixels
     out: np.ndarray|None = None, # Written over; None makes a new array
     across=None,               # The same images with rows and columns swapped, where they are at hand: saves time
 )->np.ndarray:                 # (n, size, size, channels), float32: `out`
-    "Each image in one of its eight views, and moved by up to `max_shift` whole pixels."
+    "Each image in one of its eight symmetry views, and moved by up to `max_shift` whole pixels."
     views, shifts = rng.integers(8, size=len(images)), rng.integers(-max_shift, max_shift + 1, size=(len(images), 2))
     if out is None: out = np.empty((len(images), *images[0].shape), np.float32)
     out.fill(0)
@@ -385,7 +349,7 @@ def plot_augmentation(
     image: np.ndarray,  # (size, size), 0–1
     title: str,         # What is shown; says "simulated" where it is
 ):                      # A figure of eight images
-    "The eight views under which training may show one image."
+    "The eight symmetry views in which training may show one image."
     import matplotlib.pyplot as plt
     fig, axes = plt.subplots(2, 4, figsize=(5.2, 2.9))
     for view, ax in enumerate(axes.flat):

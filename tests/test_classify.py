@@ -15,7 +15,7 @@ from conftest import copy_project, finish, radiogal, stop_when
 from radiogal.catalogues import CATALOGUES, find_registered, read_catalogue
 from radiogal.classify import ShardError, _write_parquet, claim_shard, merge_shards, name_shard
 from radiogal.config import read_config
-from radiogal.datasets import PreparedSet, list_steps, write_prepared
+from radiogal.datasets import PreparedSet, describe_steps, write_prepared
 from radiogal.engines import describe_columns, list_engines, write_untrained
 from radiogal.fetch import Fetcher, Manifest, get_registered, select_files, url_to_path
 from radiogal.positions import BadPositions, read_sources
@@ -33,7 +33,7 @@ def make_prepared(files, mirror, config, n=24):
                        number % 2, config.classes, number, number//2 % 2,
                        positions=np.transpose([number/10, number/10]), covered=np.ones(n),
                        rms=np.array([r.rms for r in ready]), beams=np.array([r.beam for r in ready]),
-                       history=list_steps(config, "FIRST"), **known)
+                       history=describe_steps(config, "FIRST"), **known)
 
 
 @pytest.fixture(scope="module")

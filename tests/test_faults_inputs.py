@@ -21,7 +21,7 @@ from radiogal.clients import ArchiveAccess
 from radiogal.config import ConfigError, read_config
 from radiogal.curation import plot_gallery as plot_page
 from radiogal.cutouts import plot_survey_views, read_cutout
-from radiogal.datasets import list_steps
+from radiogal.datasets import describe_steps
 from radiogal.diagnosis import plot_images
 from radiogal.engines import check_preparation
 from radiogal.fetch import Fetcher, Limits, Manifest
@@ -683,7 +683,7 @@ def test_names_that_look_like_tex(tmp_path, saw):
 
 
 def test_histories_of_another_length_are_told():
-    known = SimpleNamespace(history=list_steps(SMOKE, "FIRST"), survey="FIRST")
+    known = SimpleNamespace(history=describe_steps(SMOKE, "FIRST"), survey="FIRST")
     check_preparation(known, SMOKE, "FIRST")
     for history in (known.history[:-1], (*known.history, "and more"), ()):
         with pytest.raises(ConfigError, match="the training images were made otherwise: .*nothing more"):

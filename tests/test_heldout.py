@@ -9,7 +9,7 @@ import pytest
 from radiogal import catalogues, fetch
 from radiogal.catalogues import CATALOGUES
 from radiogal.config import read_config
-from radiogal.datasets import _find_held
+from radiogal.datasets import _read_held
 from radiogal.fetch import Fetcher, Manifest, read_registry, registry_hosts, select_files, url_to_path
 from radiogal.preparation import prepare_image, read_image
 
@@ -50,7 +50,7 @@ def mirror(mirror, tmp_path, monkeypatch):
 def hold(tmp_path, images):
     "The held-out sources of a set, as the benchmark's run asks for them."
     config = read_config("config/benchmark.toml")
-    return config, *_find_held(images, Fetcher(Manifest(tmp_path/"m.sqlite"), registry_hosts()), tmp_path/"raw", config)
+    return config, *_read_held(images, Fetcher(Manifest(tmp_path/"m.sqlite"), registry_hosts()), tmp_path/"raw", config)
 
 
 @pytest.mark.parametrize("survey", ["FIRST", "NVSS"])

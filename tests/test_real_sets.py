@@ -1,4 +1,5 @@
 "The published image sets of the mirror: their readers, their splits, and what the splits leak."
+import re
 from collections import Counter
 
 import numpy as np
@@ -7,14 +8,14 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.stats import sigma_clipped_stats
 from astropy.table import Table, vstack
+from astropy.wcs import WCS
 
 from radiogal.candidates import find_leaks, group_sky, split_folds
-from radiogal.catalogues import _get_catalogue, find_registered, read_catalogue
+from radiogal.catalogues import _get_catalogue, find_registered, read_catalogue, translate_mirabest
 from radiogal.datasets import (
     _GRIESE_CLASSES,
     _build_griese_set,
     _read_griese_folds,
-    _read_mirabest,
     read_prepared,
     write_prepared,
 )
@@ -28,6 +29,15 @@ FIRST_WIDTH, GRIESE_WIDTH = 150*1.8*u.arcsec, 300*1.8*u.arcsec  # FRDEEP's and G
 def griese(mirror):
     "Images and table of the five folds, read once."
     return _read_griese_folds([mirror/url_to_path(select_files("griese", "FIRST", f"fold{k}")[0].url) for k in range(5)])
+
+
+def read_mirabest(path):
+    "Name, position and label of a MiraBest image, as its file name tells them; it is centred there, within a beam."
+    digits, ra, dec = re.fullmatch(r"(\d{3})_(\d{3}\.\d+)([+-]\d{3}\.\d+)_\d+\.\d+_\d+\.\d+\.fits", path.name).groups()
+    hdu, coord = read_image(path, "FIRST"), SkyCoord(float(ra), float(dec), unit="deg")
+    centre = WCS(hdu.header).pixel_to_world(*((n - 1)/2 for n in hdu.data.shape[::-1]))
+    assert hdu.data.shape == (300, 300) and centre.separation(coord) < 5.4*u.arcsec
+    return dict(name=f"MiraBest {ra}{dec}", ra=coord.ra.deg, dec=coord.dec.deg, label=translate_mirabest(int(digits)))
 
 
 def read_pairs(mirror, n=None):
@@ -103,10 +113,8 @@ def test_folds_by_sky_group_leak_nothing(griese):
 def test_leaks_between_sets_are_listed(griese, mirror):
     catalogue = _get_catalogue("frdeep")
     frdeep = read_catalogue(catalogue, mirror/url_to_path(find_registered(catalogue).url))
-    read = [_read_mirabest(mirror/url_to_path(f.url)) for f in select_files("mirabest", "FIRST", "archive")]
-    mirabest = Table([facts for _, facts in read])
+    mirabest = Table([read_mirabest(mirror/url_to_path(f.url)) for f in select_files("mirabest", "FIRST", "archive")])
     assert Counter(mirabest["label"].tolist()) == dict(FRI=57, FRII=67, Bent=26)
-    assert {hdu.data.shape for hdu, _ in read} == {(300, 300)}
     leaks = find_leaks(vstack([list_cutouts("griese", griese[1], "griese", GRIESE_WIDTH),
                                list_cutouts("frdeep", frdeep, "frdeep", FIRST_WIDTH),
                                list_cutouts("mirabest", mirabest, "mirabest", GRIESE_WIDTH)]))

@@ -43,7 +43,7 @@ EDITS = {
                                       "What training changes."), set()),
     "comment": (lambda f: edit_code(f, "17_modelling", "training", "# Generations kept", "# So many are kept"), set()),
     "export without effect elsewhere": (lambda f: edit_code(
-        f, "18_transfer", "transfer", "def count_free(", "def count_nothing(): return 0\n\ndef count_free("), set()),
+        f, "18_transfer", "transfer", "def _count_free(", "def _count_nothing(): return 0\n\ndef _count_free("), set()),
     "constant": (lambda f: edit_code(f, "17_modelling", "training", "WARMUP = 1/30", "WARMUP = 1/20"), NETWORKS),
     "registry row of other runs": (edit_registry, set()),
     "style": (lambda f: edit_text(f/"radiogal"/"radiogal.mplstyle", "font.size", "# font.size"), CLASSIFY | REPORT),

@@ -8,7 +8,7 @@ from radiogal.config import Method, Training, parse_config, read_config
 from radiogal.datasets import sample_set
 from radiogal.models import BadWeights, build_network
 from radiogal.training import fit_network, predict_sources, start_keras, write_training
-from radiogal.transfer import _carry_weights, _choose_few, _join_sets, _lengthen, _retrain_network
+from radiogal.transfer import _add_epochs, _carry_weights, _draw_subset, _join_sets, _retrain_network
 
 BRIEF = Training(epochs=3, batch_size=8)
 
@@ -62,8 +62,8 @@ def test_running_means_of_frozen_fields_rest(ends):
 
 def test_joint_training_takes_few_of_the_target_and_all_of_the_source(ends):
     first, vlass, _ = ends
-    few = _choose_few(vlass.training(0), 6, seed=1)
-    both, settings = _join_sets(first.training(0), few), _lengthen(BRIEF, 6, least_steps=4)
+    few = _draw_subset(vlass.training(0), 6, seed=1)
+    both, settings = _join_sets(first.training(0), few), _add_epochs(BRIEF, 6, least_steps=4)
     model = build_network("alhassan", 32, 2, seed=1)
     curve = _retrain_network(model, Method(start="new", images="both"), both, vlass.validation(0), settings, seed=1)
     assert len(both) == len(first.training(0)) + 6 and curve["val_loss"].notna().all()
