@@ -72,7 +72,7 @@ from radiogal.workflow import (
     _isolate,
     _keep_results,
     _redraw_figures,
-    _run_notebook,
+    run_notebook,
     _summarise_run,
     _take_lock,
     deal_steps,
@@ -242,7 +242,7 @@ def test_damaged_input_of_a_step_is_named(project, saw, damage):
     table = make_step(project)
     damage(table)
     with pytest.raises(Damaged, match="results/smoke/sky/sky.ecsv is not what was written: make run-all RUN=smoke") as told:
-        _run_notebook("07_catalogues", "smoke", {}, project/"executed.ipynb", project/"out", [table])
+        run_notebook("07_catalogues", "smoke", {}, project/"executed.ipynb", project/"out", [table])
     assert not (project/"executed.ipynb").exists()
     saw(told.value)
 
