@@ -18,7 +18,7 @@ import pandas as pd
 from .config import (Cell, ConfigError, RunConfig, find_place, list_asked, parse_config, rename_settings,
                              write_atomic)
 from .datasets import PreparedSet
-from .diagnosis import TrainedRun
+from .diagnosis import TrainedRun, plot_intervals
 from .evaluation import (check_predictions, compare_kinds, correct_holm, list_classes, match_tables,
                                  score_predictions, summarise_classes, summarise_tables)
 from .provenance import _tidy_outputs
@@ -43,7 +43,7 @@ def _find_missing_runs(
 def _gather_missing_runs(
     missing_runs: pd.DataFrame, # From `_find_missing_runs`
 )->pd.DataFrame:         # what, reason, runs: how many, which: folds and seeds
-    "Holes that differ by fold and seed alone in one row."
+    "Missing runs that differ by fold and seed alone, in one row."
     parts = missing_runs["place"].str.extract(r"(?P<what>.+)/(?P<which>fold\d+/seed\d+)").assign(reason=missing_runs["reason"])
     return parts.groupby(["what", "reason"], sort=False)["which"].agg(runs="count", which=", ".join).reset_index()
 
@@ -70,7 +70,7 @@ def _check_same(
     runs: list[TrainedRun], # Of one report
     config: RunConfig,      # Its settings
 )->None:
-    "`ValueError` names a network of other settings than the report's, or other code than its sisters; `ConfigError` an old one."
+    "Raises `ValueError` where a network has other settings than the report, or other code than those of its kind."
     codes, way_out = {}, "run again, or draw them together with mixed = True"
     for trained in runs:
         made, m = json.loads((trained.folder/"provenance.json").read_text()), trained.metrics
@@ -101,9 +101,9 @@ def _tabulate_scores(
     trainings: dict, # From `read_trainings`
 )->pd.DataFrame:     # task, network, sky, split, and what `summarise_tables` gives
     "Scores of each kind of network, over folds and seeds."
-    return pd.DataFrame([dict(task=task, network=network, sky=_name_sky(tables),
-                              split="validation") | summarise_tables(tables)
-                         for (task, network), tables in _group_tables(trainings, lambda key: key[:2]).items()])
+    kinds = _group_tables(trainings, lambda key: key[:2])
+    return pd.DataFrame([dict(task=task, network=network, sky=_name_sky(tables), split="validation")
+                         | summarise_tables(tables) for (task, network), tables in kinds.items()])
 
 def _tabulate_classes(
     trainings: dict, # From `read_trainings`
@@ -113,21 +113,16 @@ def _tabulate_classes(
                          for (task, network), tables in _group_tables(trainings, lambda key: key[:2]).items()
                          for row in summarise_classes(tables).to_dict("records")])
 
-# %% ../nbs/24_final_plots.ipynb #2e06a03f
 def _plot_accuracies(
     table: pd.DataFrame, # From `_tabulate_scores`
     title: str,          # Says simulated where it is
-    ax=None,
-):
+):                       # Axes
     "Mean accuracy with its 95 % interval, and the majority baseline of each kind of network."
-    import matplotlib.pyplot as plt
-    ax, rows = ax or plt.subplots(figsize=(5.2, 1.5 + 0.3*len(table)))[1], np.arange(len(table))
-    bars = np.abs([table["accuracy"] - table["accuracy_low"], table["accuracy_high"] - table["accuracy"]])
-    ax.errorbar(table["accuracy"], rows, xerr=bars, fmt="o", capsize=3, label="network, 95 %")
-    ax.plot(table["majority"], rows, "|", ms=14, color="0.3", label="majority baseline")
-    ax.set(yticks=rows, yticklabels=table["task"] + ", " + table["network"], ylim=(len(table) - 0.5, -0.5), title=title,
-           xlabel="Accuracy on validation sources")
-    ax.figure.legend(loc="outside lower center", ncols=2)
+    table = table.assign(name=table["task"] + ", " + table["network"])
+    ax = plot_intervals(table, "accuracy", "name", "accuracy_low", "accuracy_high")
+    ax.plot(table["majority"], range(len(table)), "|", ms=14, color="0.3", label="majority baseline")
+    ax.set(title=title, xlabel="Accuracy on validation sources, 95 % interval")
+    ax.figure.legend(loc="outside lower center")
     return ax
 
 # %% ../nbs/24_final_plots.ipynb #c3745f2b
@@ -135,7 +130,7 @@ def _find_control(
     cell: Cell,        # A transfer
     runs: dict,        # From `read_trainings` and `read_transfers`, in one
     config: RunConfig, # The run's settings
-)->TrainedRun|None:    # Trained from nothing on the same sources, in whichever pair; None where that is not there
+)->TrainedRun|None:    # Trained from scratch on the same sources, in whichever pair; None where that is not there
     "What a transfer is compared with."
     pairs, methods = config.transfer.pairs, config.transfer.methods
     target = pairs[cell.pair].target
@@ -145,7 +140,7 @@ def _find_control(
     return next((runs[key] for key in fresh if key in runs), None)
 
 def _compare_with_control(tables: list[pd.DataFrame], controls: list[pd.DataFrame])->dict:
-    "The gain over training from nothing; empty where there is nothing to compare with."
+    "The gain over training from scratch; empty where there is nothing to compare with."
     mine, theirs = match_tables(tables, controls)
     if not mine: return {}
     gain = compare_kinds(mine, theirs)
@@ -163,12 +158,15 @@ def _correct_within(
     return table.assign(p_holm=tested.groupby(by)["p_value"].transform(correct_holm))
 
 # %% ../nbs/24_final_plots.ipynb #f9547021
+_FROM_SCRATCH = "from nothing"  # In the column `way`: tables that are kept since long have these words
+_NO_GAIN = dict.fromkeys(("scratch", "gain", "gain_low", "gain_high", "p_value"), np.nan)
+
 def _tabulate_transfers(
     trainings: dict,   # From `read_trainings`
     transfers: dict,   # From `read_transfers`
     config: RunConfig, # The run's settings
 )->pd.DataFrame:       # One row per pair, method, count and network; empty without any
-    "Accuracy of transfers over folds and seeds, against training from nothing."
+    "Accuracy of transfers over folds and seeds, against training from scratch."
     kinds, rows = {}, []
     for cell in transfers: kinds.setdefault((cell.pair, cell.method, cell.count, cell.network), []).append(cell)
     for (pair, method, count, network), cells in kinds.items():
@@ -179,13 +177,11 @@ def _tabulate_transfers(
         cells = cells if is_control or not controls else list(controls)
         tables = [transfers[cell].predictions for cell in cells]
         gain = {} if is_control else _compare_with_control(tables, [run.predictions for run in controls.values()])
-        way = "from nothing" if is_control else method
-        seen = max(transfers[cell].metrics["seen"] for cell in cells)
-        rows.append(dict(pair=pair, source=ends.source, target=ends.target, method=method, way=way,
-                         sources=str(count or "all"), n_target=float(np.median([transfers[cell].metrics["n_target"]
-                                                                                for cell in cells])), network=network,
-                         sky=_name_sky(tables), seen=seen) | summarise_tables(tables) | dict.fromkeys(
-                             ("scratch", "gain", "gain_low", "gain_high", "p_value"), np.nan) | gain)
+        n_target = float(np.median([transfers[cell].metrics["n_target"] for cell in cells]))
+        facts = dict(pair=pair, source=ends.source, target=ends.target, method=method,
+                     way=_FROM_SCRATCH if is_control else method, sources=str(count or "all"), n_target=n_target,
+                     network=network, sky=_name_sky(tables), seen=max(transfers[cell].metrics["seen"] for cell in cells))
+        rows.append(facts | summarise_tables(tables) | _NO_GAIN | gain)
     return _correct_within(pd.DataFrame(rows), ["pair", "network"]) if rows else pd.DataFrame()
 
 # %% ../nbs/24_final_plots.ipynb #b98c1cbe
@@ -211,15 +207,14 @@ def _answer_question(row)->str: # A row of `_tabulate_transfers` that has a gain
     "What a transfer gained, in a sentence with its uncertainty."
     seen = f" {row['seen']} of the validation sources were seen by the source network." if row["seen"] else ""
     return (f"{row['source']} → {row['target']}, {row['network']}, {row['method']}, {row['sources']} sources: {_tell_score(row)}, "
-            f"against {row['scratch']:.3f} from nothing: {_tell_gain(row)}, p = {row['p_holm']:.2g}: "
+            f"against {row['scratch']:.3f} from scratch: {_tell_gain(row)}, p = {row['p_holm']:.2g}: "
             f"{_VERDICTS[_judge_gain(row)]}.{seen}")
 
-# %% ../nbs/24_final_plots.ipynb #56c94604
 def _plot_matrix(
     table: pd.DataFrame, # From `_tabulate_transfers`, of one network
     title: str,          # Says simulated where it is
 ):                       # Figure
-    "Gain over training from nothing, by pair and by method with its number of sources; empty where nothing was compared."
+    "Gain over training from scratch, by pair and by method with its number of sources; empty where nothing was compared."
     import matplotlib.pyplot as plt
     table = table[table["gain"].notna()]
     table = table.assign(way=table["method"] + np.where(table["sources"] == "all", "",
@@ -289,24 +284,25 @@ def _gather_fresh(
     table: pd.DataFrame,  # From `_tabulate_transfers`
     scores: pd.DataFrame, # From `_tabulate_scores`
 )->pd.DataFrame:          # target, network, way, n_target, accuracy, its interval
-    "Networks trained from nothing, with few target sources and with all."
+    "Networks trained from scratch, with few target sources and with all."
     n_target = table[table["sources"] == "all"].groupby(["target", "network"])["n_target"].max().reset_index()
     whole = scores.rename(columns=dict(task="target")).merge(n_target, on=["target", "network"])
-    fresh = pd.concat([table[table["way"] == "from nothing"], whole.assign(way="from nothing")], ignore_index=True)
+    fresh = pd.concat([table[table["way"] == _FROM_SCRATCH], whole.assign(way=_FROM_SCRATCH)], ignore_index=True)
     return fresh.drop_duplicates(["target", "network", "n_target"])[["target", *_LEARNING[1:]]]
 
 def _tabulate_learning(
     table: pd.DataFrame,  # From `_tabulate_transfers`
     scores: pd.DataFrame, # From `_tabulate_scores`
-)->pd.DataFrame:          # Columns of `_LEARNING`; way is the method, or "from nothing"; empty where none had few sources
+)->pd.DataFrame:          # Columns of `_LEARNING`; way is the method, or `_FROM_SCRATCH`; empty where none had few sources
     "Accuracy against the number of target sources, of pairs that were retrained with few."
     if table.empty: return pd.DataFrame(columns=_LEARNING)
-    carried = table[(table["way"] != "from nothing") & (table["seen"] == 0)]
+    carried = table[(table["way"] != _FROM_SCRATCH) & (table["seen"] == 0)]
     few = carried.groupby(["pair", "network", "way"]).filter(lambda rows: (rows["sources"] != "all").any())
     fresh = few[["pair", "target", "network"]].drop_duplicates().merge(_gather_fresh(table, scores),
                                                                        on=["target", "network"])
     return pd.concat([few, fresh], ignore_index=True)[_LEARNING].sort_values(_LEARNING[:4], ignore_index=True)
 
+# %% ../nbs/24_final_plots.ipynb #573b0290
 def _plot_learning(
     learning: pd.DataFrame, # From `_tabulate_learning`, at least one row
     title: str,             # Says simulated where it is
@@ -320,8 +316,8 @@ def _plot_learning(
         for (network, way), rows in learning[learning["pair"] == pair].groupby(["network", "way"], sort=False):
             bars = np.abs([rows["accuracy"] - rows["accuracy_low"], rows["accuracy_high"] - rows["accuracy"]])
             ax.errorbar(rows["n_target"], rows["accuracy"], yerr=bars, capsize=2, marker="o", ms=3.5,
-                        label=f"{network}, {way}", color=f"C{networks.index(network)}",
-                        ls=":" if way == "from nothing" else "-")
+                        label=f"{network}, {'from scratch' if way == _FROM_SCRATCH else way}", color=f"C{networks.index(network)}",
+                        ls=":" if way == _FROM_SCRATCH else "-")
         ax.set(xscale="log", xlabel="Training sources of the target", title=pair)
         numbers = learning.loc[learning["pair"] == pair, "n_target"].unique()
         ax.set_xticks(numbers, [f"{number:.0f}" for number in numbers])
@@ -330,6 +326,15 @@ def _plot_learning(
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     fig.suptitle(title, fontsize=9)
     return fig
+
+def _tell_learning(learning: pd.DataFrame)->str: # As for `_plot_learning`
+    "What few target sources are worth with and without the source's weights, in a sentence."
+    fewest = learning.loc[learning.groupby(["pair", "network", "way"])["n_target"].idxmin()]
+    fresh = fewest[fewest["way"] == _FROM_SCRATCH].set_index(["pair", "network"])["accuracy"]
+    carried = fewest[fewest["way"] != _FROM_SCRATCH].set_index(["pair", "network"])["accuracy"]
+    gain = (carried - fresh.reindex(carried.index)).dropna()
+    return (f"With the fewest target sources, the source's weights (full lines) gain {100*gain.min():+.1f} to "
+            f"{100*gain.max():+.1f} points over training from scratch (dotted).")
 
 # %% ../nbs/24_final_plots.ipynb #1299879a
 def _collect_similarity(
@@ -398,7 +403,6 @@ def _plot_agreement(
     ax.set_title(title)
     return ax
 
-# %% ../nbs/24_final_plots.ipynb #904afd00
 def _plot_disputes(
     disputed: pd.DataFrame,  # From `_find_disputes`, at least one row
     sets: list[PreparedSet], # The images of both surveys
@@ -466,7 +470,6 @@ def _judge_claims(
     agrees = np.where(found["found"] == found["claim"], "yes", "no")
     return found.assign(holds=np.where(found["found"] == "not shown", "not shown", agrees))
 
-# %% ../nbs/24_final_plots.ipynb #04aa5a0f
 def _name_beside(
     beside: pd.DataFrame, # From `_compare_study`
 )->pd.DataFrame:          # name, published, ours, low, high
@@ -478,16 +481,12 @@ def _name_beside(
 def _plot_beside(
     rows: pd.DataFrame, # name, published, ours, low, high
     title: str,         # Says simulated where it is
-    ax=None,
-):
-    "Published numbers as diamonds beside the run's own, which have an interval. They are of other sources: no test."
-    import matplotlib.pyplot as plt
-    ax, places = ax or plt.subplots(figsize=(5.8, 1.3 + 0.25*len(rows)))[1], np.arange(len(rows))
-    bars = np.abs([rows["ours"] - rows["low"], rows["high"] - rows["ours"]])
-    ax.errorbar(rows["ours"], places, xerr=bars, fmt="o", ms=4, capsize=2, label="this project, 95 %")
-    ax.plot(rows["published"], places, "D", ms=4, color="0.3", label="published")
-    ax.set(yticks=places, yticklabels=rows["name"], ylim=(len(rows) - 0.5, -0.5), xlabel="Score", title=title)
-    ax.figure.legend(loc="outside lower center", ncols=2)
+):                      # Axes
+    "Published numbers beside the run's own, which have an interval. They are of other sources: no test."
+    ours = rows.assign(score=rows["ours"], whose="this project, 95 %")
+    others = rows.assign(score=rows["published"], low=np.nan, high=np.nan, whose="published")
+    ax = plot_intervals(pd.concat([ours, others]), "score", "name", "low", "high", "whose")
+    ax.set(xlabel="Score", title=title)
     return ax
 
 # %% ../nbs/24_final_plots.ipynb #a4f96cea

@@ -440,7 +440,7 @@ def _prepare_images(
     known = sorted({task.images for task in config.list_tasks().values()})
     if odd := ", ".join(sorted(set(images) - set(known))):
         raise ConfigError(f"no images {odd} in {run}: there are {', '.join(known)}")
-    wanted = [f"results/{run}/preparation/{name.replace('-', '/')}/prepared.h5" for name in images] or ["prepare"]
+    wanted = [_locate(f"results/{run}", name) for name in images] or ["prepare"]
     with _open_graph(paths, run, config) as (make, plan):
         return _make_graph(paths, run, config, make, plan.images, *wanted)
 
@@ -457,13 +457,14 @@ def _summarise_run(paths: Paths, config: RunConfig, run: str)->None:
         steps=[{key: made[key] for key in _STEP_FACTS} for made in steps if set(_STEP_FACTS) <= set(made)])))
 
 # %% ../nbs/25_workflow.ipynb #b7893ad9
-_KEPT = ("training/**/metrics.json", "training/**/predictions.parquet", "training/**/history.csv",
-        "training/**/timing.json", "training/**/provenance.json", "catalogues/targets.ecsv",
-        "preparation/**/facts.ecsv", "preparation/**/heldout.json", "benchmark/heldout/**/*.parquet", "benchmark/*.csv",
-        "benchmark/*.md", "benchmark/metrics.json", "transfer/**/metrics.json", "transfer/**/predictions.parquet",
-        "transfer/**/history.csv", "transfer/**/timing.json", "transfer/**/provenance.json",
-        "transfer/**/similarity.csv", "transfer/**/fold0/**/filters.csv", "report/*.csv", "report/*.md",
-        "report/metrics.json")
+_OF_CELLS = ("metrics.json", "predictions.parquet", "history.csv", "timing.json", "provenance.json")
+_KEPT = (*(f"{kind}/**/{name}" for kind in ("training", "transfer") for name in _OF_CELLS),
+         "catalogues/targets.ecsv", "preparation/**/facts.ecsv", "preparation/**/heldout.json",
+         "benchmark/heldout/**/*.parquet", "benchmark/*.csv", "benchmark/*.md", "benchmark/metrics.json",
+         "transfer/**/similarity.csv", "transfer/**/fold0/**/filters.csv", "report/*.csv", "report/*.md",
+         "report/metrics.json")
+
+_NO_RESULTS = "no results of run {run!r} in results/{run}: make run-all RUN={run} first"
 
 def _check_results(paths: Paths, found: Path)->None: # found: from `_find_results`
     "`Damaged` names a file of a run that a report is drawn from, or that is kept, and that is lost or not what was written."
@@ -480,26 +481,18 @@ def _keep_results(run: str)->int: # How many files
     results, kept, config = paths.results(run), paths.kept(run), read_config(paths.settings(run))
     weights = [f"training/{each}/fold*/seed*/network.weights.h5" for each in config.kept_weights]
     files = sorted({path for pattern in (*_KEPT, *weights) for path in results.glob(pattern)})
-    if not files: raise ConfigError(f"no results of run {run!r} in results/{run}: make run-all RUN={run} first")
+    if not files: raise ConfigError(_NO_RESULTS.format(run=run))
     _check_results(paths, results)
     for path in files: write_atomic(kept/path.relative_to(results), path.read_bytes())
     findings = results/"report"/"findings.md"
     if findings.is_file(): write_atomic(paths.root/"docs"/"findings.md", findings.read_bytes())
     return len(files)
 
-def _find_results(paths: Paths, run: str)->Path:
-    "Where a run's predictions are: in results, else among those kept; `ConfigError` if there are none."
-    for folder in (paths.results(run), paths.kept(run)):
-        if any(folder.glob("t*/**/predictions.parquet")): return folder
-    raise ConfigError(f"no results of run {run!r} in results/{run}: make run-all RUN={run} first")
+def _find_results(paths: Paths, run: str, pattern: str)->Path|None: # pattern: of a file that they hold
+    "Where a run's results are: in results, else among those kept; None where neither has such a file."
+    return next((place for place in (paths.results(run), paths.kept(run)) if any(place.glob(pattern))), None)
 
 # %% ../nbs/25_workflow.ipynb #6ea15f80
-def _find_trained(paths: Paths, run: str, task: str, network: str)->Path:
-    "Where a run's trained networks of one kind are: in results, else among those kept, else nowhere yet."
-    places = (paths.results(run), paths.kept(run))
-    return next((p for p in places if any((p/"training"/task/network).glob("fold*/seed*/network.weights.h5"))),
-                places[0])
-
 def _name_report(config: RunConfig)->tuple[str, str]: # Notebook, and its folder below results/<run>
     "In what a run ends: the report, or the benchmark."
     return ("24_final_plots", "report") if config.has_report else ("23_benchmark", "benchmark")
@@ -516,7 +509,9 @@ def _redraw_figures(
 )->Path:                   # The executed notebook
     "Redraw a run's report from its results; `ConfigError` for none or a run at work, `Damaged` as `_check_results` raises it."
     paths = Paths(find_root())
-    config, found, results = read_config(paths.settings(run), seed), _find_results(paths, run), paths.results(run)
+    config, results = read_config(paths.settings(run), seed), paths.results(run)
+    found = _find_results(paths, run, "t*/**/predictions.parquet")
+    if not found: raise ConfigError(_NO_RESULTS.format(run=run))
     notebook, place = _name_report(config)
     parameters = dict(results_dir=str(found.relative_to(paths.root)), figures_dir=f"figures/{run}",
                       seed=-1 if seed is None else seed, pdf=pdf)
@@ -558,7 +553,7 @@ def _read_request(a: argparse.Namespace): # radiogal.classify.Request
     for what in ("task", "survey", "network"): check_name(getattr(a, what), what)
     paths = Paths(find_root())
     results, sky = paths.results(a.run), paths.results(a.run)/"sky"/"sky.ecsv"
-    trained = _find_trained(paths, a.run, a.task, a.network)
+    trained = _find_results(paths, a.run, f"training/{a.task}/{a.network}/fold*/seed*/network.weights.h5") or results
     return Request(paths.settings(a.run), a.run, a.task, a.survey, a.network, results, trained, a.positions.resolve(),
                    a.out.resolve(), a.shard_size, a.engine, a.images, str(sky) if sky.is_file() else "",
                    kept=tuple(a.keep))
