@@ -65,24 +65,24 @@ def make_networks(folder):
 
 def start_job(folder, engine, n):
     "A list of which every shard is prepared: all of them are one file."
-    from radiogal.classify import Job, begin_job, name_shard
+    from radiogal.classify import Worker, begin_job, name_shard
     from radiogal.config import read_config
     config, ensemble = read_config(Path(__file__).parent.parent/"config"/"smoke.toml"), open_networks(folder, engine)
     out, number = Path(tempfile.mkdtemp(dir=folder)), np.arange(n)
-    order = dict(model=ensemble.identity, survey="FIRST", shard_size=SHARD, classes=["FRI", "FRII"], calibrated=True)
+    job = dict(model=ensemble.identity, survey="FIRST", shard_size=SHARD, classes=["FRI", "FRII"], calibrated=True)
     rows = dict(name=[f"J{i:09}" for i in number], ra=number*360/n, dec=np.zeros(n), crowding=0*number)
-    order = begin_job(out, order, lambda: Table(rows))
+    job = begin_job(out, job, lambda: Table(rows))
     (out/"prepared").mkdir()
     for i in range(n//SHARD): os.link(folder/"shard.npz", name_shard(out, "prepared", i, ".npz"))
-    return Job(out, order, config, ensemble, None, ())
+    return Worker(out, job, config, ensemble, None, ())
 
 
 def measure(folder, engine, n):
     "In a process of its own: from prepared shards to a catalogue."
     from radiogal.classify import merge_shards, work_through
-    job, began = start_job(folder, engine, n), time.perf_counter()
-    done, worked = work_through(job), time.perf_counter()
-    path = merge_shards(job.folder, job.order)
+    worker, began = start_job(folder, engine, n), time.perf_counter()
+    done, worked = work_through(worker), time.perf_counter()
+    path = merge_shards(worker.folder, worker.job)
     merged = time.perf_counter()
     assert len(done) == n//SHARD
     return dict(engine=engine, cutouts=n, rate=n/(worked - began), merged=n/(merged - worked), MB=read_peak(),

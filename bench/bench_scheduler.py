@@ -52,8 +52,8 @@ def claim_all(folder, n):
     from radiogal.classify import begin_job, claim_shard, list_waiting
     began, number = time.perf_counter(), np.arange(n)
     rows = Table(dict(name=[f"J{i}" for i in number], ra=number*360/n, dec=0.*number, crowding=0*number))
-    order = begin_job(folder, dict(shard_size=1), lambda: rows)
-    for i in list_waiting(folder, order):
+    job = begin_job(folder, dict(shard_size=1), lambda: rows)
+    for i in list_waiting(folder, job):
         with claim_shard(folder, i): pass
     return time.perf_counter() - began, read_peak()
 

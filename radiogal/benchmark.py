@@ -22,8 +22,9 @@ import pandas as pd
 from .config import RunConfig, find_images, find_place, list_asked, write_atomic
 from .datasets import PreparedSet, choose_classes, read_prepared
 from .diagnosis import (TrainedRun, assign_groups, average_histories, bin_accuracy, guess_by_catalogue,
-                                map_occlusion, measure_extent, plot_confusion, plot_intervals, read_facts,
+                                map_occlusion, plot_confusion, plot_intervals, read_facts,
                                 read_trainings, save_figure)
+from .engines import measure_extent
 from .evaluation import (CalibrationError, apply_temperature, average_predictions, calibrate_across,
                                  check_predictions, compare_kinds, correct_holm, fit_temperature, list_classes, match_tables,
                                  pool_tables, score_calibration, score_gain, score_pooled, score_predictions,

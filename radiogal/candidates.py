@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['FIRST_COLUMNS', 'write_table', 'read_table', 'check_names', 'find_pairs', 'find_nearest', 'group_pairs', 'group_sky',
-           'split_folds', 'check_groups', 'check_separation', 'exclude_positions', 'find_leaks', 'tabulate_first',
-           'fit_components', 'draw_components', 'sample_components', 'locate', 'measure_separations', 'find_link',
-           'score_link', 'plot_separations', 'find_candidates', 'plot_survivors', 'mark_known', 'read_components']
+           'split_folds', 'draw_split', 'check_groups', 'check_separation', 'exclude_positions', 'find_leaks',
+           'tabulate_first', 'fit_components', 'draw_components', 'sample_components', 'locate', 'measure_separations',
+           'find_link', 'score_link', 'plot_separations', 'find_candidates', 'plot_survivors', 'mark_known',
+           'read_components']
 
 # %% ../nbs/06_candidates.ipynb #49f121ff
 import io
@@ -113,12 +114,12 @@ def split_folds(
     "Stratified folds of whole sky groups, each with every class; `ValueError` names a class that cannot be spread so."
     rng = np.random.RandomState(seed)
     for _ in range(_MAX_DRAWS):
-        folds = _draw_split(labels, groups, n_folds, rng)
+        folds = draw_split(labels, groups, n_folds, rng)
         if not (lacking := _find_lacking(labels, folds, n_folds)): return folds
     raise ValueError(f"no {' and no '.join(lacking)}: none of {_MAX_DRAWS} draws of {n_folds} folds has each class in each fold, "
                      f"for some of {len(np.unique(groups))} sky groups hold several; choose fewer folds (preparation.n_folds)")
 
-def _draw_split(
+def draw_split(
     labels: np.ndarray,  # (n,), class of each source, str or int
     groups: np.ndarray,  # (n,), sky group of each source
     n_folds: int,        # How many folds
@@ -355,7 +356,7 @@ def _measure_sources(
     flux, brightest = np.asarray(rows["flux_density"], dtype=float), _find_brightest(rows["peak_brightness"], group)
     ra, dec = _find_centroids(locate(rows), flux, group)
     inside = group[pairs.first] == group[pairs.second]
-    extent, others = _measure_extent(pairs.choose(inside), group), pairs.choose(~inside)
+    extent, others = _measure_group_extent(pairs.choose(inside), group), pairs.choose(~inside)
     _, separation = find_nearest(_Pairs(len(extent), group[others.first], group[others.second], others.separation))
     peak, total = np.asarray(rows["peak_brightness"], dtype=float)[brightest], np.bincount(group, flux)
     return Table(dict(
@@ -368,7 +369,7 @@ def _find_brightest(peak: np.ndarray, group: np.ndarray)->np.ndarray: # (number 
     order = np.lexsort((-np.asarray(peak), group))
     return order[np.unique(group[order], return_index=True)[1]]
 
-def _measure_extent(
+def _measure_group_extent(
     pairs: _Pairs,      # Of rows of the same group
     group: np.ndarray, # (n,) group of each row, from 0
 )->np.ndarray:         # (number of groups,), arcsec; 0 for a single row, infinite where a pair is missing

@@ -1,4 +1,4 @@
-"A catalogue of real positions, as a user makes it: whole, killed, shared between workers, and asked for with bad tables."
+"A catalogue of real positions, as a user makes it: whole, killed, shared between workers, and from bad tables."
 import json
 import os
 import re
@@ -13,7 +13,7 @@ from astropy.table import Table
 from conftest import copy_project, finish, radiogal, stop_when
 
 from radiogal.catalogues import CATALOGUES, find_registered, read_catalogue
-from radiogal.classify import _ShardError, _write_parquet, claim_shard, merge_shards, name_shard
+from radiogal.classify import ShardError, _write_parquet, claim_shard, merge_shards, name_shard
 from radiogal.config import read_config
 from radiogal.datasets import PreparedSet, list_steps, write_prepared
 from radiogal.engines import describe_columns, list_engines, write_untrained
@@ -141,12 +141,12 @@ def test_two_workers_do_no_shard_twice(project, whole):
 
 
 def test_shard_of_another_model_is_refused(whole):
-    order, path = json.loads((whole/"job.json").read_text()), name_shard(whole, "shards", 3, ".parquet")
+    job, path = json.loads((whole/"job.json").read_text()), name_shard(whole, "shards", 3, ".parquet")
     before, rows = path.read_bytes(), pd.read_parquet(path)
     try:
-        _write_parquet(rows.assign(model="0123456789abcdef"), path, order | dict(model="0123456789abcdef"))
-        with pytest.raises(_ShardError, match="shard 3 was classified by model 0123456789abcdef"):
-            merge_shards(whole, order)
+        _write_parquet(rows.assign(model="0123456789abcdef"), path, job | dict(model="0123456789abcdef"))
+        with pytest.raises(ShardError, match="shard 3 was classified by model 0123456789abcdef"):
+            merge_shards(whole, job)
     finally: path.write_bytes(before)
 
 

@@ -1,4 +1,4 @@
-"What a broken disk, another user's settings and odd names do: what is read is what was written, or the difference is named."
+"What a broken disk, other settings and odd names do: what is read is what was written, or the difference is named."
 import errno
 import os
 import random
@@ -20,13 +20,13 @@ from faulty import say
 
 from radiogal.candidates import read_table, write_table
 from radiogal.classify import (
+    JobMismatch,
     Request,
+    ShardError,
     _describe_images,
     _drop_damaged,
     _has_retry,
-    _JobMismatch,
     _read_shard,
-    _ShardError,
     _write_parquet,
     begin_job,
     name_shard,
@@ -48,7 +48,7 @@ from radiogal.engines import (
     TEXTS,
     PreparedShard,
     _keep_file,
-    _read_facts,
+    _read_metrics,
     _read_predictions,
     read_prepared_shard,
     write_prepared_shard,
@@ -158,16 +158,16 @@ def test_damaged_network_is_named(tmp_path, saw, damage, name):
 @pytest.mark.parametrize("content", [b"", b"[1]", b'{"task": "FIRST"}', b'{"task": '])
 def test_what_is_no_metrics_or_predictions_is_named(tmp_path, saw, content):
     for name in ("metrics.json", "predictions.parquet"): write_atomic(tmp_path/name, content)
-    with pytest.raises(Damaged, match="metrics.json") as told: _read_facts(tmp_path)
+    with pytest.raises(Damaged, match="metrics.json") as told: _read_metrics(tmp_path)
     with pytest.raises(Damaged, match="predictions.parquet cannot be read"): _read_predictions(tmp_path)
     saw(told.value.args[0].replace(str(tmp_path), "…"))
 
 
-def make_catalogue(folder, n=5, **order):
-    "The order, the positions and the shards of a catalogue; who was asked what is returned."
+def make_catalogue(folder, n=5, **job):
+    "The job, the positions and the shards of a catalogue; who was asked what is returned."
     asked, table = [], Table(dict(name=[f"S{i}" for i in range(n)], ra=np.arange(n)/3, dec=np.arange(n)/7,
                                   crowding=[0]*n))
-    begin = lambda **more: begin_job(folder, dict(model="m", shard_size=2, images="archive") | order | more,
+    begin = lambda **more: begin_job(folder, dict(model="m", shard_size=2, images="archive") | job | more,
                                        lambda: asked.append(1) or table)
     there = begin()
     for number in range(-(-n//2)):
@@ -176,15 +176,15 @@ def make_catalogue(folder, n=5, **order):
     return begin, there, asked
 
 
-@fault(75, "damaged order, positions, shard or prepared shard of a catalogue", "made again")
+@fault(75, "damaged job, positions, shard or prepared shard of a catalogue", "made again")
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", ["job.json", "positions.parquet"])
-def test_damaged_order_or_positions_are_made_again(tmp_path, saw, damage, name):
-    begin, order, asked = make_catalogue(tmp_path)
+def test_damaged_job_or_positions_are_made_again(tmp_path, saw, damage, name):
+    begin, job, asked = make_catalogue(tmp_path)
     before = (tmp_path/name).read_bytes()
     damage(tmp_path/name)
-    assert begin() == order and asked == [1, 1] and (tmp_path/name).read_bytes() == before
-    assert read_job(tmp_path) == order and _drop_damaged(tmp_path) == []
+    assert begin() == job and asked == [1, 1] and (tmp_path/name).read_bytes() == before
+    assert read_job(tmp_path) == job and _drop_damaged(tmp_path) == []
     saw(f"{name}: written again, the same bytes")
 
 
@@ -192,26 +192,26 @@ def test_damaged_order_or_positions_are_made_again(tmp_path, saw, damage, name):
 @pytest.mark.parametrize("damage", [cut, lambda path: flip(path, path.read_bytes().index(b"S2")),
                                     lambda path: flip(path, -6), lambda path: path.write_bytes(b"")])
 def test_damaged_shard_is_removed_and_its_neighbours_stay(tmp_path, saw, damage):
-    _, order, _ = make_catalogue(tmp_path)
+    _, job, _ = make_catalogue(tmp_path)
     shard = name_shard(tmp_path, "shards", 1, ".parquet")
     damage(shard)
-    with pytest.raises(_ShardError, match="shard 1: .*000001.parquet"): _read_shard(tmp_path, order, 1)
+    with pytest.raises(ShardError, match="shard 1: .*000001.parquet"): _read_shard(tmp_path, job, 1)
     assert not _has_retry(shard)
     assert _drop_damaged(tmp_path) == [shard] and not shard.exists()
-    assert len(_read_shard(tmp_path, order, 0)) == 2
+    assert len(_read_shard(tmp_path, job, 0)) == 2
     saw("shard 1: removed, so made again; the others stay")
 
 
 @fault(75)
 def test_each_flip_in_a_shard_is_seen_or_changes_nothing(tmp_path, saw):
-    _, order, _ = make_catalogue(tmp_path)
-    shard, rows, seen = name_shard(tmp_path, "shards", 1, ".parquet"), _read_shard(tmp_path, order, 1), 0
+    _, job, _ = make_catalogue(tmp_path)
+    shard, rows, seen = name_shard(tmp_path, "shards", 1, ".parquet"), _read_shard(tmp_path, job, 1), 0
     content = shard.read_bytes()
     places = range(0, len(content), 37)
     for at in places:
         flip(shard, at)
-        try: pd.testing.assert_frame_equal(_read_shard(tmp_path, order, 1), rows)
-        except _ShardError: seen += 1
+        try: pd.testing.assert_frame_equal(_read_shard(tmp_path, job, 1), rows)
+        except ShardError: seen += 1
         shard.write_bytes(content)
     assert seen
     saw(f"{len(places)} flips: seen, or the rows are the same")
@@ -241,7 +241,8 @@ def test_damaged_prepared_shard_is_named(tmp_path, saw, damage):
 def test_damaged_input_of_a_step_is_named(project, saw, damage):
     table = make_step(project)
     damage(table)
-    with pytest.raises(Damaged, match="results/smoke/sky/sky.ecsv is not what was written: make run-all RUN=smoke") as told:
+    with pytest.raises(Damaged,
+                       match="results/smoke/sky/sky.ecsv is not what was written: make run-all RUN=smoke") as told:
         run_notebook("07_catalogues", "smoke", {}, project/"executed.ipynb", project/"out", [table])
     assert not (project/"executed.ipynb").exists()
     saw(told.value)
@@ -480,10 +481,10 @@ def test_old_answer_is_not_given_for_new_images(tmp_path, saw):
         a=dict(images=str(tmp_path/"a")), b=dict(images=str(tmp_path/"b")), c=dict(images=str(tmp_path/"c")),
         registry=dict(images="registry"), archive={}, sky=dict(sky=str(sky))).items()}
     assert sources["a"] == sources["c"] and len(set(sources.values())) == 5
-    begin, order, asked = make_catalogue(tmp_path/"out", images=sources["a"])
-    assert begin(images=sources["c"]) == order
+    begin, job, asked = make_catalogue(tmp_path/"out", images=sources["a"])
+    assert begin(images=sources["c"]) == job
     for other in ("b", "registry", "archive", "sky"):
-        with pytest.raises(_JobMismatch,
+        with pytest.raises(JobMismatch,
                            match=r"images was 'folder \w+', is .*: go back to that, or choose another") as told:
             begin(images=sources[other])
     sky.write_text("two")
@@ -497,12 +498,15 @@ def test_old_answer_is_not_given_for_new_images(tmp_path, saw):
 
 
 @fault(85)
-def test_folder_of_an_older_version_is_refused_and_stays(tmp_path, saw):
+@pytest.mark.parametrize(("name", "told"), [
+    ("job.json", "begun by another version of radiogal: choose another folder"),
+    ("order.json", r"begun by an older version of radiogal \(order.json\): choose another folder")])
+def test_folder_of_an_older_version_is_refused_and_stays(tmp_path, saw, name, told):
     begin, _, _ = make_catalogue(tmp_path)
-    write_json(tmp_path/"job.json", dict(model="m", shard_size=2, n=5))
+    (tmp_path/"job.json").unlink()
+    write_json(tmp_path/name, dict(model="m", shard_size=2, n=5))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(_JobMismatch, match="begun by another version of radiogal: choose another folder") as told:
-        begin()
+    with pytest.raises(JobMismatch, match=told) as told: begin()
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     saw(told.value.args[0].replace(str(tmp_path), "…"))
 

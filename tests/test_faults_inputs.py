@@ -16,12 +16,13 @@ from made import open_services, scrape, write_centred, write_image
 
 from radiogal.archives import serve_archives
 from radiogal.catalogues import CATALOGUES, _parse_frdeep, _parse_labels
-from radiogal.classify import _open_images, _plot_gallery
+from radiogal.classify import _open_images
 from radiogal.clients import Archive
 from radiogal.config import ConfigError, read_config
 from radiogal.curation import plot_gallery as plot_page
 from radiogal.cutouts import plot_survey_views, read_cutout
 from radiogal.datasets import list_steps
+from radiogal.diagnosis import plot_images
 from radiogal.engines import check_preparation
 from radiogal.fetch import Fetcher, Limits, Manifest
 from radiogal.positions import BadPositions, CatalogueError, _read_frame, read_sources
@@ -674,7 +675,7 @@ def test_names_that_look_like_tex(tmp_path, saw):
     import matplotlib.pyplot as plt
     name = r"$\frac{$"
     hdu = read_bytes(tmp_path, write_centred("FIRST", PLACE, OBJECT=name))
-    gallery = _plot_gallery(np.zeros((1, 8, 8)), [f"{name}\nFRI 0.50"], "x")
+    gallery = plot_images(np.zeros((1, 8, 8)), [f"{name}\nFRI 0.50"], "x")
     for fig in (gallery, plot_page([hdu], notes=[name]), plot_survey_views([hdu])):
         with open(tmp_path/"a.png", "wb") as f: fig.savefig(f)
         plt.close(fig)
