@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -666,7 +665,7 @@ def _check_notebook(name: str, nbs: Path)->str: # The same
     if (nbs/f"{name}.ipynb").is_file() and re.fullmatch(r"\w+", name): return name
     if name in _RENAMED: raise ConfigError(f"there is no notebook {name} any more: its place has {_RENAMED[name]}")
     there = sorted(path.stem for path in nbs.glob("[0-9]*.ipynb"))
-    raise ConfigError(f"there is no notebook {name!r} in {nbs}: there are {', '.join(there)}")
+    raise ConfigError(f"there is no notebook of the name {name!r}: there are {', '.join(there)}")
 
 def _tell_end(run: str, status: int)->int: # The same exit status
     "Say where the results are, or where to look after a failure."

@@ -77,5 +77,5 @@ def test_an_old_name_of_a_notebook_says_which_one_replaced_it(capsys):
         named = new.replace(" and ", ", ").split(", ")
         assert set(named) <= there and old not in there
         with pytest.raises(ValueError, match=f"{old} any more: .*{named[-1]}"): _check_notebook(old, ROOT/"nbs")
-    with pytest.raises(ValueError, match="no notebook 'nobody'.*25_workflow"): _check_notebook("nobody", ROOT/"nbs")
+    with pytest.raises(ValueError, match="no notebook of the name 'nobody'.*25_workflow"): _check_notebook("nobody", ROOT/"nbs")
     assert _check_notebook("08_sky", ROOT/"nbs") == "08_sky"

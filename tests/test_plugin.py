@@ -5,7 +5,7 @@ import sys
 from conftest import ROOT
 
 sys.path.insert(0, str(ROOT/"workflow"))
-from snakemake_logger_plugin_radiogal import Progress, read_slurm_reasons  # noqa: E402
+from snakemake_logger_plugin_radiogal import Progress, read_slurm_reasons
 
 
 def test_each_notebook_has_a_line_and_a_failed_one_tells_why(tmp_path):
