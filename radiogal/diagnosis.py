@@ -24,7 +24,7 @@ from .candidates import read_table
 from .config import Cell, RunConfig, find_images, find_place, list_asked, write_atomic
 from .datasets import PreparedSet
 from .evaluation import (align_predictions, bin_confidence, check_predictions, check_probabilities,
-                                 list_classes, refuse_rows, score_ece, wilson_interval)
+                                 list_classes, refuse_rows, score_ece, score_predictions, wilson_interval)
 
 # %% ../nbs/20_diagnosis.ipynb #5d815dc9
 @dataclass(frozen=True, eq=False)
