@@ -16,7 +16,7 @@ setup(
     long_description_content_type="text/markdown",
     author=cfg["author"], author_email=cfg["author_email"], url=cfg["git_url"], keywords=cfg["keywords"],
     license="BSD-3-Clause", license_files=["LICENSE"],
-    packages=[cfg["lib_name"]], package_data={cfg["lib_name"]: ["*.mplstyle", "*.csv.gz", "templates/*"]},
+    packages=[cfg["lib_name"]], package_data={cfg["lib_name"]: ["*.mplstyle", "*.csv", "*.csv.gz", "templates/*"]},
     python_requires=f'>={cfg["min_python"]},<3.14', install_requires=lines("requirements"),
     extras_require={extra: lines(f"{extra}_requirements") for extra in ("train", "gpu", "dev", "engines")},
     entry_points={"console_scripts": ["radiogal=radiogal.workflow:main"],

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib.resources import files
 from operator import ge, gt, le
 from pathlib import Path
 from textwrap import shorten
@@ -523,47 +524,8 @@ def _explain_source(
     return centre, map_occlusion(predict, centre, int(one.labels[0]), patch, patch//2)
 
 # %% ../nbs/23_benchmark.ipynb #e55b8a70
-_RUSTIGE = "Rustige et al. 2023, RASTI 2, 264, doi:10.1093/rasti/rzad016"
-_SCORES = f"{_RUSTIGE}; analyses/final_scores.hdf of floriangriese/wGAN-supported-augmentation"
-_PROTOCOLS = {"held-out": "5 folds, tested on the 400 held-out images", "validation": "5 folds, their validation images"}
+_PUBLISHED = pd.read_csv(files("radiogal")/"published.csv", keep_default_na=False, na_values=dict(spread=[""]))
 
-def _cite(task, who, score, value, spread, protocol, reference)->dict:
-    "A score published for other images than ours; `spread` as its authors give it, NaN where they do not."
-    return dict(task=task, who=who, score=score, value=value, spread=spread, same_images=False, split="",
-                protocol=protocol, reference=reference)
-
-def _cite_same(who, split, score, value, spread=np.nan, reference=_RUSTIGE)->dict:
-    "A score published for the four classes of our very images and folds, on their validation or their held-out images."
-    return _cite("griese", who, score, value, spread, _PROTOCOLS[split], reference) | dict(same_images=True, split=split)
-
-_PUBLISHED = pd.DataFrame([
-    _cite_same("Rustige 2023, CNN", "held-out", "accuracy", 0.7895, 0.011),
-    _cite_same("Rustige 2023, CNN, GAN images", "held-out", "accuracy", 0.8135, 0.008),
-    _cite_same("Rustige 2023, ViT", "held-out", "accuracy", 0.806, 0.009),
-    _cite_same("Rustige 2023, FCN", "held-out", "accuracy", 0.587),
-    _cite_same("Rustige 2023, FCN, GAN images", "held-out", "accuracy", 0.694),
-    _cite_same("Rustige 2023, CNN, GAN images", "held-out", "brier", 0.293),
-    *(_cite_same("Rustige 2023, CNN, GAN images", "held-out", f"f1 of {c}", value)
-      for c, value in dict(FRI=0.77, FRII=0.82, Compact=0.92, Bent=0.74).items()),
-    _cite_same("Rustige 2023, CNN", "validation", "accuracy", 0.818, 0.021, _SCORES),
-    _cite_same("Rustige 2023, CNN, GAN images (λ = 2)", "validation", "accuracy", 0.841, 0.011, _SCORES),
-    _cite_same("Rustige 2023, CNN, GAN images (λ = 3)", "validation", "accuracy", 0.836, 0.006, _SCORES),
-    _cite_same("Rustige 2023, CNN, GAN images (λ = 2)", "validation", "balanced_accuracy", 0.828, reference=_SCORES),
-    _cite_same("Rustige 2023, CNN, GAN images (λ = 2)", "validation", "brier", 0.249, reference=_SCORES),
-    _cite("griese", "RGC 2025, other four classes", "macro_f1", 0.80, 0.02,
-         "5 folds of 2,060 FIRST sources: FR I, FR II, WAT, NAT", "Hossain et al. 2025, arXiv:2510.22190"),
-    _cite("griese-compact", "study rebuilt here, dense", "accuracy", 0.991, np.nan,
-         "5 runs, its own FIRST images of 83 pixels, turned before they were split", "student project, 2020"),
-    _cite("griese-fr", "study rebuilt here, Alhassan", "accuracy", 0.930, np.nan,
-         "its own FIRST images, turned before they were split", "student project, 2020"),
-    _cite("griese-fr", "Alhassan 2018", "accuracy", 0.97, np.nan, "its own curated FIRST set",
-         "Alhassan, Taylor & Vaccari 2018, MNRAS 480, 2085"),
-    _cite("griese-fr", "Maslej 2021", "accuracy", 0.96, np.nan, "its own curated FIRST set",
-         "Maslej-Krešňáková, El Bouchefry & Butka 2021, MNRAS 505, 1464"),
-    _cite("griese-fr", "Samudre 2022", "accuracy", 0.93, np.nan, "its own curated FIRST set; 0.92 to 0.93 given",
-         "Samudre et al. 2022, MNRAS 509, 2269")])
-
-# %% ../nbs/23_benchmark.ipynb #2ed30999
 def _look_up(
     row: pd.Series,             # Of `_tabulate_comparison`
     class_scores: pd.DataFrame, # From `_tabulate_class_scores`

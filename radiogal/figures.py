@@ -18,7 +18,7 @@ import pandas as pd
 from .config import (Cell, ConfigError, RunConfig, find_place, list_asked, parse_config, rename_settings,
                              write_atomic)
 from .datasets import PreparedSet
-from .diagnosis import TrainedRun, plot_intervals
+from .diagnosis import TrainedRun, plot_images, plot_intervals
 from .evaluation import (check_predictions, compare_kinds, correct_holm, list_classes, match_tables,
                                  score_predictions, summarise_classes, summarise_tables)
 from .provenance import _tidy_outputs
@@ -409,35 +409,23 @@ def _plot_disputes(
     asked: str,              # The class whose probability is shown
 ):                           # Figure
     "The same sources in two surveys, square root of brightness, each with the probability of a class."
-    import matplotlib.pyplot as plt
-    fig, axes = plt.subplots(2, len(disputed), figsize=(1.3*len(disputed), 3.6), squeeze=False)
-    for row, s, column in zip(axes, sets, ("first", "second"), strict=True):
-        places = {name: i for i, name in enumerate(s.names)}
-        row[0].set_ylabel(s.survey)
-        for ax, source in zip(row, disputed.to_dict("records"), strict=True):
-            ax.imshow(np.sqrt(s.images[places[source["name"]], :, :, 0]), vmin=0, vmax=1)
-            ax.set(xticks=[], yticks=[])
-            ax.set_title(f"{source['label']}\np({asked}) = {source[column]:.2f}", fontsize=7)
-    if sets[0].simulated: fig.suptitle("simulated", fontsize=9)
-    return fig
+    shown = [(s, row, row[column]) for s, column in zip(sets, ("first", "second"), strict=True)
+             for row in disputed.to_dict("records")]
+    images = [s.images[list(s.names).index(row["name"]), :, :, 0] for s, row, _ in shown]
+    captions = [f"{s.survey}: {row['label']}\np({asked}) = {p:.2f}" for s, row, p in shown]
+    return plot_images(images, captions, "simulated"*sets[0].simulated, columns=len(disputed))
 
 # %% ../nbs/24_final_plots.ipynb #0f9f3333
 def _plot_examples(
     sets: list[PreparedSet], # One per survey, same classes
 ):                           # Figure
-    "A source of each class, as prepared from each survey."
-    import matplotlib.pyplot as plt
+    "A source of each class, as prepared from each survey, where possible one that all surveys have."
     common = set.intersection(*(set(s.names) for s in sets))
-    fig, axes = plt.subplots(len(sets), len(sets[0].classes), squeeze=False,
-                             figsize=(1.5*len(sets[0].classes), 1.6*len(sets)))
-    for row, s in zip(axes, sets, strict=True):
-        row[0].set_ylabel(s.survey)
-        for i, (ax, c) in enumerate(zip(row, s.classes, strict=True)):
-            shown = [k for k in range(len(s)) if s.labels[k] == i and (s.names[k] in common or not common)]
-            ax.imshow(s.images[shown[0], :, :, 0] if shown else np.zeros((1, 1)), vmin=0, vmax=1)
-            ax.set(xticks=[], yticks=[], title=c)
-    if sets[0].simulated: fig.suptitle("simulated", fontsize=9)
-    return fig
+    kinds = [(s, i) for s in sets for i in range(len(s.classes))]
+    found = [[k for k in range(len(s)) if s.labels[k] == i and (s.names[k] in common or not common)] for s, i in kinds]
+    images = [s.images[k[0], :, :, 0] if k else np.zeros((1, 1)) for (s, _), k in zip(kinds, found, strict=True)]
+    return plot_images(images, [f"{s.survey}, {s.classes[i]}" for s, i in kinds], "simulated"*sets[0].simulated,
+                       columns=len(sets[0].classes))
 
 # %% ../nbs/24_final_plots.ipynb #fefc2f10
 _STUDY = pd.DataFrame([("VLASS", "FIRST", 0.930, 0.913, 0.855, 0.769), ("FIRST", "VLASS", 0.820, 0.785, 0.668, 0.639)],

@@ -44,11 +44,12 @@ def test_modules_import_without_what_only_some_of_their_functions_need():
 
 
 @pytest.mark.full
-def test_wheel_holds_style_sheet_and_registry(tmp_path):
+def test_wheel_holds_style_sheet_tables_and_templates(tmp_path):
     subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, ROOT], check=True,
                    capture_output=True)
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
-    assert {"radiogal/radiogal.mplstyle", "radiogal/registry.csv.gz", "radiogal/config.py"} <= set(names)
+    assert {f"radiogal/{name}" for name in ("radiogal.mplstyle", "registry.csv.gz", "published.csv", "config.py",
+                                           "templates/report.html", "templates/quicklook.html")} <= set(names)
 
 
 @pytest.mark.parametrize(("setting", "lock", "tensorflow"), [("GPU=0", "requirements.lock", "tensorflow-cpu=="),
