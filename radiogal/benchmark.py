@@ -299,8 +299,8 @@ def _tell_cost(rows: pd.DataFrame)->str: # As for `_plot_cost`, at least one row
     "What the most accurate network costs beside the smallest, in a sentence."
     best, small = rows.loc[rows["accuracy"].idxmax()], rows.loc[rows["parameters"].idxmin()]
     time = f" and {best['minutes']:.1f} minutes a training" if np.isfinite(best["minutes"]) else ""
-    return (f"{best['network'].capitalize()} is most accurate with {best['parameters']:,} parameters{time}; the smallest, "
-            f"{small['network']}, has {small['parameters']:,} and {small['accuracy']:.3f}.")
+    return (f"{best['network'].capitalize()} is most accurate, with {best['parameters']:,.0f} parameters{time}; the "
+            f"smallest, {small['network']}, has {small['parameters']:,.0f} and an accuracy of {small['accuracy']:.3f}.")
 
 def _find_leader(several: list[_Judged])->list[_Judged]: # Of one task
     "Trainings of our network, else of the first there is, of one seed."
@@ -311,8 +311,8 @@ def _find_leader(several: list[_Judged])->list[_Judged]: # Of one task
 def _tell_precision(predictions: pd.DataFrame, title: str)->str: # As for `plot_precision_recall`
     "Which classes are named most and least precisely, in a sentence."
     found = [(scores["precision"], name) for name, scores in score_predictions(predictions)["per_class"].items()]
-    known = [each for each in found if np.isfinite(each[0])]
-    return f"{title}: precision is lowest for {min(known)[1]}, {min(known)[0]:.2f}, and highest for {max(known)[1]}, {max(known)[0]:.2f}."
+    (low, worst), (high, best) = (end(each for each in found if np.isfinite(each[0])) for end in (min, max))
+    return f"{title}: precision is lowest for {worst}, {low:.2f}, and highest for {best}, {high:.2f}."
 
 # %% ../nbs/23_benchmark.ipynb #f24f59a9
 def _tabulate_pairs(
@@ -434,7 +434,7 @@ def _tabulate_property(
 def _tabulate_by_catalogue(
     predictions: pd.DataFrame, # A table of predictions
     facts: pd.DataFrame,       # From `read_facts`
-)->pd.DataFrame:               # catalogue, n, commonest, guess (accuracy of naming that), accuracy with Wilson's interval
+)->pd.DataFrame:               # catalogue, n, commonest, guess (accuracy of naming that), accuracy, Wilson's interval
     "Accuracy on the sources of each catalogue, and of a guess that knows only the catalogue; all of them last."
     catalogues, (y, p) = facts.loc[predictions["name"], "catalogue"].to_numpy(str), check_predictions(predictions)
     labels, right, rows = predictions["label"].to_numpy(), p.argmax(axis=1) == y, []
@@ -541,7 +541,7 @@ def _tabulate_published(
     class_scores: pd.DataFrame, # From `_tabulate_class_scores`
     network: str = _OURS[0],     # Ours
 )->pd.DataFrame:                # Columns of `_PUBLISHED`; our_split, ours, ours_low, ours_high
-    "Published scores beside those of one network: on the same images only those of the same split, else on every split."
+    "Published scores beside those of one network: of the same split if the images are the same, else of every split."
     ours, rows = comparison[(comparison["network"] == network) & (comparison["runs"] > 0)], []
     for said in _PUBLISHED.to_dict("records"):
         trained = ours[ours["task"] == said["task"]]
@@ -564,7 +564,7 @@ def _judge_goal(
     rows: pd.DataFrame,   # Where it is found: one row, or none where the goal's split was not measured
     column: str,          # Of the row
     ends: tuple = (),     # Columns of its interval
-)->dict:                  # task, goal, wanted, split, value, low, high, reached, ci_beyond_target (by the whole interval)
+)->dict:                  # task, goal, wanted, split, value, low, high, reached, ci_beyond_target: is all of it there?
     "Is a goal reached?"
     facts = dict(task=task, goal=goal, wanted=wanted)
     if rows.empty or not np.isfinite(rows[column].iloc[0]):
@@ -587,7 +587,7 @@ def _tabulate_goals(
     validated, heldout = (four[four["split"] == split] for split in ("validation", "held-out"))
     timed = validated[~validated["timed_on"].str.contains("GPU")]
     nothing = comparison[:0]
-    joined = {split: ensembles[(ensembles["task"] == "griese") & (ensembles["split"] == split) & (ensembles["ensemble"] == who)]
+    joined = {split: ensembles.query("task == 'griese' and split == @split and ensemble == @who")
               if len(ensembles) else nothing for split, who in _ENSEMBLES.items()}
     tested = pairs[(pairs["task"] == "griese-fr") & (pairs["against"] == "alhassan")].assign(split="validation") \
         if len(pairs) else nothing

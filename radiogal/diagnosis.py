@@ -495,8 +495,8 @@ def _tell_confusion(pooled: dict[str, pd.DataFrame])->str: # Tables of predictio
         counts, classes = np.array(scored["confusion"]), scored["classes"]
         shares = counts/np.maximum(counts.sum(axis=1, keepdims=True), 1)*(1 - np.eye(len(counts)))
         true, called = np.unravel_index(shares.argmax(), shares.shape)
-        found.append((shares.max(), f"{name} calls {counts[true, called]} of {counts[true].sum()} {classes[true]} sources "
-                                    f"{classes[called]}"))
+        told = f"{name} calls {counts[true, called]} of {counts[true].sum()} {classes[true]} sources {classes[called]}"
+        found.append((shares.max(), told))
     return f"The commonest confusion: {max(found)[1]}."
 
 def _tell_areas(pooled: dict[str, pd.DataFrame])->str: # As for `tell_confusion`
@@ -513,7 +513,8 @@ def _tell_areas(pooled: dict[str, pd.DataFrame])->str: # As for `tell_confusion`
 def _tell_reliability(pooled: dict[str, pd.DataFrame])->str: # As for `tell_confusion`
     "How far probabilities can be believed, in a sentence."
     found = [(score_predictions(table)["ece"], name) for name, table in pooled.items()]
-    return "Before any scaling the calibration error is between {:.3f} ({}) and {:.3f} ({}).".format(*min(found), *max(found))
+    (low, best), (high, worst) = min(found), max(found)
+    return f"Before any scaling the calibration error is between {low:.3f} ({best}) and {high:.3f} ({worst})."
 
 def _tell_curves(histories: dict[str, list[pd.DataFrame]])->str: # As for `plot_curves`
     "The highest mean validation accuracy of each, in words."

@@ -44,8 +44,9 @@ def _gather_missing_runs(
     missing_runs: pd.DataFrame, # From `_find_missing_runs`
 )->pd.DataFrame:         # what, reason, runs: how many, which: folds and seeds
     "Missing runs that differ by fold and seed alone, in one row."
-    parts = missing_runs["place"].str.extract(r"(?P<what>.+)/(?P<which>fold\d+/seed\d+)").assign(reason=missing_runs["reason"])
-    return parts.groupby(["what", "reason"], sort=False)["which"].agg(runs="count", which=", ".join).reset_index()
+    parts = missing_runs["place"].str.extract(r"(?P<what>.+)/(?P<which>fold\d+/seed\d+)")
+    parts = parts.assign(reason=missing_runs["reason"]).groupby(["what", "reason"], sort=False)
+    return parts["which"].agg(runs="count", which=", ".join).reset_index()
 
 # %% ../nbs/24_final_plots.ipynb #2a45616d
 _SHAPING = {"kind", "targets", "sky", "scraping", "curation", "preparation"}  # Settings that shape every network
@@ -78,7 +79,8 @@ def _check_same(
         was = _describe_making(parse_config(rename_settings(made["resolved_settings"]),
                                            str(trained.folder/"provenance.json")), m)
         if odd := sorted(key for key in wanted if was[key] != wanted[key]):
-            raise ValueError(f"{trained.folder} was made with other settings ({', '.join(odd)}) than the report's: {way_out}")
+            raise ValueError(f"{trained.folder} was made with other settings ({', '.join(odd)}) than the report's: "
+                             f"{way_out}")
         first, of_first = codes.setdefault(made["notebook"], (trained.folder, _read_code_digests(made)))
         if odd := sorted({path for path, _ in _read_code_digests(made).items() ^ of_first.items()}):
             raise ValueError(f"{trained.folder} and {first} were made with different {', '.join(odd)}: {way_out}")
@@ -180,7 +182,8 @@ def _tabulate_transfers(
         n_target = float(np.median([transfers[cell].metrics["n_target"] for cell in cells]))
         facts = dict(pair=pair, source=ends.source, target=ends.target, method=method,
                      way=_FROM_SCRATCH if is_control else method, sources=str(count or "all"), n_target=n_target,
-                     network=network, sky=_name_sky(tables), seen=max(transfers[cell].metrics["seen"] for cell in cells))
+                     network=network, sky=_name_sky(tables),
+                     seen=max(transfers[cell].metrics["seen"] for cell in cells))
         rows.append(facts | summarise_tables(tables) | _NO_GAIN | gain)
     return _correct_within(pd.DataFrame(rows), ["pair", "network"]) if rows else pd.DataFrame()
 
@@ -206,15 +209,15 @@ _VERDICTS = {"helps": "it helps", "hurts": "it hurts", "not shown": "neither a g
 def _answer_question(row)->str: # A row of `_tabulate_transfers` that has a gain
     "What a transfer gained, in a sentence with its uncertainty."
     seen = f" {row['seen']} of the validation sources were seen by the source network." if row["seen"] else ""
-    return (f"{row['source']} → {row['target']}, {row['network']}, {row['method']}, {row['sources']} sources: {_tell_score(row)}, "
-            f"against {row['scratch']:.3f} from scratch: {_tell_gain(row)}, p = {row['p_holm']:.2g}: "
-            f"{_VERDICTS[_judge_gain(row)]}.{seen}")
+    return (f"{row['source']} → {row['target']}, {row['network']}, {row['method']}, {row['sources']} sources: "
+            f"{_tell_score(row)}, against {row['scratch']:.3f} from scratch: {_tell_gain(row)}, "
+            f"p = {row['p_holm']:.2g}: {_VERDICTS[_judge_gain(row)]}.{seen}")
 
 def _plot_matrix(
     table: pd.DataFrame, # From `_tabulate_transfers`, of one network
     title: str,          # Says simulated where it is
 ):                       # Figure
-    "Gain over training from scratch, by pair and by method with its number of sources; empty where nothing was compared."
+    "Gain over training from scratch, by pair and by method with its number of sources."
     import matplotlib.pyplot as plt
     table = table[table["gain"].notna()]
     table = table.assign(way=table["method"] + np.where(table["sources"] == "all", "",
@@ -251,7 +254,7 @@ def _find_honest(
 def _compare_seen(
     transfers: dict,   # From `read_transfers`
     config: RunConfig, # The run's settings
-)->pd.DataFrame:       # source, target, network, method, seen, not_seen, n, gain, its interval, p_holm; empty without any
+)->pd.DataFrame:       # source, target, network, method, seen, not_seen, n, gain, its interval, p_holm; may be empty
     "What a source network gains on the target from having been trained on the sources that are validated."
     kinds, rows = {}, []
     for cell in transfers:
@@ -273,9 +276,9 @@ _MEMORY = {"helps": "having seen them helps", "hurts": "having seen them hurts",
 
 def _tell_memory(row)->str: # A row of `_compare_seen`
     "What having seen the sources changed, in a sentence."
-    return (f"{row['source']} → {row['target']}, {row['network']}, {row['method']}: accuracy {row['seen']:.3f} on {row['n']} "
-            f"sources that the source network was trained on, {row['not_seen']:.3f} where it was not: {_tell_gain(row)}, "
-            f"p = {row['p_holm']:.2g}: {_MEMORY[_judge_gain(row)]}.")
+    return (f"{row['source']} → {row['target']}, {row['network']}, {row['method']}: accuracy {row['seen']:.3f} on "
+            f"{row['n']} sources that the source network was trained on, {row['not_seen']:.3f} where it was not: "
+            f"{_tell_gain(row)}, p = {row['p_holm']:.2g}: {_MEMORY[_judge_gain(row)]}.")
 
 # %% ../nbs/24_final_plots.ipynb #12d41268
 _LEARNING = ["pair", "network", "way", "n_target", "accuracy", "accuracy_low", "accuracy_high"]
@@ -293,7 +296,7 @@ def _gather_fresh(
 def _tabulate_learning(
     table: pd.DataFrame,  # From `_tabulate_transfers`
     scores: pd.DataFrame, # From `_tabulate_scores`
-)->pd.DataFrame:          # Columns of `_LEARNING`; way is the method, or `_FROM_SCRATCH`; empty where none had few sources
+)->pd.DataFrame:          # Columns of `_LEARNING`; way is the method, or `_FROM_SCRATCH`; may be empty
     "Accuracy against the number of target sources, of pairs that were retrained with few."
     if table.empty: return pd.DataFrame(columns=_LEARNING)
     carried = table[(table["way"] != _FROM_SCRATCH) & (table["seen"] == 0)]
@@ -316,8 +319,8 @@ def _plot_learning(
         for (network, way), rows in learning[learning["pair"] == pair].groupby(["network", "way"], sort=False):
             bars = np.abs([rows["accuracy"] - rows["accuracy_low"], rows["accuracy_high"] - rows["accuracy"]])
             ax.errorbar(rows["n_target"], rows["accuracy"], yerr=bars, capsize=2, marker="o", ms=3.5,
-                        label=f"{network}, {'from scratch' if way == _FROM_SCRATCH else way}", color=f"C{networks.index(network)}",
-                        ls=":" if way == _FROM_SCRATCH else "-")
+                        color=f"C{networks.index(network)}", ls=":" if way == _FROM_SCRATCH else "-",
+                        label=f"{network}, {'from scratch' if way == _FROM_SCRATCH else way}")
         ax.set(xscale="log", xlabel="Training sources of the target", title=pair)
         numbers = learning.loc[learning["pair"] == pair, "n_target"].unique()
         ax.set_xticks(numbers, [f"{number:.0f}" for number in numbers])
@@ -448,7 +451,7 @@ def _compare_study(
 
 def _judge_claims(
     table: pd.DataFrame, # From `_tabulate_transfers`
-)->pd.DataFrame:         # source, target, claim, who, network, method, gain, its interval and test, found, holds; may be empty
+)->pd.DataFrame:         # source, target, claim, who, network, method, gain, its interval and test, found, holds
     "Published claims on transfer, and what this run found of them with all sources, real and not seen before."
     if table.empty: return _CLAIMS[:0]
     asked = table[(table["sky"] == "real") & (table["seen"] == 0) & (table["sources"] == "all") & table["gain"].notna()]
@@ -484,8 +487,8 @@ def _write_findings(
     identity: dict,            # From `describe_run`
 )->Path:
     "Write what was found as Markdown, atomically."
-    head = (f"# Findings\n\nWritten by `24_final_plots` from the results of the run `{identity['run']}` ({identity['kind']}), "
-            f"settings `{identity['settings']}`.")
+    head = (f"# Findings\n\nWritten by `24_final_plots` from the results of the run `{identity['run']}` "
+            f"({identity['kind']}), settings `{identity['settings']}`.")
     parts = [f"## {name}\n\n" + "\n".join(f"* {said}" for said in sentences) for name,
              sentences in findings.items() if sentences]
     return write_atomic(path, "\n\n".join([head, *parts]) + "\n")

@@ -24,8 +24,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from .config import (ConfigError, Damaged, Paths, RadiogalError, RunConfig, _format_json, describe_run, find_root,
-                             hash_file, read_config, read_json, write_json, write_atomic)
+from .config import (ConfigError, Damaged, Paths, RadiogalError, RunConfig, _format_json, describe_run,
+                             find_root, hash_file, read_config, read_json, write_atomic, write_json)
 
 # %% ../nbs/02_provenance.ipynb #498c7b8b
 LESSON = "lesson"  # The tag of cells that are for the reader and the tests, and not for a run
@@ -387,7 +387,7 @@ def _check_parameters(
     notebook: Path,   # With a cell tagged `parameters`
     parameters: dict, # What shall be injected
 )->None:
-    "Are these the notebook's own parameters? `_NotebookFailed` names an unknown one and those declared."
+    "Are these the notebook's own parameters? Raises `_NotebookFailed`, which names an unknown one and those declared."
     declared = _list_parameters(notebook)
     if unknown := sorted(set(parameters) - set(declared)):
         raise _NotebookFailed(f"{notebook.stem} has no parameter {', '.join(unknown)}: "
@@ -430,7 +430,7 @@ def execute_notebook(
     parameters: dict, # Checked against those it declares
     executed: Path,   # Where the executed copy shall be
 )->Path:              # `executed`
-    "Run a notebook without its lessons by papermill in its own folder; `_NotebookFailed` names cell and error, the copy is kept."
+    "Run a notebook without its lessons in its own folder; the copy is kept. Raises `_NotebookFailed`: cell and error."
     import nbformat
     import papermill
     from nbclient.exceptions import DeadKernelError
@@ -463,7 +463,7 @@ def _resolve_paths(
     return {k: whole(v) if isinstance(v, str) and "/" in v else v for k, v in parameters.items()}
 
 def _list_neighbours(outputs: list[Path])->list[Path]: # outputs: files, or folders; those of one folder are one step's
-    "Files in the folders of a step's results; what is hidden is not whole."
+    "Files in the folders of a step's results; a hidden one is not complete."
     folders = {path if path.is_dir() else path.parent for path in outputs}
     return [path for folder in folders if folder.is_dir() for path in folder.iterdir()
             if path.is_file() and not path.name.startswith(".")]
@@ -471,14 +471,14 @@ def _list_neighbours(outputs: list[Path])->list[Path]: # outputs: files, or fold
 def run_notebook(
     notebook: str,      # Its name, without .ipynb
     run: str,           # A file of config/
-    parameters: dict,   # Paths below the root; toml_path, run, out_dir and code are added where the notebook declares them
+    parameters: dict,   # Paths below the root; toml_path, run, out_dir and code are added where they are declared
     executed: Path,     # Where the executed copy shall be
     out_dir: Path,      # Where its results shall be
     inputs: list[Path], # Files it depends on, for the provenance
     outputs: list[Path] = (), # Files it shall make, or folders of them, beside those in `out_dir` itself
     seed: int|None = None, # Replaces the settings' seeds
 )->Path:                # provenance.json
-    "One step of a run: execute a notebook, then write where its results came from; `Damaged` names an input that is."
+    "One step of a run: execute a notebook, and write where its results came from. Raises `Damaged` for such an input."
     paths, start = Paths(find_root()), time.monotonic()
     settings, read = read_config(paths.settings(run), seed), hash_files(inputs, paths.root)
     check_inputs(read, paths.results(run))
@@ -487,7 +487,8 @@ def run_notebook(
     declared = _list_parameters(source)
     parameters = {key: value for key, value in common.items() if key in declared} | parameters
     execute_notebook(source, _resolve_paths(parameters, paths.root), executed)
-    facts = dict(wall_s=round(time.monotonic() - start, 1), overridden=json.loads(os.environ.get("RADIOGAL_OVERRIDDEN", "{}")),
+    facts = dict(wall_s=round(time.monotonic() - start, 1),
+                 overridden=json.loads(os.environ.get("RADIOGAL_OVERRIDDEN", "{}")),
                  peak_memory_mib=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss//1024)
     return write_provenance(out_dir, Origin(notebook, code, parameters, read), settings, run, paths.root, facts,
                             [*_list_neighbours(outputs), executed])

@@ -22,11 +22,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .config import (Cell, ConfigError, Damaged, Paths, RadiogalError, RunConfig, check_name, deal_cells, describe_run,
-                             find_images, find_root, list_asked, read_config, read_json, write_atomic, write_json)
+from .config import (Cell, ConfigError, Damaged, Paths, RadiogalError, RunConfig, check_name, deal_cells,
+                             describe_run, find_images, find_root, list_asked, read_config, read_json, write_atomic,
+                             write_json)
 from .fetch import AGAIN, RegisteredFile, check_sources, find_mirror, select_files
-from .provenance import (check_inputs, check_network, describe_machine, find_damaged, find_unexported, hash_files,
-                                 is_as_written, read_signed, refresh_notebook, run_notebook, sign)
+from .provenance import (check_inputs, check_network, describe_machine, find_damaged, find_unexported,
+                                 hash_files, is_as_written, read_signed, refresh_notebook, run_notebook, sign)
 
 # %% ../nbs/25_workflow.ipynb #9f043bbd
 _DROPPED = ("SNAKEMAKE_PROFILE", "PYTHONSTARTUP", "JUPYTER_PATH", "JUPYTER_CONFIG_PATH", "KERAS_MAX_EPOCHS",
@@ -65,7 +66,7 @@ def _isolate()->Iterator[dict[str, str]]: # As from `_list_overridden`
             os.environ |= before
 
 # %% ../nbs/25_workflow.ipynb #49aeb0e0
-def _deal_steps(config: RunConfig, per_step: int, cores: int)->dict[str, dict[str, list]]: # per_step: most cells of a step
+def _deal_steps(config: RunConfig, per_step: int, cores: int)->dict[str, dict[str, list]]: # As `plan_run`
     "What each step of several works through, by kind, and by the step's name such as '1of2'."
     per_process = len(config.surveys) if config.simulated else 1  # archives take their time
     return dict(surveys=deal_cells(list(config.surveys), lambda survey: 0, per_process, cores),
@@ -120,9 +121,8 @@ def _describe_settings(config: RunConfig, steps: dict)->dict[str, str]: # steps:
     grids |= {f"transfer/{step}": [config.describe_transfer(cell) for cell in cells]
               for step, cells in steps["transfers"].items()}
     published = [config.preparation.published_pixels, config.targets.group_arcmin*("griese-apart" in config.published)]
-    as_text = {name: json.dumps(value) for name, value in (grids | dict(published=published)).items()}
-    return {name: json.dumps(value, sort_keys=True) for name, value in chosen.items()} | as_text | dict(
-        everything=config.model_dump_json())
+    as_text = {name: json.dumps(value, sort_keys=True) for name, value in (chosen | grids).items()}
+    return as_text | dict(published=json.dumps(published), everything=config.model_dump_json())
 
 @dataclass(frozen=True)
 class Plan:
@@ -153,28 +153,23 @@ def _find_records(results: str, trainings: dict[str, list], keys: set[tuple])->l
     return [f"{results}/steps/training/{step}/cells.json" for step, cells in trainings.items() if keys & set(cells)]
 
 def _find_decisions(config: RunConfig, paths: Paths, run: str)->list[str]:
-    "What curators decided: in the file that the settings name, or in the run's own once somebody has decided something."
+    "What curators decided: in the file that the settings name, or in the run's own once there is one."
     own = f"data/decisions/{run}.csv"
     return [config.curation.decisions] if config.curation.decisions else [own]*(paths.root/own).is_file()
 
-def _list_sources(config: RunConfig, cells: list[Cell])->set[tuple]: # task, network, fold, seed
-    "The trainings from which transfers start."
-    pairs = config.transfer.pairs
-    return {(pairs[cell.pair].source, cell.network, config.find_source_fold(cell.pair, cell.fold), cell.seed)
-            for cell in cells}
-
-def _place_cells(config: RunConfig, results: str, steps: dict)->dict[str, dict]: # steps: from `_deal_steps`; fields of `Plan`
-    "Which files the cells of each step need."
+def _place_cells(config: RunConfig, results: str, steps: dict)->dict[str, dict]: # steps: from `_deal_steps`
+    "Which files the cells of each step need, by field of `Plan`."
     tasks, pairs = config.list_tasks(), config.transfer.pairs
     locate = lambda names: sorted({_locate(results, tasks[name].images) for name in names})
     ends = lambda cells: [end for cell in cells for end in (pairs[cell.pair].source, pairs[cell.pair].target)]
+    starts = lambda cells: {(pairs[c.pair].source, c.network, config.find_source_fold(c.pair, c.fold), c.seed)
+                            for c in cells}
     trainings, transfers, kinds = steps["trainings"], steps["transfers"], {}
     for key in list_asked(config): kinds.setdefault("/".join(key[:2]), set()).add(key)
     return dict(
         trained_on={step: locate(task for task, *_ in cells) for step, cells in trainings.items()},
         carried_on={step: locate(ends(cells)) for step, cells in transfers.items()},
-        carried_from={step: _find_records(results, trainings, _list_sources(config, cells))
-                      for step, cells in transfers.items()},
+        carried_from={step: _find_records(results, trainings, starts(cells)) for step, cells in transfers.items()},
         members={kind: _find_records(results, trainings, keys) for kind, keys in kinds.items()})
 
 def _locate(results: str, images: str)->str:
@@ -188,10 +183,10 @@ def plan_run(
     per_step: int = 1, # Most trainings or transfers of a step
     cores: int = 1,    # At least so many steps, where there is as much to do
 )->Plan:
-    "What a run will do. `CatalogueError` or `FetchError` where it names a file that it cannot have."
+    "What a run will do. Raises `CatalogueError` where it needs a catalogue that it cannot have."
     results, steps, held = f"results/{run}", _deal_steps(config, per_step, cores), _find_held(config)
-    pinned = config.scraping.archive == "registry"  # such files serve every run; what archives answer is the run's own
-    raw = "data/raw" if pinned else f"data/raw/{run}"
+    # pinned files serve every run; what archives answer is the run's own
+    raw = "data/raw" if config.scraping.archive == "registry" else f"data/raw/{run}"
     sky = dict(sky="sky.ecsv", labels="labels.ecsv", catalogue="first.ecsv") if config.simulated else {}
     images = _list_images(config, steps["surveys"])
     apart = [f"preparation/{name}/heldout" for name in held]
@@ -211,7 +206,7 @@ def plan_run(
 
 # %% ../nbs/25_workflow.ipynb #63bf6386
 def _check_places(paths: Paths, run: str)->None:
-    "Can results, figures and raw data be written? `ConfigError` names the folder."
+    "Can results, figures and raw data be written? Raises `ConfigError`, which names the folder."
     for folder in (paths.results(run), paths.figures(run), paths.raw):
         write_atomic(folder/".writable", "").unlink()
 
@@ -230,8 +225,8 @@ def _find_retries(results: Path, surveys: tuple[str, ...], damaged: set[Path] = 
     from radiogal.candidates import read_table
     return [path for path in told if {*AGAIN} & {*read_table(path)["state"]}]
 
-def _read_cells(results: Path)->dict[Path, Path]: # results: results/<run>; folder of a cell: provenance.json of its step
-    "The cells that steps have made."
+def _read_cells(results: Path)->dict[Path, Path]: # results: results/<run>
+    "The cells that steps have made: by folder of a cell, provenance.json of its step."
     found = {}
     for path in results.glob("steps/*/*/cells.json"):
         with suppress(Damaged): found |= {results.parents[1]/Path(place).parent: path.with_name("provenance.json")
@@ -239,9 +234,8 @@ def _read_cells(results: Path)->dict[Path, Path]: # results: results/<run>; fold
     return found
 
 # %% ../nbs/25_workflow.ipynb #ef9d7db1
-def _find_lost(root: Path,
-              results: Path)->dict[Path, list[str]]: # results: results/<run>; records of steps: what, below the root
-    "What steps have made that is lost, or not what was written: those steps are to be run again."
+def _find_lost(root: Path, results: Path)->dict[Path, list[str]]: # results: results/<run>; by record of a step
+    "What steps have made that is lost, or not what was written, below the root: those steps are to be run again."
     cells, damaged = _read_cells(results), find_damaged(results, root)
     for folder in cells:
         if not (record := folder/"provenance.json").is_file(): damaged[record] = [os.path.relpath(record, root)]
@@ -250,9 +244,9 @@ def _find_lost(root: Path,
     return lost
 
 def _check_exported(paths: Paths)->None:
-    "`ConfigError` names notebooks that were edited since their modules were exported."
+    "Raises `ConfigError` where a notebook was edited since its module was exported."
     if late := find_unexported(paths.nbs, paths.root/"radiogal"):
-        raise ConfigError(f"{', '.join(late)} and its module in radiogal/ differ: make export writes the one from the other")
+        raise ConfigError(f"{', '.join(late)} and its module in radiogal/ differ: make export writes the module anew")
 
 def _read_profile(path: Path)->dict[str, str]: # path: config.yaml
     "Settings of the project's own that a profile has below `config`."
@@ -260,7 +254,7 @@ def _read_profile(path: Path)->dict[str, str]: # path: config.yaml
     return dict(setting.split("=", 1) for setting in yaml.safe_load(path.read_text(encoding="utf-8")).get("config", []))
 
 def _take_lock(root: Path):
-    "Hold the clone's lock while the returned file is open; `ConfigError` if another run holds it."
+    "Hold the clone's lock while the returned file is open. Raises `ConfigError` if another run holds it."
     try:
         (root/".snakemake").mkdir(exist_ok=True)
         lock = open(root/".snakemake"/"radiogal.lock", "a")
@@ -270,8 +264,8 @@ def _take_lock(root: Path):
     except BlockingIOError:
         raise ConfigError(f"another run is at work in {root}: wait for it, or stop it") from None
     except OSError as e:
-        raise ConfigError(f"no lock can be taken in {root/'.snakemake'}: {e.strerror}: work in a clone on a filesystem with "
-                          "locks; results may be a link to another one") from e
+        raise ConfigError(f"no lock can be taken in {root/'.snakemake'}: {e.strerror}: work in a clone on a filesystem "
+                          "with locks; results may be a link to another one") from e
     os.set_inheritable(lock.fileno(), True)
     return lock
 
@@ -289,7 +283,7 @@ def _end_children(process)->None: # psutil.Process
 
 @contextmanager
 def _hear_stops(react: Callable)->Iterator[None]: # react: called with signal and frame
-    "Inside, a request to stop, such as a cluster's or that of a closed terminal, is answered; not outside the main thread."
+    "Inside, a request to stop, of a cluster or a closed terminal, is answered; only in the main thread."
     heard = (signal.SIGTERM, signal.SIGHUP) if threading.current_thread() is threading.main_thread() else ()
     before = {each: signal.signal(each, react) for each in heard}
     try: yield
@@ -297,7 +291,7 @@ def _hear_stops(react: Callable)->Iterator[None]: # react: called with signal an
         for each, handler in before.items(): signal.signal(each, handler)
 
 def _call_snakemake(root: Path, lock, arguments: list[str], environment: dict)->int: # Its exit status
-    "Run Snakemake in the clone, holding the lock; a stop request reaches it and its notebooks, and their end is waited for."
+    "Run Snakemake in the clone, holding the lock; a request to stop is passed on, and the end of all is waited for."
     import psutil
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(root/"workflow"/"Snakefile"), "--directory",
                str(root), "--profile", "none", *arguments]
@@ -336,7 +330,7 @@ def _open_graph(
     profile: str = "local",
     cores: int|None = None,
 )->Iterator[tuple[Callable, Plan]]: # Runs Snakemake with further arguments, gives its exit status; and the plan
-    "A run's graph, ready to be asked for files; `ConfigError` where it cannot write, has no source, or another run is at work."
+    "A run's graph, ready to be asked for files. Raises `ConfigError` where it cannot write, or another run is at work."
     _check_exported(paths)
     _check_places(paths, run)
     environment = _set_environment(paths)
@@ -408,7 +402,7 @@ def _run_all(
     profile: str = "local", # A folder of workflow/profiles
     cores: int|None = None, # Notebooks at a time; default: all cores
 )->int:                     # Exit status, 0 if every notebook ran
-    "Everything a run needs, from the first download to its figures; only what failed, is lost or has changed is made again."
+    "Everything of a run, from download to figures; only what failed, is lost or has changed is made again."
     paths = Paths(find_root())
     config = read_config(paths.settings(run), seed)
     results, (notebook, _) = paths.results(run), _name_report(config)
@@ -433,14 +427,14 @@ def _prepare_images(
     run: str,             # A file of config/
     images: list[str],    # Sets of images as its tasks name them; if none, all
 )->int:                   # Exit status, 0 if every notebook ran
-    "A run's labelled images and what was held out of them, enough for networks that were trained before; `ConfigError` as usual."
+    "A run's labelled images and what was held out. Raises `ConfigError` where the run has no images of such a name."
     paths = Paths(find_root())
     config = read_config(paths.settings(run))
     known = sorted({task.images for task in config.list_tasks().values()})
     if odd := ", ".join(sorted(set(images) - set(known))):
         raise ConfigError(f"no images {odd} in {run}: there are {', '.join(known)}")
-    wanted = [_locate(f"results/{run}", name) for name in images] or ["prepare"]
     with _open_graph(paths, run, config) as (make, plan):
+        wanted = [_locate(plan.results, name) for name in images] or ["prepare"]
         return _make_graph(paths, run, config, make, plan.images, *wanted)
 
 _STEP_FACTS = ("notebook", "code", "parameters", "wall_s", "peak_memory_mib", "commit", "settings")
@@ -466,7 +460,7 @@ _KEPT = (*(f"{kind}/**/{name}" for kind in ("training", "transfer") for name in 
 _NO_RESULTS = "no results of run {run!r} in results/{run}: make run-all RUN={run} first"
 
 def _check_results(paths: Paths, found: Path)->None: # found: from `_find_results`
-    "`Damaged` names a file of a run that a report is drawn from, or that is kept, and that is lost or not what was written."
+    "Raises `Damaged` where a file that a report is drawn from, or that is kept, is lost or not what was written."
     for record in found.glob("t*/**/provenance.json"): check_network(record.parent)
     ends = [found/name for name in ("report", "benchmark")]
     for record, places in find_damaged(found, paths.root).items() if found.is_relative_to(paths.root/"results") else ():
@@ -475,7 +469,7 @@ def _check_results(paths: Paths, found: Path)->None: # found: from `_find_result
             raise Damaged(f"{read[0]} is lost, or not what was written: make run-all RUN={found.name} makes it again")
 
 def _keep_results(run: str)->int: # How many files
-    "Copy a run's small results into the repository; `ConfigError` if there are none, `Damaged` as `_check_results` raises it."
+    "Copy a run's small results into the repository. Raises `ConfigError` if there are none, `Damaged` if one is."
     paths = Paths(find_root())
     results, kept, config = paths.results(run), paths.kept(run), read_config(paths.settings(run))
     weights = [f"training/{each}/fold*/seed*/network.weights.h5" for each in config.kept_weights]
@@ -506,7 +500,7 @@ def _redraw_figures(
     mixed: bool = False,   # Results of different code or settings may stand side by side
     pdf: bool = False,     # Figures are saved for print too
 )->Path:                   # The executed notebook
-    "Redraw a run's report from its results; `ConfigError` for none or a run at work, `Damaged` as `_check_results` raises it."
+    "Redraw a run's report from its results. Raises `ConfigError` if there are none, `Damaged` if one is."
     paths = Paths(find_root())
     config, results = read_config(paths.settings(run), seed), paths.results(run)
     found = _find_results(paths, run, "t*/**/predictions.parquet")
@@ -522,10 +516,10 @@ def _redraw_figures(
                      sorted(found.glob("t*/**/predictions.parquet")), [paths.figures(run)], seed)
     return executed
 
-def _report_run(run: str, seed: int|None = None, mixed: bool = False, pdf: bool = False)->Path: # As `_redraw_figures`
+def _report_run(*asked)->Path: # As `_redraw_figures`
     "Redraw a run's report and write it as a page."
     from radiogal.figures import write_report
-    executed = _redraw_figures(run, seed, mixed, pdf)
+    executed = _redraw_figures(*asked)
     return write_report(executed, executed.parents[1]/"report.html")
 
 # %% ../nbs/25_workflow.ipynb #bcd1cf20
@@ -546,7 +540,7 @@ def _add_classify(parser: argparse.ArgumentParser)->None:
                         help="first forget shards with positions whose archive did not answer")
 
 def _read_request(a: argparse.Namespace): # radiogal.classify.Request
-    "A command line as a request; `ConfigError` for numbers that make no sense."
+    "A command line as a request. Raises `ConfigError` for numbers below one and names that are none."
     from radiogal.classify import Request
     if min(a.shard_size, a.workers) < 1: raise ConfigError("--shard-size and --workers must be at least 1")
     for what in ("task", "survey", "network"): check_name(getattr(a, what), what)
@@ -558,7 +552,7 @@ def _read_request(a: argparse.Namespace): # radiogal.classify.Request
                    kept=tuple(a.keep))
 
 def _name_changed(folder: Path)->None: # Of a catalogue
-    "Say which of its files are not what the last call left; what they are made of is then made again, or fetched when needed."
+    "Say which of its files are not what the last call left; they are then made, or fetched, again."
     path = folder/"files.json"
     try: known = read_signed(path).get("files", {})
     except Damaged: known = {}
@@ -688,7 +682,7 @@ def _stop(number: int, _)->None:
     sys.exit(128 + number)
 
 def main(arguments: list[str]|None = None)->int: # Exit status
-    "Run a command; an error in settings, places, sources, files or a notebook is told in its own words."
+    "Run a command; an error in settings, places, sources, files or a notebook is told in one line."
     a = _read_arguments(arguments)
     try:
         with _isolate() as overridden, _hear_stops(_stop):

@@ -1,4 +1,4 @@
-"The pieces of report and benchmark on kept results of real runs: what is missing, what is compared with what, and verdicts."
+"Pieces of report and benchmark on kept results of real runs: what is missing, what is compared with what, verdicts."
 from dataclasses import replace
 from operator import ge, le
 

@@ -24,7 +24,8 @@ def test_every_cell_of_a_grid_is_in_one_step_which_has_its_inputs(run):
     assert all(set(places) <= set(made.prepared) for places in (*made.trained_on.values(), *made.carried_on.values()))
     starts_anew = all(config.transfer.methods[cell.method].start == "new" for cell in dealt)
     assert starts_anew or all(made.carried_from.values())
-    assert len(set(made.steps)) == len(made.steps) and made.steps[-1] == ("report" if config.has_report else "benchmark")
+    assert len(set(made.steps)) == len(made.steps)
+    assert made.steps[-1] == ("report" if config.has_report else "benchmark")
 
 
 def test_an_artificial_sky_is_in_a_simulated_run_alone():
@@ -77,5 +78,6 @@ def test_an_old_name_of_a_notebook_says_which_one_replaced_it(capsys):
         named = new.replace(" and ", ", ").split(", ")
         assert set(named) <= there and old not in there
         with pytest.raises(ValueError, match=f"{old} any more: .*{named[-1]}"): _check_notebook(old, ROOT/"nbs")
-    with pytest.raises(ValueError, match="no notebook of the name 'nobody'.*25_workflow"): _check_notebook("nobody", ROOT/"nbs")
+    with pytest.raises(ValueError, match="no notebook of the name 'nobody'.*25_workflow"):
+        _check_notebook("nobody", ROOT/"nbs")
     assert _check_notebook("08_sky", ROOT/"nbs") == "08_sky"

@@ -1,4 +1,4 @@
-"One line per notebook instead of Snakemake's own log: `LogHandler` hears Snakemake's events, `Progress` writes the lines."
+"One line per notebook, not Snakemake's log: `LogHandler` hears Snakemake's events, `Progress` writes the lines."
 import logging
 import re
 import sys
