@@ -93,7 +93,7 @@ def _rebuild_network(
     sources: PreparedSet, # With the classes of the task
     seed: int,            # Of the training
 ):                        # keras.Model
-    "A trained network; `BadWeights` where they are another's."
+    "A trained network. Raises `BadWeights` where the weights are of another."
     start_keras(seed)
     model = build_network(network, choose_size(network, sources.images.shape[1]), len(sources.classes), seed)
     load_network_weights(model, weights)

@@ -373,7 +373,7 @@ def _match_sources(
     a: pd.DataFrame, # A table of predictions
     b: pd.DataFrame, # Another; sources may differ
 )->pd.DataFrame:     # name, label, first, second: probability of the last class in each; empty if they share no source
-    "The probability of the last class of sources that both judged; `ValueError` for other classes."
+    "The probability of the last class of sources that both judged. Raises `ValueError` where the classes differ."
     if list_classes(a) != list_classes(b): raise ValueError(f"classes differ: {list_classes(a)} and {list_classes(b)}")
     column = f"p_{list_classes(a)[-1]}"
     both = a[["name", "label", column]].merge(b[["name", column]], on="name", suffixes=("_a", "_b"))
