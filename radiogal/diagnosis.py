@@ -523,10 +523,12 @@ def _tell_curves(histories: dict[str, list[pd.DataFrame]])->str: # As for `plot_
 
 # %% ../nbs/20_diagnosis.ipynb #91620cba
 def _shrink_picture(path: Path)->bytes: # PNG
-    "A saved figure at half its size in 64 colours: small enough to be stored in a notebook."
+    "A saved figure at half its size in 256 colours: small enough to be stored in a notebook."
     from PIL import Image
     small = io.BytesIO()
-    with Image.open(path) as picture: picture.convert("RGB").reduce(2).quantize(64).save(small, "png")
+    with Image.open(path) as picture:  # an octree keeps the colours of thin lines, which the default method mixes
+        half = picture.convert("RGB").reduce(2)
+        half.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(small, "png")
     return small.getvalue()
 
 class Album:

@@ -474,9 +474,11 @@ def _plot_beside(
     title: str,         # Says simulated where it is
 ):                      # Axes
     "Published numbers beside the run's own, which have an interval. They are of other sources: no test."
+    import matplotlib.pyplot as plt
+    ax = plt.subplots(figsize=(7.5, 1.3 + 0.3*len(rows)))[1]  # names are long
     ours = rows.assign(score=rows["ours"], whose="this project, 95 %")
     others = rows.assign(score=rows["published"], low=np.nan, high=np.nan, whose="published")
-    ax = plot_intervals(pd.concat([ours, others]), "score", "name", "low", "high", "whose")
+    plot_intervals(pd.concat([ours, others]), "score", "name", "low", "high", "whose", ax)
     ax.set(xlabel="Score", title=title)
     return ax
 
