@@ -551,6 +551,7 @@ def _read_request(a: argparse.Namespace): # radiogal.classify.Request
                    a.out.resolve(), a.shard_size, a.engine, a.images, str(sky) if sky.is_file() else "",
                    kept=tuple(a.keep))
 
+# %% ../nbs/25_workflow.ipynb #9991c18e
 def _name_changed(folder: Path)->None: # Of a catalogue
     "Say which of its files are not what the last call left; they are then made, or fetched, again."
     path = folder/"files.json"

@@ -2,13 +2,14 @@
 from dataclasses import replace
 from operator import ge, le
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
 
 from radiogal import benchmark, figures
-from radiogal.config import read_config
+from radiogal.config import ConfigError, read_config
 from radiogal.diagnosis import read_trainings, read_transfers
 from radiogal.evaluation import summarise_tables
 
@@ -83,6 +84,26 @@ def test_published_claims_are_judged_by_real_honest_rows_alone(table):
     assert set(claims["holds"]) <= {"yes", "no", "not shown"} and len(claims)
     assert len(figures._judge_claims(table.assign(sky="simulated"))) == 0
     assert (len(figures._judge_claims(nothing)), len(figures._compare_study(nothing))) == (0, 0)
+
+
+def test_surveys_of_other_classes_share_no_judgement(story):
+    one = story[1]["FIRST", "fields", 0, 1].predictions
+    with pytest.raises(ValueError, match="classes differ"):
+        figures._match_sources(one, one.rename(columns=dict(p_FRI="p_Bent")))
+    disputed = figures._find_disputes(figures._match_sources(one, one.assign(p_FRII=0., p_FRI=1.)))
+    assert disputed["apart"].is_monotonic_decreasing and disputed["apart"][0] == one["p_FRII"].max()
+
+
+def test_what_was_not_seen_is_not_compared_with_what_was(story):
+    config, _, transfers = story
+    assert len(figures._compare_seen(transfers, config)) == 0
+
+
+def test_a_notebook_without_a_report_makes_no_page(tmp_path):
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A lesson")]), tmp_path/"a.ipynb")
+    with pytest.raises(ConfigError, match="no heading '## The report"):
+        figures.write_report(tmp_path/"a.ipynb", tmp_path/"page.html")
+    assert not (tmp_path/"page.html").exists()
 
 
 def test_a_network_without_mistakes_has_no_temperature(judged):

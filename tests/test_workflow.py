@@ -1,4 +1,4 @@
-"The whole graph, as a user meets it: from nothing to figures, killed, broken, and run again. Simulated, about a minute each."
+"The whole graph, as a user meets it: from settings to figures, killed, broken, run again. Simulated, a minute each."
 import json
 import os
 import random
