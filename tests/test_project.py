@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from conftest import ROOT
 
-from radiogal.workflow import LESSON
+from radiogal.provenance import LESSON
 
 
 def test_readme_is_rendered_from_the_index_notebook(tmp_path):

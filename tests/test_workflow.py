@@ -19,7 +19,7 @@ from conftest import (
     wait_for,
 )
 
-from radiogal.workflow import LESSON
+from radiogal.provenance import LESSON
 
 
 def read_metrics(folder):
