@@ -10,6 +10,8 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.resources import files
 from operator import ge, gt, le
 from pathlib import Path
 from textwrap import shorten
@@ -19,7 +21,8 @@ import pandas as pd
 
 from .config import RunConfig, find_images, find_place, list_asked, write_atomic
 from .datasets import PreparedSet, choose_classes, cut_images, read_prepared
-from .diagnosis import (TrainedRun, assign_groups, bin_accuracy, guess_by_catalogue, map_occlusion, read_facts,
+from .diagnosis import (TrainedRun, assign_groups, bin_accuracy, guess_by_catalogue, map_occlusion,
+                                plot_intervals, read_facts,
                                 read_trainings)
 from .engines import measure_extent
 from .evaluation import (CalibrationError, apply_temperature, average_predictions, calibrate_across,
@@ -46,11 +49,16 @@ class _Judged:
     run: TrainedRun           # Metrics and history
     timing: dict              # timing.json; empty where that is not there
 
+    @cached_property
+    def scores(self)->dict: # As from `score_predictions`
+        "Its scores, computed once for all tables."
+        return score_predictions(self.predictions)
+
 def _read_validation(
     results: str|Path, # results/<run>
     config: RunConfig, # The run's settings
 )->list[_Judged]:       # Of those asked for that are there
-    "Every training on its validation sources; `ValueError` as `read_trainings` raises it."
+    "Every training on its validation sources. Raises `ValueError` where there is none, or one cannot be read."
     return [_Judged(*key, "validation", trained.predictions, trained, trained.timing)
             for key, trained in read_trainings(results, config).items()]
 
@@ -75,7 +83,7 @@ def _group_judged(
 def _pool_folds(
     judged: list[_Judged], # Of one task, network, seed and split, each fold once
 )->pd.DataFrame:          # A table of predictions
-    "Validation sources of all folds in one table; `ValueError` if a source would be there twice."
+    "Validation sources of all folds in one table. Raises `ValueError` if a source would be there twice."
     return pool_tables([j.predictions for j in judged])
 
 # %% ../nbs/23_benchmark.ipynb #9de5617e
@@ -85,7 +93,7 @@ def _rebuild_network(
     sources: PreparedSet, # With the classes of the task
     seed: int,            # Of the training
 ):                        # keras.Model
-    "A trained network; `BadWeights` where they are another's."
+    "A trained network. Raises `BadWeights` where the weights are of another."
     start_keras(seed)
     model = build_network(network, choose_size(network, sources.images.shape[1]), len(sources.classes), seed)
     load_network_weights(model, weights)
@@ -157,14 +165,12 @@ def _explain_splits(
 
 # %% ../nbs/23_benchmark.ipynb #99714d3c
 def _scale_judged(
-    validation: list[_Judged], # One network and seed, its folds
-    heldout: list[_Judged],    # The same on held-out sources; may be empty
-)->dict[str, tuple]:          # By split: tables before, tables after
-    "Predictions before and after scaling; `ValueError` where sources are too few, or do not determine a temperature."
-    pooled = _pool_folds(validation)
-    splits = dict(validation=([pooled], [calibrate_across(pooled)]))
-    tests, temperature = [j.predictions for j in heldout], fit_temperature(pooled)
-    return splits | ({"held-out": (tests, [apply_temperature(t, temperature) for t in tests])} if tests else {})
+    validation: pd.DataFrame,    # One network and seed, all folds
+    heldout: list[pd.DataFrame], # Of the same on held-out sources; may be empty
+)->tuple[float, dict]:           # Temperature; tables by split
+    "Predictions after scaling. Raises `ValueError` where sources are too few, or do not determine a temperature."
+    scaled, temperature = calibrate_across(validation), fit_temperature(validation)
+    return temperature, {"validation": [scaled], "held-out": [apply_temperature(t, temperature) for t in heldout]}
 
 def _average_calibration(tables: list[pd.DataFrame],
                         suffix: str)->dict: # nll, brier, ece, ece_chance_low, ece_chance_high
@@ -181,17 +187,16 @@ def _tabulate_calibration(
     rows = []
     for (task, network, seed), several in _group_judged(judged, "task", "network", "seed").items():
         splits = _group_judged(several, "split")
-        validation, heldout = splits[("validation",)], splits.get(("held-out",), [])
-        facts, reason, after = dict(task=task, network=network, seed=seed), "", {}
-        try: after, temperature = _scale_judged(validation, heldout), fit_temperature(_pool_folds(validation))
-        except (CalibrationError, ValueError) as e: reason, temperature = str(e), np.nan
-        for split, before in {"validation": [_pool_folds(validation)],
-                              "held-out": [j.predictions for j in heldout]}.items():
-            if not before: continue
-            measured = _average_calibration(before, "before")
-            scaled = _average_calibration(after[split][1], "after") if after else _UNSCALED
-            rows.append(facts | dict(split=split, n=len(before[0]), temperature=temperature) | measured | scaled
-                        | dict(reason=reason))
+        pooled = _pool_folds(splits[("validation",)])
+        before = {"validation": [pooled], "held-out": [j.predictions for j in splits.get(("held-out",), [])]}
+        reason, temperature, after = "", np.nan, {}
+        try: temperature, after = _scale_judged(pooled, before["held-out"])
+        except (CalibrationError, ValueError) as e: reason = str(e)
+        for split, tables in before.items():
+            if not tables: continue
+            facts = dict(task=task, network=network, seed=seed, split=split, n=len(tables[0]), temperature=temperature)
+            scaled = _average_calibration(after[split], "after") if after else _UNSCALED
+            rows.append(facts | _average_calibration(tables, "before") | scaled | dict(reason=reason))
     return pd.DataFrame(rows)
 
 # %% ../nbs/23_benchmark.ipynb #4a009a14
@@ -220,15 +225,15 @@ def _tell_missing_runs(missing_runs: pd.DataFrame)->str: # Rows of `_list_missin
 def _tabulate_comparison(
     judged: list[_Judged],      # On either split
     calibration: pd.DataFrame, # From `_tabulate_calibration`
-    missing_runs: pd.DataFrame,       # From `_list_missing_runs`
+    missing_runs: pd.DataFrame, # From `_list_missing_runs`
 )->pd.DataFrame:               # One row per task, network and split; networks never trained come last, empty
     "The networks side by side."
     errors, rows = calibration.groupby(["task", "network", "split"])[["ece_before", "ece_after"]].mean(), []
     gaps = dict(list(missing_runs.groupby(["task", "network"])))
     for key, several in _group_judged(judged, "task", "network", "split").items():
         missing = _tell_missing_runs(gaps[key[:2]]) if key[:2] in gaps else ""
-        rows.append(dict(zip(("task", "network", "split"), key,
-                             strict=True)) | summarise_tables([j.predictions for j in several])
+        rows.append(dict(zip(("task", "network", "split"), key, strict=True))
+                    | summarise_tables([j.predictions for j in several], [j.scores for j in several])
                     | errors.loc[key].to_dict() | _measure_cost(several) | dict(missing=missing))
     there = {(j.task, j.network) for j in judged}
     rows += [dict(task=task, network=network, split="validation", runs=0, missing=_tell_missing_runs(gap))
@@ -236,30 +241,32 @@ def _tabulate_comparison(
     order = lambda tasks: tasks.map(list(dict.fromkeys(tasks)).index)
     return pd.DataFrame(rows).sort_values("task", kind="stable", key=order, ignore_index=True)
 
+def _tabulate_class_scores(
+    judged: list[_Judged], # On either split
+)->pd.DataFrame:          # task, network, split, class, runs, and of precision, recall, f1: mean and std
+    "Scores of each class over folds and seeds."
+    rows = []
+    for key, several in _group_judged(judged, "task", "network", "split").items():
+        table = summarise_classes([j.predictions for j in several], [j.scores for j in several])
+        rows += [dict(zip(("task", "network", "split"), key, strict=True)) | row for row in table.to_dict("records")]
+    return pd.DataFrame(rows)
+
 # %% ../nbs/23_benchmark.ipynb #0a07ec58
 def _plot_comparison(
     rows: pd.DataFrame,      # Of one task, from `_tabulate_comparison`
     published: pd.DataFrame, # who, value, spread; may be empty
     title: str,              # Says simulated where it is
-    ax=None,
-):
+):                           # Axes
     "Accuracy of every network with its 95 % interval, the majority baseline, and published numbers."
-    import matplotlib.pyplot as plt
-    names = [*dict.fromkeys(rows["network"]), *published["who"]]
-    ax, places = ax or plt.subplots(figsize=(5.2, 1.4 + 0.28*len(names)))[1], rows["network"].map(names.index)
-    for split, mark, shift in (("validation", "o", -0.12), ("held-out", "s", 0.12)):
-        some = rows[(rows["split"] == split) & rows["accuracy"].notna()]
-        if some.empty: continue
-        bars = np.abs([some["accuracy_low"] - some["accuracy"], some["accuracy_high"] - some["accuracy"]])
-        ax.errorbar(some["accuracy"], places[some.index] + shift, xerr=bars, fmt=mark, ms=4, capsize=2, label=split)
-        ax.plot(some["majority"], places[some.index] + shift, "|", ms=9, color="0.5", label="majority"*(shift < 0))
-    below = np.arange(len(names) - len(published), len(names))
-    if len(published):
-        ax.errorbar(published["value"], below, xerr=published["spread"].fillna(0), fmt="D", ms=4, color="0.3",
-                    label="published")
-    ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6), title=title,
-           xlabel="Accuracy, 95 % interval")
-    ax.figure.legend(loc="outside lower center", ncols=4)
+    found = rows[rows["accuracy"].notna()]
+    theirs = published.assign(network=published["who"], accuracy=published["value"], split="published",
+                              accuracy_low=published["value"] - published["spread"],
+                              accuracy_high=published["value"] + published["spread"])
+    ax = plot_intervals(pd.concat([found, theirs] if len(theirs) else [found]), "accuracy", "network", "accuracy_low",
+                        "accuracy_high", "split")
+    lines = found["network"].map(list(dict.fromkeys(found["network"])).index)
+    ax.plot(found["majority"], lines, "|", ms=9, color="0.5")
+    ax.set(title=title, xlabel="Accuracy, 95 % interval")
     return ax
 
 # %% ../nbs/23_benchmark.ipynb #04e3f09a
@@ -288,16 +295,24 @@ def _plot_cost(
     fig.suptitle(title, fontsize=9)
     return fig
 
-# %% ../nbs/23_benchmark.ipynb #a86cc6f0
-def _tabulate_class_scores(
-    judged: list[_Judged], # On either split
-)->pd.DataFrame:          # task, network, split, class, runs, and of precision, recall, f1: mean and std
-    "Scores of each class over folds and seeds."
-    rows = []
-    for key, several in _group_judged(judged, "task", "network", "split").items():
-        table = summarise_classes([j.predictions for j in several])
-        rows += [dict(zip(("task", "network", "split"), key, strict=True)) | row for row in table.to_dict("records")]
-    return pd.DataFrame(rows)
+def _tell_cost(rows: pd.DataFrame)->str: # As for `_plot_cost`, at least one row
+    "What the most accurate network costs beside the smallest, in a sentence."
+    best, small = rows.loc[rows["accuracy"].idxmax()], rows.loc[rows["parameters"].idxmin()]
+    time = f" and {best['minutes']:.1f} minutes a training" if np.isfinite(best["minutes"]) else ""
+    return (f"{best['network'].capitalize()} is most accurate, with {best['parameters']:,.0f} parameters{time}; the "
+            f"smallest, {small['network']}, has {small['parameters']:,.0f} and an accuracy of {small['accuracy']:.3f}.")
+
+def _find_leader(several: list[_Judged])->list[_Judged]: # Of one task
+    "Trainings of our network, else of the first there is, of one seed."
+    name = _OURS[0] if any(j.network == _OURS[0] for j in several) else several[0].network
+    mine = [j for j in several if j.network == name]
+    return [j for j in mine if j.seed == mine[0].seed]
+
+def _tell_precision(predictions: pd.DataFrame, title: str)->str: # As for `plot_precision_recall`
+    "Which classes are named most and least precisely, in a sentence."
+    found = [(scores["precision"], name) for name, scores in score_predictions(predictions)["per_class"].items()]
+    (low, worst), (high, best) = (end(each for each in found if np.isfinite(each[0])) for end in (min, max))
+    return f"{title}: precision is lowest for {worst}, {low:.2f}, and highest for {best}, {high:.2f}."
 
 # %% ../nbs/23_benchmark.ipynb #f24f59a9
 def _tabulate_pairs(
@@ -307,32 +322,26 @@ def _tabulate_pairs(
     "One network against every other on each task, paired; empty where it was not trained."
     rows = []
     for (task,), several in _group_judged(judged, "task").items():
-        of_network = {network: [j.predictions for j in found] for (network,),
-                      found in _group_judged(several, "network").items()}
-        pairs = {other: match_tables(of_network.get(first, []), tables) for other,
-                 tables in of_network.items() if other != first}
+        groups = _group_judged(several, "network").items()
+        of_network = {network: [j.predictions for j in found] for (network,), found in groups}
+        mine = of_network.pop(first, [])
+        pairs = {other: match_tables(mine, tables) for other, tables in of_network.items()}
         found = [dict(task=task, network=first, against=other) | compare_kinds(*pair)
                  for other, pair in pairs.items() if pair[0]]
-        rows += [row | dict(p_holm=p) for row,
-                 p in zip(found, correct_holm([row["p_value"] for row in found]), strict=True)]
+        corrected = correct_holm([row["p_value"] for row in found])
+        rows += [row | dict(p_holm=p) for row, p in zip(found, corrected, strict=True)]
     return pd.DataFrame(rows)
 
-# %% ../nbs/23_benchmark.ipynb #b190a6a1
 def _plot_differences(
     pairs: pd.DataFrame, # From `_tabulate_pairs`, at least one row
     title: str,          # Says simulated where it is
-    ax=None,
-):
+):                       # Axes
     "What the first network gains over each other, in accuracy, with the paired 95 % interval."
-    import matplotlib.pyplot as plt
-    ax, rows = ax or plt.subplots(figsize=(5.2, 1 + 0.3*len(pairs)))[1], np.arange(len(pairs))
-    gain = pairs["accuracy_difference"]
-    bars = 100*np.abs([pairs["accuracy_low"] - gain, pairs["accuracy_high"] - gain])
-    ax.errorbar(100*gain, rows, xerr=bars, fmt="o", ms=4, capsize=2)
-    ax.axvline(0, color="0.5", ls="--")
+    points = pairs[["accuracy_difference", "accuracy_low", "accuracy_high"]]*100
     names = [f"{row.task}: {row.network} − {row.against}" for row in pairs.itertuples()]
-    ax.set(yticks=rows, yticklabels=names, ylim=(len(pairs) - 0.5, -0.5), title=title,
-           xlabel="Accuracy gained [percentage points]")
+    ax = plot_intervals(points.assign(name=names), "accuracy_difference", "name", "accuracy_low", "accuracy_high")
+    ax.axvline(0, color="0.5", ls="--")
+    ax.set(title=title, xlabel="Accuracy gained [percentage points]")
     return ax
 
 # %% ../nbs/23_benchmark.ipynb #dfcb3490
@@ -373,22 +382,26 @@ def _tabulate_ensembles(
             if parts: rows.append(dict(task=task, split=split, ensemble=name) | _score_ensemble(parts))
     return pd.DataFrame(rows)
 
-# %% ../nbs/23_benchmark.ipynb #9b0c5abd
+# %% ../nbs/23_benchmark.ipynb #2a52ebc3
+def _stack_kinds(
+    table: pd.DataFrame, # One row per name
+    kinds: dict[str, tuple[str, str, str]], # By what a kind is called: columns of value, low and high
+)->pd.DataFrame:         # name, kind, value, low, high: rows for `plot_intervals`
+    "Values that stand side by side in a table, one below the other."
+    parts = [table[["name", *columns]].set_axis(["name", "value", "low", "high"], axis=1).assign(kind=kind)
+             for kind, columns in kinds.items()]
+    return pd.concat(parts, ignore_index=True)
+
 def _plot_ensembles(
     table: pd.DataFrame, # From `_tabulate_ensembles`, at least one row
     title: str,          # Says simulated where it is
-    ax=None,
-):
+):                       # Axes
     "Single networks and their ensemble side by side, each with its 95 % interval."
-    import matplotlib.pyplot as plt
-    ax, rows = ax or plt.subplots(figsize=(5.2, 1.3 + 0.36*len(table)))[1], np.arange(len(table))
-    for prefix, label, shift, face in (("single", "single, mean", -0.12, "w"), ("accuracy", "ensemble", 0.12, None)):
-        value = table["single_accuracy" if prefix == "single" else "accuracy"]
-        bars = np.abs([table[f"{prefix}_low"] - value, table[f"{prefix}_high"] - value])
-        ax.errorbar(value, rows + shift, xerr=bars, fmt="o", ms=4, capsize=2, mfc=face, label=label)
     names = [f"{row.task}, {row.split}: {row.ensemble}, {row.members} members" for row in table.itertuples()]
-    ax.set(yticks=rows, yticklabels=names, ylim=(len(table) - 0.5, -0.5), xlabel="Accuracy, 95 % interval", title=title)
-    ax.figure.legend(loc="outside lower center", ncols=2)
+    kinds = {"single, mean": ("single_accuracy", "single_low", "single_high"),
+             "ensemble": ("accuracy", "accuracy_low", "accuracy_high")}
+    ax = plot_intervals(_stack_kinds(table.assign(name=names), kinds), "value", "name", "low", "high", "kind")
+    ax.set(xlabel="Accuracy, 95 % interval", title=title)
     return ax
 
 # %% ../nbs/23_benchmark.ipynb #8a1eb8e9
@@ -421,7 +434,7 @@ def _tabulate_property(
 def _tabulate_by_catalogue(
     predictions: pd.DataFrame, # A table of predictions
     facts: pd.DataFrame,       # From `read_facts`
-)->pd.DataFrame:               # catalogue, n, commonest, guess (accuracy of naming that), accuracy with Wilson's interval
+)->pd.DataFrame:               # catalogue, n, commonest, guess (accuracy of naming that), accuracy, Wilson's interval
     "Accuracy on the sources of each catalogue, and of a guess that knows only the catalogue; all of them last."
     catalogues, (y, p) = facts.loc[predictions["name"], "catalogue"].to_numpy(str), check_predictions(predictions)
     labels, right, rows = predictions["label"].to_numpy(), p.argmax(axis=1) == y, []
@@ -471,23 +484,16 @@ def _find_mixed(
     return [name for name, other in tasks.items()
             if f"{other.images}-catalogues" == asked.images and other.classes == asked.classes]
 
-# %% ../nbs/23_benchmark.ipynb #de2a697f
 def _plot_left_out(
     table: pd.DataFrame, # From `_tabulate_left_out`, at least one row
     title: str,          # Says simulated where it is
-    ax=None,
-):
+):                       # Axes
     "Accuracy on each catalogue of networks that saw nothing of it, and of those that saw some, with 95 % intervals."
-    import matplotlib.pyplot as plt
-    ax, rows = ax or plt.subplots(figsize=(5.2, 1.3 + 0.4*len(table)))[1], np.arange(len(table))
-    for prefix, label, shift in (("mixed", "trained on some of it", -0.12), ("accuracy", "trained without it", 0.12)):
-        value = table["mixed_accuracy" if prefix == "mixed" else "accuracy"]
-        bars = np.abs([table[f"{prefix}_low"] - value, table[f"{prefix}_high"] - value])
-        ax.errorbar(value, rows + shift, xerr=bars, fmt="o", ms=4, capsize=2, mfc="w" if prefix == "mixed" else None,
-                    label=label)
     names = [f"{row.catalogues}, {row.n}: {row.network}" for row in table.itertuples()]
-    ax.set(yticks=rows, yticklabels=names, ylim=(len(table) - 0.5, -0.5), xlabel="Accuracy, 95 % interval", title=title)
-    ax.figure.legend(loc="outside lower center", ncols=2)
+    kinds = {"trained on some of it": ("mixed_accuracy", "mixed_low", "mixed_high"),
+             "trained without it": ("accuracy", "accuracy_low", "accuracy_high")}
+    ax = plot_intervals(_stack_kinds(table.assign(name=names), kinds), "value", "name", "low", "high", "kind")
+    ax.set(xlabel="Accuracy, 95 % interval", title=title)
     return ax
 
 # %% ../nbs/23_benchmark.ipynb #09fd4ff7
@@ -518,47 +524,8 @@ def _explain_source(
     return centre, map_occlusion(predict, centre, int(one.labels[0]), patch, patch//2)
 
 # %% ../nbs/23_benchmark.ipynb #e55b8a70
-_RUSTIGE = "Rustige et al. 2023, RASTI 2, 264, doi:10.1093/rasti/rzad016"
-_SCORES = f"{_RUSTIGE}; analyses/final_scores.hdf of floriangriese/wGAN-supported-augmentation"
-_PROTOCOLS = {"held-out": "5 folds, tested on the 400 held-out images", "validation": "5 folds, their validation images"}
+_PUBLISHED = pd.read_csv(files("radiogal")/"published.csv", keep_default_na=False, na_values=dict(spread=[""]))
 
-def _cite(task, who, score, value, spread, protocol, reference)->dict:
-    "A score published for other images than ours; `spread` as its authors give it, NaN where they do not."
-    return dict(task=task, who=who, score=score, value=value, spread=spread, same_images=False, split="",
-                protocol=protocol, reference=reference)
-
-def _cite_same(who, split, score, value, spread=np.nan, reference=_RUSTIGE)->dict:
-    "A score published for the four classes of our very images and folds, on their validation or their held-out images."
-    return _cite("griese", who, score, value, spread, _PROTOCOLS[split], reference) | dict(same_images=True, split=split)
-
-_PUBLISHED = pd.DataFrame([
-    _cite_same("Rustige 2023, CNN", "held-out", "accuracy", 0.7895, 0.011),
-    _cite_same("Rustige 2023, CNN, GAN images", "held-out", "accuracy", 0.8135, 0.008),
-    _cite_same("Rustige 2023, ViT", "held-out", "accuracy", 0.806, 0.009),
-    _cite_same("Rustige 2023, FCN", "held-out", "accuracy", 0.587),
-    _cite_same("Rustige 2023, FCN, GAN images", "held-out", "accuracy", 0.694),
-    _cite_same("Rustige 2023, CNN, GAN images", "held-out", "brier", 0.293),
-    *(_cite_same("Rustige 2023, CNN, GAN images", "held-out", f"f1 of {c}", value)
-      for c, value in dict(FRI=0.77, FRII=0.82, Compact=0.92, Bent=0.74).items()),
-    _cite_same("Rustige 2023, CNN", "validation", "accuracy", 0.818, 0.021, _SCORES),
-    _cite_same("Rustige 2023, CNN, GAN images (λ = 2)", "validation", "accuracy", 0.841, 0.011, _SCORES),
-    _cite_same("Rustige 2023, CNN, GAN images (λ = 3)", "validation", "accuracy", 0.836, 0.006, _SCORES),
-    _cite_same("Rustige 2023, CNN, GAN images (λ = 2)", "validation", "balanced_accuracy", 0.828, reference=_SCORES),
-    _cite_same("Rustige 2023, CNN, GAN images (λ = 2)", "validation", "brier", 0.249, reference=_SCORES),
-    _cite("griese", "RGC 2025, other four classes", "macro_f1", 0.80, 0.02,
-         "5 folds of 2,060 FIRST sources: FR I, FR II, WAT, NAT", "Hossain et al. 2025, arXiv:2510.22190"),
-    _cite("griese-compact", "study rebuilt here, dense", "accuracy", 0.991, np.nan,
-         "5 runs, its own FIRST images of 83 pixels, turned before they were split", "student project, 2020"),
-    _cite("griese-fr", "study rebuilt here, Alhassan", "accuracy", 0.930, np.nan,
-         "its own FIRST images, turned before they were split", "student project, 2020"),
-    _cite("griese-fr", "Alhassan 2018", "accuracy", 0.97, np.nan, "its own curated FIRST set",
-         "Alhassan, Taylor & Vaccari 2018, MNRAS 480, 2085"),
-    _cite("griese-fr", "Maslej 2021", "accuracy", 0.96, np.nan, "its own curated FIRST set",
-         "Maslej-Krešňáková, El Bouchefry & Butka 2021, MNRAS 505, 1464"),
-    _cite("griese-fr", "Samudre 2022", "accuracy", 0.93, np.nan, "its own curated FIRST set; 0.92 to 0.93 given",
-         "Samudre et al. 2022, MNRAS 509, 2269")])
-
-# %% ../nbs/23_benchmark.ipynb #2ed30999
 def _look_up(
     row: pd.Series,             # Of `_tabulate_comparison`
     class_scores: pd.DataFrame, # From `_tabulate_class_scores`
@@ -574,7 +541,7 @@ def _tabulate_published(
     class_scores: pd.DataFrame, # From `_tabulate_class_scores`
     network: str = _OURS[0],     # Ours
 )->pd.DataFrame:                # Columns of `_PUBLISHED`; our_split, ours, ours_low, ours_high
-    "Published scores beside those of one network: on the same images only those of the same split, else on every split."
+    "Published scores beside those of one network: of the same split if the images are the same, else of every split."
     ours, rows = comparison[(comparison["network"] == network) & (comparison["runs"] > 0)], []
     for said in _PUBLISHED.to_dict("records"):
         trained = ours[ours["task"] == said["task"]]
@@ -597,7 +564,7 @@ def _judge_goal(
     rows: pd.DataFrame,   # Where it is found: one row, or none where the goal's split was not measured
     column: str,          # Of the row
     ends: tuple = (),     # Columns of its interval
-)->dict:                  # task, goal, wanted, split, value, low, high, reached, ci_beyond_target (by the whole interval)
+)->dict:                  # task, goal, wanted, split, value, low, high, reached, ci_beyond_target: is all of it there?
     "Is a goal reached?"
     facts = dict(task=task, goal=goal, wanted=wanted)
     if rows.empty or not np.isfinite(rows[column].iloc[0]):
@@ -620,7 +587,7 @@ def _tabulate_goals(
     validated, heldout = (four[four["split"] == split] for split in ("validation", "held-out"))
     timed = validated[~validated["timed_on"].str.contains("GPU")]
     nothing = comparison[:0]
-    joined = {split: ensembles[(ensembles["task"] == "griese") & (ensembles["split"] == split) & (ensembles["ensemble"] == who)]
+    joined = {split: ensembles.query("task == 'griese' and split == @split and ensemble == @who")
               if len(ensembles) else nothing for split, who in _ENSEMBLES.items()}
     tested = pairs[(pairs["task"] == "griese-fr") & (pairs["against"] == "alhassan")].assign(split="validation") \
         if len(pairs) else nothing

@@ -7,7 +7,7 @@ __all__ = ['TrainedRun', 'read_facts', 'assign_groups', 'read_trainings', 'read_
            'average_histories', 'plot_curves', 'plot_confusion', 'plot_reliability', 'plot_calibration', 'plot_roc',
            'plot_precision_recall', 'plot_intervals', 'plot_grid', 'find_mistakes', 'plot_images', 'plot_mistakes',
            'bin_accuracy', 'plot_accuracy_bins', 'guess_by_catalogue', 'map_occlusion', 'plot_occlusion', 'save_figure',
-           'save_table']
+           'save_table', 'Album']
 
 # %% ../nbs/20_diagnosis.ipynb #39e86a01
 import io
@@ -23,7 +23,7 @@ import pandas as pd
 from .config import Cell, RunConfig, find_images, find_place, list_asked, write_atomic
 from .datasets import PreparedSet
 from .evaluation import (align_predictions, bin_confidence, check_predictions, check_probabilities,
-                                 list_classes, refuse_rows, score_ece, wilson_interval)
+                                 list_classes, refuse_rows, score_ece, score_predictions, wilson_interval)
 from .positions import read_table
 
 # %% ../nbs/20_diagnosis.ipynb #5d815dc9
@@ -480,3 +480,87 @@ def save_table(
     write_atomic(folder/f"{name}.csv", table.to_csv(index=False))
     write_atomic(folder/f"{name}.md", short.to_markdown(index=False) + "\n")
     write_atomic(folder/f"{name}.tex", short.to_latex(index=False, float_format="%.3f", escape=True))
+
+# %% ../nbs/20_diagnosis.ipynb #6ede3cad
+def _draw_confusion(predictions: pd.DataFrame, ax)->None: # predictions: a table of them
+    "The confusion of a table, in a panel."
+    scored = score_predictions(predictions)
+    plot_confusion(scored["confusion"], scored["classes"], ax)
+
+def _tell_confusion(pooled: dict[str, pd.DataFrame])->str: # Tables of predictions, by what they are called
+    "Which class is taken for which most often, in a sentence."
+    found = []
+    for name, table in pooled.items():
+        scored = score_predictions(table)
+        counts, classes = np.array(scored["confusion"]), scored["classes"]
+        shares = counts/np.maximum(counts.sum(axis=1, keepdims=True), 1)*(1 - np.eye(len(counts)))
+        true, called = np.unravel_index(shares.argmax(), shares.shape)
+        told = f"{name} calls {counts[true, called]} of {counts[true].sum()} {classes[true]} sources {classes[called]}"
+        found.append((shares.max(), told))
+    return f"The commonest confusion: {max(found)[1]}."
+
+def _tell_areas(pooled: dict[str, pd.DataFrame])->str: # As for `tell_confusion`
+    "How well the classes are sorted, in a sentence."
+    from sklearn.metrics import roc_auc_score
+    found = []
+    for name, table in pooled.items():
+        y, p = check_predictions(table)
+        found += [(roc_auc_score(y == k, p[:, k]), f"{c} by {name}") for k, c in enumerate(list_classes(table))
+                  if 0 < (y == k).sum() < len(y)]
+    (low, worst), (high, best) = min(found), max(found)
+    return f"The area under the curve is between {low:.3f} ({worst}) and {high:.3f} ({best})."
+
+def _tell_reliability(pooled: dict[str, pd.DataFrame])->str: # As for `tell_confusion`
+    "How far probabilities can be believed, in a sentence."
+    found = [(score_predictions(table)["ece"], name) for name, table in pooled.items()]
+    (low, best), (high, worst) = min(found), max(found)
+    return f"Before any scaling the calibration error is between {low:.3f} ({best}) and {high:.3f} ({worst})."
+
+def _tell_curves(histories: dict[str, list[pd.DataFrame]])->str: # As for `plot_curves`
+    "The highest mean validation accuracy of each, in words."
+    ends = {name: average_histories(several, "val_accuracy")["mean"].max() for name, several in histories.items()}
+    return ", ".join(f"{value:.3f} ({name})" for name, value in ends.items())
+
+# %% ../nbs/20_diagnosis.ipynb #91620cba
+def _shrink_picture(path: Path)->bytes: # PNG
+    "A saved figure at half its size in 256 colours: small enough to be stored in a notebook."
+    from PIL import Image
+    small = io.BytesIO()
+    with Image.open(path) as picture:  # an octree keeps the colours of thin lines, which the default method mixes
+        half = picture.convert("RGB").reduce(2)
+        half.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(small, "png")
+    return small.getvalue()
+
+class Album:
+    "The figures of a run: each is saved, shown, and has a number and a sentence that says what is seen in it."
+    def __init__(self, folder: Path, identity: dict, kinds: tuple[str, ...] = ("png",)): # identity: from `describe_run`
+        self.folder, self.identity, self.kinds, self.captions = folder, identity, kinds, []
+
+    def publish(self, figure, name: str, finding: str, identity: dict|None = None)->None: # As `save_figure`
+        "Save a figure, show it with its caption, and let it go."
+        import matplotlib.pyplot as plt
+        from IPython.display import Image, Markdown, display
+        figure, made_by = getattr(figure, "figure", figure), identity or self.identity
+        path = save_figure(figure, self.folder, name, made_by, self.kinds)
+        self.captions.append(f"**Figure {len(self.captions) + 1}** (`{path.stem}`). {finding} "
+                             f"*Run {made_by['run']}, {made_by['kind']}.*")
+        display(Image(_shrink_picture(path), width=round(figure.get_figwidth()*figure.dpi), alt=finding),
+                Markdown(self.captions[-1]))
+        plt.close(figure)
+    def show_confusion(self, pooled: dict[str, pd.DataFrame], title: str, name: str)->None: # As for `plot_grid`
+        "Publish the confusions of several networks, a panel each."
+        self.publish(plot_grid(pooled, _draw_confusion, title), name, _tell_confusion(pooled))
+
+    def show_roc(self, pooled: dict[str, pd.DataFrame], title: str, name: str)->None: # As for `plot_grid`
+        "Publish how well the classes of several networks are sorted, a panel each."
+        self.publish(plot_grid(pooled, plot_roc, title), name, _tell_areas(pooled))
+
+    def show_reliability(self, pooled: dict[str, pd.DataFrame], title: str, name: str)->None: # As for `plot_grid`
+        "Publish how far the probabilities of several networks can be believed, a panel each."
+        self.publish(plot_grid(pooled, plot_reliability, title), name, _tell_reliability(pooled))
+
+    def show_curves(self, histories: dict[str, list[pd.DataFrame]], title: str, name: str, which: str,
+                    identity: dict|None = None)->None: # As for `plot_curves`; which: begins the sentence
+        "Publish learning curves with the highest accuracy of each."
+        told = f"{which} the mean validation accuracy over folds and seeds is highest at {_tell_curves(histories)}."
+        self.publish(plot_curves(histories, title), name, told, identity)

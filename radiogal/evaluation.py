@@ -401,9 +401,10 @@ def pool_tables(
 
 def summarise_tables(
     tables: list[pd.DataFrame], # One per fold and seed, with the columns fold and seed
+    scores: list[dict]|None = None, # Of each table, where `score_predictions` has been asked before
 )->dict:                        # runs, folds, seeds, n, majority; of each score mean and std, of two an interval
     "Scores of a kind of network over its folds and seeds."
-    summary = summarise_runs([score_predictions(t) for t in tables]).set_index("score")
+    summary = summarise_runs(scores or [score_predictions(t) for t in tables]).set_index("score")
     sources = pd.concat(tables).drop_duplicates("name")
     row = {key: int(summary[key].iloc[0]) for key in ("runs", "folds", "seeds")} | dict(n=len(sources))
     for score in ("accuracy", "macro_f1", "balanced_accuracy", "brier"):
@@ -413,12 +414,13 @@ def summarise_tables(
     return row | dict(majority=float(sources["label"].value_counts(normalize=True).max()))
 
 def summarise_classes(
-    tables: list[pd.DataFrame], # As from `summarise_tables`
+    tables: list[pd.DataFrame], # As for `summarise_tables`
+    scores: list[dict]|None = None,
 )->pd.DataFrame:                # class, runs; precision, recall, f1: mean and std, NaN where undefined in some run
     "Scores of each class over folds and seeds."
-    scores, rows = [score_predictions(t)["per_class"] for t in tables], []
-    for name in scores[0]:
-        table = pd.DataFrame([s[name] for s in scores])[["precision", "recall", "f1"]]
+    by_class, rows = [s["per_class"] for s in scores or [score_predictions(t) for t in tables]], []
+    for name in by_class[0]:
+        table = pd.DataFrame([s[name] for s in by_class])[["precision", "recall", "f1"]]
         mean, std = table.mean(skipna=False), table.std(skipna=False).add_suffix("_std")
         rows.append({"class": name, "runs": len(table)} | mean.to_dict() | std.to_dict())
     return pd.DataFrame(rows)

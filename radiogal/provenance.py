@@ -6,7 +6,7 @@
 __all__ = ['LESSON', 'STATES', 'digest_code', 'find_unexported', 'describe_machine', 'hash_files', 'Origin', 'measure_use',
            'sign', 'read_signed', 'write_provenance', 'is_as_written', 'find_change', 'find_damaged', 'check_inputs',
            'check_listed', 'check_network', 'sign_table', 'check_table', 'Manifest', 'check_cells', 'make_cells',
-           'clear_results', 'record_cells']
+           'clear_results', 'record_cells', 'execute_notebook', 'run_notebook', 'refresh_notebook']
 
 # %% ../nbs/02_provenance.ipynb #40f2751f
 import ast
@@ -28,10 +28,11 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from filelock import FileLock, SoftFileLock, Timeout as LockTimeout
+from filelock import FileLock, SoftFileLock
+from filelock import Timeout as LockTimeout
 
-from .config import (ConfigError, Damaged, RadiogalError, RunConfig, _format_json, describe_run, hash_file,
-                             read_json, write_json, write_atomic)
+from .config import (ConfigError, Damaged, Paths, RadiogalError, RunConfig, _format_json, describe_run,
+                             find_root, hash_file, read_config, read_json, write_atomic, write_json)
 
 # %% ../nbs/02_provenance.ipynb #498c7b8b
 LESSON = "lesson"  # Tag of cells that readers and tests run, and runs skip
@@ -472,3 +473,152 @@ def record_cells(
     return write_json(path, {place: sha256 for folder in folders
                              for place, sha256 in read_signed(folder/"provenance.json")["outputs"].items()
                              if Path(place).name != "timing.json"})
+
+# %% ../nbs/02_provenance.ipynb #2c69efd2
+class _NotebookFailed(RadiogalError, RuntimeError):
+    "A notebook could not be run, or one of its cells failed; the message names notebook, cell and error."
+
+def _list_parameters(notebook: Path)->list[str]: # Of its cell tagged `parameters`
+    "The names that a notebook can be given."
+    import papermill
+    return list(papermill.inspect_notebook(str(notebook)))
+
+def _check_parameters(
+    notebook: Path,   # With a cell tagged `parameters`
+    parameters: dict, # What shall be injected
+)->None:
+    "Are these the notebook's own parameters? Raises `_NotebookFailed`, which names an unknown one and those declared."
+    declared = _list_parameters(notebook)
+    if unknown := sorted(set(parameters) - set(declared)):
+        raise _NotebookFailed(f"{notebook.stem} has no parameter {', '.join(unknown)}: "
+                             f"it declares {', '.join(declared) or 'none'}")
+
+# %% ../nbs/02_provenance.ipynb #3d75cc12
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+def _define_kernel()->type: # A jupyter_client.AsyncKernelManager
+    "Kernels of this very Python, whatever others the machine knows by the same name."
+    from ipykernel.kernelspec import get_kernel_dict
+    from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpec
+
+    class OwnKernel(AsyncKernelManager):
+        @property
+        def kernel_spec(self): return KernelSpec(**get_kernel_dict())
+
+    return OwnKernel
+
+def _describe_failure(
+    notebook: Path,    # The source
+    cells: list,       # The executed copy's cells; papermill has added some
+    n_lines: int = 12, # Of the traceback
+)->str:                # Several lines
+    "Which cell failed, its first line, and the end of its traceback."
+    places = {c["id"]: i for i, c in enumerate(json.loads(notebook.read_text(encoding="utf-8"))["cells"])}
+    for cell in cells:
+        for output in cell.get("outputs", []):
+            if output["output_type"] != "error" or cell.id not in places: continue
+            tail = _ANSI.sub("", "\n".join(output["traceback"])).splitlines()[-n_lines:]
+            place = f"cell {places[cell.id]}"
+            return "\n".join([f"{notebook.stem}: {place} failed with {output['ename']}: {output['evalue']}",
+                              f"  {place} starts: {cell['source'].strip().splitlines()[0]}",
+                              *(f"  | {line}" for line in tail)])
+    return f"{notebook.stem}: the kernel died (out of memory, or killed) before a cell reported an error"
+
+def execute_notebook(
+    notebook: Path,   # In nbs/
+    parameters: dict, # Checked against those it declares
+    executed: Path,   # Where the executed copy shall be
+)->Path:              # `executed`
+    "Run a notebook without its lessons in its own folder; the copy is kept. Raises `_NotebookFailed`: cell and error."
+    import nbformat
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    _check_parameters(notebook, parameters)
+    executed.parent.mkdir(parents=True, exist_ok=True)
+    part = executed.with_name(f".{executed.stem}.{os.getpid()}.part.ipynb")
+    told = nbformat.read(notebook, 4)
+    told.cells = [cell for cell in told.cells if LESSON not in cell.metadata.get("tags", [])]
+    try:
+        papermill.execute_notebook(told, str(part), parameters, cwd=str(notebook.parent), kernel_name="python3",
+                                   kernel_manager_class=_define_kernel(), progress_bar=False,
+                                   request_save_on_cell_execute=False)
+    except (papermill.PapermillExecutionError, DeadKernelError) as e:
+        cells = nbformat.read(part, 4).cells if part.is_file() else []  # a dead kernel leaves no copy
+        raise _NotebookFailed(_describe_failure(notebook, cells)) from e
+    finally:
+        if part.is_file(): os.replace(part, executed)
+    code = [c for c in nbformat.read(executed, 4).cells if c.cell_type == "code" and c.source.strip()]
+    if any(c.execution_count is None for c in code):
+        raise _NotebookFailed(f"{notebook.stem}: the kernel died before the last cell ran")
+    return executed
+
+# %% ../nbs/02_provenance.ipynb #864a757e
+def _resolve_paths(
+    parameters: dict, # Of a notebook; paths below the root
+    root: Path,       # The project's root
+)->dict:              # The same with absolute paths
+    "Parameters with every path made absolute."
+    whole = lambda text: os.pathsep.join(str(root/part) for part in text.split(os.pathsep))
+    return {k: whole(v) if isinstance(v, str) and "/" in v else v for k, v in parameters.items()}
+
+def _list_neighbours(outputs: list[Path])->list[Path]: # outputs: files, or folders; those of one folder are one step's
+    "Files in the folders of a step's results; a hidden one is not complete."
+    folders = {path if path.is_dir() else path.parent for path in outputs}
+    return [path for folder in folders if folder.is_dir() for path in folder.iterdir()
+            if path.is_file() and not path.name.startswith(".")]
+
+def run_notebook(
+    notebook: str,      # Its name, without .ipynb
+    run: str,           # A file of config/
+    parameters: dict,   # Paths below the root; toml_path, run, out_dir and code are added where they are declared
+    executed: Path,     # Where the executed copy shall be
+    out_dir: Path,      # Where its results shall be
+    inputs: list[Path], # Files it depends on, for the provenance
+    outputs: list[Path] = (), # Files it shall make, or folders of them, beside those in `out_dir` itself
+    seed: int|None = None, # Replaces the settings' seeds
+)->Path:                # provenance.json
+    "One step of a run: execute a notebook, and write where its results came from. Raises `Damaged` for such an input."
+    paths, start = Paths(find_root()), time.monotonic()
+    settings, read = read_config(paths.settings(run), seed), hash_files(inputs, paths.root)
+    check_inputs(read, paths.results(run))
+    source, code = paths.nbs/f"{notebook}.ipynb", digest_code(paths.nbs/f"{notebook}.ipynb", paths.root/"radiogal")
+    common = dict(toml_path=f"config/{run}.toml", run=run, out_dir=os.path.relpath(out_dir, paths.root), code=code)
+    declared = _list_parameters(source)
+    parameters = {key: value for key, value in common.items() if key in declared} | parameters
+    execute_notebook(source, _resolve_paths(parameters, paths.root), executed)
+    facts = dict(wall_s=round(time.monotonic() - start, 1),
+                 overridden=json.loads(os.environ.get("RADIOGAL_OVERRIDDEN", "{}")),
+                 peak_memory_mib=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss//1024)
+    return write_provenance(out_dir, Origin(notebook, code, parameters, read), settings, run, paths.root, facts,
+                            [*_list_neighbours(outputs), executed])
+
+# %% ../nbs/02_provenance.ipynb #4f424a00
+_MACHINE_LINE = re.compile(r"\[IPKernelApp\] |WARNING: All log messages before absl|[IWE]0000 |To enable the following|"
+                          r"WARNING:tensorflow:\d+ out of the last|"
+                          r"'(created|modified)' timestamp|\s*$")
+
+_TABLE_ID = re.compile(r'id="table\d+"')  # astropy puts a memory address there
+
+def _tidy_outputs(cell)->None:
+    "Remove from a cell's stored outputs the lines and memory addresses that tell of the machine."
+    for output in cell.get("outputs", []):
+        if "text/html" in output.get("data", {}):
+            output["data"]["text/html"] = _TABLE_ID.sub("", output["data"]["text/html"])
+        if output["output_type"] == "stream":
+            output["text"] = "".join(t for t in output["text"].splitlines(keepends=True) if not _MACHINE_LINE.match(t))
+    if "outputs" in cell: cell["outputs"] = [o for o in cell["outputs"] if o.get("text", "shown")]
+
+# %% ../nbs/02_provenance.ipynb #d013d12a
+def refresh_notebook(path: Path)->None:
+    "Run a notebook in a fresh kernel and store its outputs; nothing is stored if a cell fails."
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+    notebook = nbformat.read(path, 4)
+    client = NotebookClient(notebook, kernel_name="python3", kernel_manager_class=_define_kernel(),
+                            resources=dict(metadata=dict(path=str(path.parent))))
+    try: client.execute()
+    except CellExecutionError as e: raise _NotebookFailed(_describe_failure(path, notebook.cells)) from e
+    for cell in notebook.cells: _tidy_outputs(cell)
+    write_atomic(path, nbformat.writes(notebook) + "\n")

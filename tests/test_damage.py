@@ -58,10 +58,12 @@ from radiogal.provenance import (
     Origin,
     check_listed,
     check_network,
+    execute_notebook,
     find_change,
     find_damaged,
     hash_file,
     read_signed,
+    run_notebook,
     sign,
     write_provenance,
 )
@@ -72,13 +74,10 @@ from radiogal.workflow import (
     _isolate,
     _keep_results,
     _redraw_figures,
-    _run_notebook,
     _summarise_run,
     _take_lock,
-    deal_steps,
-    execute_notebook,
-    list_steps,
     main,
+    plan_run,
 )
 
 fault = pytest.mark.fault
@@ -243,7 +242,7 @@ def test_damaged_input_of_a_step_is_named(project, saw, damage):
     damage(table)
     with pytest.raises(Damaged,
                        match="results/smoke/sky/sky.ecsv is not what was written: make run-all RUN=smoke") as told:
-        _run_notebook("07_catalogues", "smoke", {}, project/"executed.ipynb", project/"out", [table])
+        run_notebook("07_catalogues", "smoke", {}, project/"executed.ipynb", project/"out", [table])
     assert not (project/"executed.ipynb").exists()
     saw(told.value)
 
@@ -289,7 +288,7 @@ def test_lost_cell_names_the_step_of_its_grid(project, saw):
 @pytest.mark.parametrize("run", ["smoke", "demo", "real", "benchmark", "transfer"])
 def test_all_steps_of_a_run_are_asked_for(run, saw):
     config = read_config(ROOT/"config"/f"{run}.toml")
-    steps = list_steps(config, deal_steps(config, 8, 2))
+    steps = plan_run(config, Paths(ROOT), run, per_step=8, cores=2).steps
     assert steps[-1] == ("report" if config.has_report else "benchmark") and "catalogues" in steps
     assert len(steps) == len(set(steps))
     saw(f"{run}: {len(steps)} steps")

@@ -12,7 +12,7 @@ from conftest import ROOT
 from execnb.nbio import read_nb
 from execnb.shell import CaptureShell
 
-from radiogal.workflow import LESSON
+from radiogal.provenance import LESSON
 
 
 def test_readme_is_rendered_from_its_notebook(tmp_path):
@@ -48,13 +48,14 @@ def test_modules_import_without_what_only_some_of_their_functions_need():
 
 
 @pytest.mark.full
-def test_wheel_holds_style_sheet_and_registry(tmp_path):
+def test_wheel_holds_style_sheet_tables_and_templates(tmp_path):
     subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, ROOT], check=True,
                    capture_output=True)
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
-    assert {"radiogal/radiogal.mplstyle", "radiogal/registry.csv.gz", "radiogal/templates/desk.js",
-            "radiogal/templates/archives/votable.xml", "radiogal/samples/FIRST/J135214.56+123401.7.fits",
-            "radiogal/config.py"} <= set(names)
+    assert {f"radiogal/{name}" for name in (
+        "radiogal.mplstyle", "registry.csv.gz", "published.csv", "config.py", "templates/report.html",
+        "templates/quicklook.html", "templates/desk.js", "templates/archives/votable.xml",
+        "samples/FIRST/J135214.56+123401.7.fits")} <= set(names)
 
 
 @pytest.mark.parametrize(("setting", "lock", "tensorflow"), [("GPU=0", "requirements.lock", "tensorflow-cpu=="),

@@ -62,7 +62,7 @@ def test_redrawn_report_is_the_same_bytes_and_a_page_without_code(finished):
     assert not re.search(r'(src|href)="https?:', text)
 
 
-def test_transfer_table_compares_both_ways_with_training_from_nothing(finished):
+def test_transfer_table_compares_both_ways_with_training_from_scratch(finished):
     table = pd.read_csv(finished/"results"/"smoke"/"report"/"transfers_simulated.csv").set_index("method")
     assert list(table.index) == ["zero-shot", "freeze-1"] and (table["runs"] == 2).all() and (table["folds"] == 2).all()
     assert table[["gain", "gain_low", "gain_high", "p_value", "p_holm"]].notna().all(axis=None)
@@ -94,7 +94,7 @@ def test_results_of_different_code_or_settings_are_named(finished, tmp_path, cha
     with pytest.raises(ValueError, match=re.escape(said)) if said else nullcontext(): _check_same(runs, config)
 
 
-def test_mixed_results_are_drawn_when_asked_and_a_failed_cell_is_a_hole(finished, tmp_path):
+def test_mixed_results_are_drawn_when_asked_and_a_failed_cell_is_a_missing_run(finished, tmp_path):
     folder = shutil.copytree(finished, tmp_path/"project")
     results = folder/"results"/"smoke"
     change_provenance(folder, lambda p: p.update(code="0"*64))
@@ -106,9 +106,9 @@ def test_mixed_results_are_drawn_when_asked_and_a_failed_cell_is_a_hole(finished
     assert status == 1 and "different code of 17_modelling" in said and "mixed = True" in said, said
     status, said = finish(radiogal(folder, "figures", "smoke", "--mixed"))
     assert status == 0, said
-    holes = pd.read_csv(results/"report"/"holes_simulated.csv")
-    assert holes["place"].tolist() == ["transfer/FIRST-VLASS/freeze-1/all/alhassan/fold1/seed1"]
-    assert holes["reason"][0] == "BadWeights: of another shape"
+    missing = pd.read_csv(results/"report"/"missing_runs_simulated.csv")
+    assert missing["place"].tolist() == ["transfer/FIRST-VLASS/freeze-1/all/alhassan/fold1/seed1"]
+    assert missing["reason"][0] == "BadWeights: of another shape"
     table = pd.read_csv(results/"report"/"transfers_simulated.csv").set_index("method")
     assert table["runs"].to_dict() == {"zero-shot": 2, "freeze-1": 1}
 

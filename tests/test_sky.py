@@ -71,7 +71,7 @@ def test_a_gaussian_has_its_flux_density_and_stays_in_the_image():
     assert not untouched.any()
 
 
-@pytest.mark.parametrize("survey", _PROJECTIONS)
+@pytest.mark.parametrize("survey", surveys.list_imaged())
 def test_a_survey_keeps_flux_density_and_position(survey, sources, targets):
     s = surveys.get_survey(survey)
     for row in targets:

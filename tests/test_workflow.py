@@ -1,4 +1,4 @@
-"The whole graph, as a user meets it: from nothing to figures, killed, broken, and run again. Simulated, about a minute each."
+"The whole graph, as a user meets it: from settings to figures, killed, broken, run again. Simulated, a minute each."
 import json
 import os
 import random
@@ -19,7 +19,7 @@ from conftest import (
     wait_for,
 )
 
-from radiogal.workflow import LESSON
+from radiogal.provenance import LESSON
 
 
 def read_metrics(folder):

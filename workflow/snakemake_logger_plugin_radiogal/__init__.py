@@ -1,12 +1,63 @@
-"Snakemake's door to `radiogal.workflow.Progress`: one line per notebook instead of Snakemake's own log."
+"One line per notebook, not Snakemake's log: `LogHandler` hears Snakemake's events, `Progress` writes the lines."
 import logging
+import re
 import sys
+import time
 from pathlib import Path
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from radiogal.workflow import Progress, read_slurm_reasons
+
+class Progress:
+    "Turns Snakemake's events into lines for a person."
+    def __init__(self, stream):
+        self.stream, self.jobs, self.bar, self.n_failed = stream, {}, None, 0
+
+    def start(self, total):
+        "How many notebooks there are; a bar on a terminal."
+        self.write(f"{total} notebook{'s' * (total != 1)} to run")
+        if self.stream.isatty():
+            from tqdm import tqdm
+            self.bar = tqdm(total=total, file=self.stream, leave=False,
+                            bar_format="{l_bar}{bar}| {n}/{total}  {elapsed}{postfix}")
+
+    def foretell(self, label, reason):
+        "A notebook would be run, and why."
+        self.write(f"  {label:<28}{reason}")
+
+    def begin(self, jobid, label, log):
+        "A notebook was started."
+        self.jobs[jobid] = (label, log, time.monotonic())
+        if self.bar: self.bar.set_postfix_str(label)
+
+    def finish(self, jobid):
+        "A notebook is done: its line. What is no notebook, such as the graph's last target, has none."
+        if jobid not in self.jobs: return
+        label, _, start = self.jobs[jobid]
+        self.write(f"  {label:<58}{time.monotonic() - start:7.0f} s")
+        if self.bar: self.bar.update()
+
+    def fail(self, jobid, reasons=()):
+        "A notebook failed: its line, why its job ended if a cluster says so, and what its log says."
+        label, log, _ = self.jobs[jobid]
+        self.n_failed += 1
+        text = log.read_text(encoding="utf-8") if log.is_file() else "no log was written"
+        told = text[max(text.rfind("radiogal: "), 0):].strip().splitlines()
+        self.write(f"  {label:<58} FAILED\n" + "\n".join(f"    {line}" for line in [*reasons, *told[-20:]]))
+
+    def write(self, text):
+        "Text above the bar."
+        if self.bar: self.bar.write(text, file=self.stream)
+        else: print(text, file=self.stream, flush=True)
+
+
+def read_slurm_reasons(log):
+    "What Slurm's step daemon said about a job that it ended, each line once; empty where it or the log is silent."
+    # a cluster that keeps no accounts says only that a job failed: why it was ended stands in the job's own log
+    if not log.is_file(): return []
+    said = re.findall(r"^(slurmstepd\S*: error: .+)$", log.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+    return list(dict.fromkeys(said))
 
 
 class LogHandler(LogHandlerBase):
@@ -17,7 +68,8 @@ class LogHandler(LogHandlerBase):
 
     def emit(self, record):
         event, progress = getattr(record, "event", None), self.progress
-        if event == LogEvent.RUN_INFO: progress.start(sum(n for rule, n in record.stats.items() if rule not in ("all", "total")))
+        if event == LogEvent.RUN_INFO:
+            progress.start(sum(n for rule, n in record.stats.items() if rule not in ("all", "total")))
         elif event == LogEvent.JOB_INFO and len(record.log) == 2: self.begin(record)
         elif event == LogEvent.JOB_FINISHED: progress.finish(record.job_id)
         elif event == LogEvent.JOB_ERROR: progress.fail(record.jobid, self.find_reasons(record))
@@ -43,7 +95,7 @@ class LogHandler(LogHandlerBase):
             self.progress.write(message)
 
     def find_reasons(self, record):
-        "Why a job ended, as its executor says, and as its own logs on a cluster do: they follow text and executed copy."
+        "Why a job ended, as its executor and, on a cluster, its own logs say: they follow text and executed copy."
         told = [reason for log in record.log[2:] if log for reason in read_slurm_reasons(Path(log))]
         return [*(record.rule_msg or "").splitlines(), *told]
 

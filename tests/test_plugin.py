@@ -1,0 +1,32 @@
+"What a person sees while Snakemake runs: the logger plugin's lines."
+import io
+import sys
+
+from conftest import ROOT
+
+sys.path.insert(0, str(ROOT/"workflow"))
+from snakemake_logger_plugin_radiogal import Progress, read_slurm_reasons
+
+
+def test_each_notebook_has_a_line_and_a_failed_one_tells_why(tmp_path):
+    log = tmp_path/"step.log"
+    log.write_text("much else\nradiogal: 17_modelling: cell 3 failed\n  | ZeroDivisionError\n")
+    screen = Progress(io.StringIO())
+    screen.start(2)
+    screen.begin(1, "03_surveys", log)
+    screen.finish(1)
+    screen.finish(3)  # what is no notebook
+    screen.begin(2, "17_modelling FIRST alhassan", log)
+    screen.fail(2, ["status TIMEOUT"])
+    said = screen.stream.getvalue().splitlines()
+    assert said[0] == "2 notebooks to run" and said[1].split()[0] == "03_surveys" and said[2].endswith("FAILED")
+    assert [line.strip() for line in said[3:]] == ["status TIMEOUT", "radiogal: 17_modelling: cell 3 failed",
+                                                   "| ZeroDivisionError"]
+    assert screen.n_failed == 1
+
+
+def test_a_cluster_says_once_why_it_ended_a_job(tmp_path):
+    log = tmp_path/"2.log"
+    ended = "slurmstepd-n1: error: StepId=2.0 exceeded memory limit (413622272 > 314572800), being killed"
+    log.write_text(f"epoch 3\n{ended}\n{ended}\nsrun: error: n1: task 0: Killed\n")
+    assert read_slurm_reasons(log) == [ended] and read_slurm_reasons(tmp_path/"no.log") == []
