@@ -511,7 +511,7 @@ def _flatten_rms(image: bytes)->bytes:
     rms = np.nanmedian(np.abs(hdu.data - np.nanmedian(hdu.data)))/0.6745
     return encode_fits(fits.PrimaryHDU(np.full(hdu.data.shape, rms, dtype=np.float32), hdu.header))
 
-def _list_services(
+def _address_services(
     base: str, # URL of the archives
     images,    # Of surveys without a client
 )->surveys.Services:
@@ -630,7 +630,7 @@ def serve_archives(
     with _ArchiveServer(images, [] if requests is None else requests) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs=dict(poll_interval=0.05), daemon=True)
         thread.start()
-        try: yield _list_services(server.archive.base, images)
+        try: yield _address_services(server.archive.base, images)
         finally:
             server.shutdown()
             thread.join()

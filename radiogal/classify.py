@@ -548,7 +548,7 @@ def list_retries(folder: Path)->list[Path]: # Files to remove, that they be made
     return failed + [folder/"prepared"/f"{path.stem}.npz" for path in failed]
 
 # %% ../nbs/22_classify.ipynb #44f7182c
-def _plot_classes(
+def _plot_class_counts(
     rows: pd.DataFrame, # class, state
     title: str,         # Says "simulated" where it is
     ax=None,
@@ -653,7 +653,7 @@ def _draw_page(folder: Path, rows: pd.DataFrame, job: dict)->dict: # Heading: Fi
     caption = lambda chosen: [_caption_row(row) for _, row in rows.iloc[chosen].iterrows()]
     gallery = lambda chosen: plot_images(_read_images(folder, job, chosen), caption(chosen), title)
     with plt.style.context("radiogal.radiogal"):
-        return {"Classes": _plot_classes(rows, title).figure, "On the sky": _plot_sky(rows, title).figure,
+        return {"Classes": _plot_class_counts(rows, title).figure, "On the sky": _plot_sky(rows, title).figure,
                 "Flux density and size": _plot_measures(rows, title), "Entropy": _plot_entropy(rows, title).figure,
                 "Drawn at random": gallery(_choose_random(rows)), "Most uncertain": gallery(_choose_uncertain(rows))}
 

@@ -441,11 +441,11 @@ def _render_cutout(
 
 # %% ../nbs/13_curation.ipynb #c45072f2
 _ACTIONS = ("mark", "undo", "seek", "go", "move", "turn", "show", "restretch")
-_TEMPLATES = files("radiogal")/"templates"
+_ASSETS = files("radiogal")/"templates"
 
 class _DeskWidget(anywidget.AnyWidget):
     "A desk in JupyterLab, worked by keys and clicks."
-    _esm, _css = _TEMPLATES/"desk.js", _TEMPLATES/"desk.css"
+    _esm, _css = _ASSETS/"desk.js", _ASSETS/"desk.css"
     view = traitlets.Dict().tag(sync=True)      # What the browser draws
     pictures = traitlets.List().tag(sync=True)  # From `_render_cutout`, one for each card
 

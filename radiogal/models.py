@@ -88,7 +88,7 @@ def build_network(
     return _check_built(network.build(name, image_size, n_classes, seed), name, n_classes)
 
 # %% ../nbs/16_models.ipynb #cb499d3d
-_KINDS = dict(conv="Conv2D", pool="MaxPooling2D", norm="LayerNormalization", flatten="Flatten", dense="Dense",
+_LAYERS = dict(conv="Conv2D", pool="MaxPooling2D", norm="LayerNormalization", flatten="Flatten", dense="Dense",
               dropout="Dropout", probabilities="Dense")
 
 def _make_layer(
@@ -97,15 +97,15 @@ def _make_layer(
     settings: dict,    # What else it takes; `start` names the initialiser of a kernel
     draw: Callable,    # Each call returns another seed
 ):                     # keras.layers.Layer
-    "One layer of a table; raises `ValueError` for a kind that is not in `_KINDS`."
+    "One layer of a table; raises `ValueError` for a kind that is not in `_LAYERS`."
     import keras
     kind = name.rstrip("0123456789")
-    if kind not in _KINDS: raise ValueError(f"layer {name!r}: kinds of layers are {', '.join(_KINDS)}")
+    if kind not in _LAYERS: raise ValueError(f"layer {name!r}: kinds of layers are {', '.join(_LAYERS)}")
     given = dict(activation="relu", start="GlorotUniform") if kind in ("conv", "dense", "probabilities") else {}
     given |= settings
     if "start" in given: given["kernel_initializer"] = getattr(keras.initializers, given.pop("start"))(seed=draw())
     if kind == "dropout": given["seed"] = draw()
-    return getattr(keras.layers, _KINDS[kind])(*numbers, name=name, **given)
+    return getattr(keras.layers, _LAYERS[kind])(*numbers, name=name, **given)
 
 def _draw_seeds(seed: int)->Callable[[], int]: # Each call returns another seed
     "Seeds for a network's initialisers and dropouts."

@@ -238,7 +238,8 @@ def _assign_clients(
         raise ValueError(f"no images of {plan.survey!r} are known: surveys with images are {', '.join(list_imaged())}")
     if archive.services is None: return [_RegisteredImages(archive, plan)]*len(coords)
     if (name := get_survey(plan.survey).client) not in CLIENTS:
-        raise ValueError(f"survey {plan.survey}: client = {name!r}: those there are: {', '.join(filter(None, CLIENTS))}")
+        raise ValueError(f"survey {plan.survey}: client = {name!r}: those there are: "
+                         f"{', '.join(filter(None, CLIENTS))}")
     if CLIENTS[name] is not VlassImages: return [CLIENTS[name](archive, plan)]*len(coords)
     clients = {route: kind(archive, plan) for route, kind in VLASS_ROUTES.items()}
     return [clients[route] for route in choose_routes(coords, plan)]

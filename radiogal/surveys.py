@@ -132,7 +132,7 @@ add_survey(Survey(
     client="TgssSiap", addresses=dict(tgss_siap="https://vo.astron.nl/tgssadr/q_fits/cutout/siap.xml"),
     outside="12h -60d"))
 
-_COUNTED = [
+_CATALOGUED = [
     Survey("LoTSS", "LoTSS DR2", 144*u.MHz, 6*u.arcsec, 6*u.arcsec, 1.5*u.arcsec, 0.083*_mJy_beam,
            4_396_228, 5_635*u.deg**2, "Shimwell et al. 2022", ("rms",)),
     Survey("RACS", "RACS-mid", 1.3675*u.GHz, 11.2*u.arcsec, 9.3*u.arcsec, 2.0*u.arcsec, 0.20*_mJy_beam,
@@ -143,7 +143,7 @@ _COUNTED = [
            2e-3*_mJy_beam, 70e6, 30_000*u.deg**2, "the original study's assumption; 70 million is EMU's 2011 figure",
            ("bmaj", "bmin", "rms", "pixel_scale")),
 ]
-for _survey in _COUNTED: add_survey(_survey)
+for _survey in _CATALOGUED: add_survey(_survey)
 
 # %% ../nbs/03_surveys.ipynb #7f226438
 @u.quantity_input

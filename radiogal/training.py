@@ -435,7 +435,7 @@ def _write_checkpoint(folder: Path, arrays: dict[str, np.ndarray])->Path: # arra
 class _BadCheckpoint(RadiogalError, ValueError):
     "A checkpoint that this training cannot go on from; the message says why."
 
-def _read_plain(path: Path)->dict[str, np.ndarray]:
+def _read_plain_arrays(path: Path)->dict[str, np.ndarray]:
     "A checkpoint's arrays; raises `_BadCheckpoint` where the bytes are not those that were written."
     try: content = path.read_bytes()
     except OSError as e: raise _BadCheckpoint(f"it cannot be read: {e.strerror}") from e
@@ -451,7 +451,7 @@ def _read_checkpoint(
     model,            # keras.Model, compiled; not changed
 )->dict[str, np.ndarray]: # As `_pack_training`
     "What a checkpoint holds; raises `_BadCheckpoint` where it is damaged or another training's."
-    arrays, epochs = _read_plain(path), int(_CHECKPOINT_NAME.fullmatch(path.name)[1])
+    arrays, epochs = _read_plain_arrays(path), int(_CHECKPOINT_NAME.fullmatch(path.name)[1])
     if str(arrays.get("fingerprint")) != fingerprint:
         raise _BadCheckpoint("it is of another training: other sources, settings, seed, network, first weights, "
                              "or versions")

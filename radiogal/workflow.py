@@ -423,7 +423,7 @@ def _preview_run(run: str, seed: int|None = None, profile: str = "local", cores:
         again = _find_again(paths, run, config, plan.steps)
         return make("--dry-run", *(["--forcerun", *again] if again else []))
 
-def _prepare_images(
+def _prepare_sets(
     run: str,             # A file of config/
     images: list[str],    # Sets of images as its tasks name them; if none, all
 )->int:                   # Exit status, 0 if every notebook ran
@@ -602,7 +602,7 @@ def _add_graphs(commands)->None: # commands: what a parser's `add_subparsers` gi
     images = commands.add_parser("prepare", help="get and prepare a run's labelled images, and train nothing")
     images.add_argument("run")
     images.add_argument("images", nargs="*", help="griese, FIRST and so on; all if none is named")
-    images.set_defaults(do=lambda a: _prepare_images(a.run, a.images))
+    images.set_defaults(do=lambda a: _prepare_sets(a.run, a.images))
 
 def _add_notebooks(commands)->None: # As `_add_graphs`
     "The commands that run one notebook, or store notebooks' outputs."
@@ -645,7 +645,7 @@ def _read_arguments(arguments: list[str]|None = None)->argparse.Namespace: # Wit
     return parser.parse_args(arguments)
 
 # %% ../nbs/25_workflow.ipynb #9cd13889
-_RENAMED = {  # Notebooks of earlier versions: what took their place, the one that a run executes last
+_OLD_NOTEBOOKS = {  # Notebooks of earlier versions: what took their place, the one that a run executes last
     "00_config": "01_config", "00_provenance": "02_provenance", "01_surveys": "03_surveys",
     "02_source_densities": "03_surveys", "03_fetch": "04_fetch", "04_catalogues": "06_candidates and 07_catalogues",
     "05_sky": "05_positions, 09_archives and 08_sky", "06_scraping": "10_cutouts, 11_clients and 12_scraping",
@@ -658,7 +658,8 @@ _RENAMED = {  # Notebooks of earlier versions: what took their place, the one th
 def _check_notebook(name: str, nbs: Path)->str: # The same
     "Is there such a notebook? Raises `ConfigError`, which names what took the place of one of an earlier version."
     if (nbs/f"{name}.ipynb").is_file() and re.fullmatch(r"\w+", name): return name
-    if name in _RENAMED: raise ConfigError(f"there is no notebook {name} any more: its place has {_RENAMED[name]}")
+    if name in _OLD_NOTEBOOKS:
+        raise ConfigError(f"there is no notebook {name} any more: its place has {_OLD_NOTEBOOKS[name]}")
     there = sorted(path.stem for path in nbs.glob("[0-9]*.ipynb"))
     raise ConfigError(f"there is no notebook of the name {name!r}: there are {', '.join(there)}")
 

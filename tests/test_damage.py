@@ -58,7 +58,7 @@ from radiogal.provenance import (
     Origin,
     check_listed,
     check_network,
-    execute_notebook,
+    _execute_notebook,
     find_change,
     find_damaged,
     hash_file,
@@ -551,7 +551,7 @@ def test_notebook_runs_on_this_python_without_start_up_files(tmp_path, monkeypat
              nbformat.v4.new_code_cell("import builtins, sys; print(sys.executable, hasattr(builtins, 'open_to_all'))")]
     kernel = dict(name="python3", display_name="Python 3", language="python")
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=dict(kernelspec=kernel)), tmp_path/"asks.ipynb")
-    with _isolate() as overridden: done = execute_notebook(tmp_path/"asks.ipynb", {}, tmp_path/"done.ipynb")
+    with _isolate() as overridden: done = _execute_notebook(tmp_path/"asks.ipynb", {}, tmp_path/"done.ipynb")
     assert nbformat.read(done, 4).cells[-1].outputs[0].text.split() == [sys.executable, "False"]
     assert {Path(name).name for name in overridden} >= {"00.py", "kernel.json", "JUPYTER_PATH", "PYTHONSTARTUP"}
     saw("this Python, no start-up file; both recorded")

@@ -23,7 +23,7 @@ from radiogal.fetch import Manifest
 from radiogal.positions import CatalogueError
 from radiogal.preparation import read_image
 from radiogal.surveys import LIVE_SERVICES
-from radiogal.training import _BadCheckpoint, _read_plain, hash_bytes
+from radiogal.training import _BadCheckpoint, _read_plain_arrays, hash_bytes
 
 fault = pytest.mark.fault
 BODY = bytes(range(256))*2000  # 512,000 bytes: more than a buffer holds
@@ -173,7 +173,7 @@ def test_pickled_object_is_refused(tmp_path, saw):
     np.savez(buffer, weights=np.array([Payload(struck)], dtype=object))
     path = tmp_path/f"checkpoint-0001-{hash_bytes(buffer.getvalue())}.npz"
     path.write_bytes(buffer.getvalue())
-    with pytest.raises(_BadCheckpoint, match="Object arrays cannot be loaded"): _read_plain(path)
+    with pytest.raises(_BadCheckpoint, match="Object arrays cannot be loaded"): _read_plain_arrays(path)
     with pytest.raises(_PreparedError, match=path.name): read_prepared(path)
     assert not struck.exists()
     saw("npz: refused as a checkpoint and as a prepared set; nothing ran")

@@ -5,7 +5,7 @@ import pytest
 from conftest import ROOT
 
 from radiogal.config import Paths, parse_config, read_config
-from radiogal.workflow import _RENAMED, _check_notebook, main, plan_run
+from radiogal.workflow import _OLD_NOTEBOOKS, _check_notebook, main, plan_run
 
 RUNS = ("smoke", "demo", "real", "live", "benchmark", "optimisers", "transfer")
 
@@ -74,7 +74,7 @@ def test_an_old_name_of_a_notebook_says_which_one_replaced_it(capsys):
     status = main(["notebook", "05_sky", "smoke", "--executed", "no.ipynb", "--out-dir", "none"])
     assert status == 1 and "05_sky" in capsys.readouterr().err.splitlines()[-1]
     there = {path.stem for path in (ROOT/"nbs").glob("[0-9]*.ipynb")}
-    for old, new in _RENAMED.items():
+    for old, new in _OLD_NOTEBOOKS.items():
         named = new.replace(" and ", ", ").split(", ")
         assert set(named) <= there and old not in there
         with pytest.raises(ValueError, match=f"{old} any more: .*{named[-1]}"): _check_notebook(old, ROOT/"nbs")

@@ -12,7 +12,7 @@ from conftest import ROOT
 from execnb.nbio import read_nb
 from execnb.shell import CaptureShell
 
-from radiogal.provenance import LESSON
+from radiogal.provenance import _LESSON
 
 
 def test_readme_is_rendered_from_its_notebook(tmp_path):
@@ -121,7 +121,7 @@ def test_above_the_run_is_what_it_needs_and_all_else_is_a_lesson(path):
     cells = nbformat.read(path, 4).cells
     (run,) = [i for i, c in enumerate(cells) if c.cell_type == "markdown"
               and re.match(r"## The (run|report)\b", c.source)]
-    code = [cell for cell in cells[:run] if cell.cell_type == "code" and LESSON not in tags(cell)]
+    code = [cell for cell in cells[:run] if cell.cell_type == "code" and _LESSON not in tags(cell)]
     assert [cell.source for cell in code if not is_for_the_run(cell)] == []
 
 

@@ -19,7 +19,7 @@ from conftest import (
     wait_for,
 )
 
-from radiogal.provenance import LESSON
+from radiogal.provenance import _LESSON
 
 
 def read_metrics(folder):
@@ -44,7 +44,7 @@ def test_no_lesson_is_executed(smoke_run):
     executed = list((smoke_run/"results"/"smoke"/"notebooks").glob("*.ipynb"))
     assert executed
     for path in executed:
-        assert not [c for c in nbformat.read(path, 4).cells if LESSON in c.metadata.get("tags", [])], path.name
+        assert not [c for c in nbformat.read(path, 4).cells if _LESSON in c.metadata.get("tags", [])], path.name
 
 
 def test_second_run_executes_nothing_and_says_so(smoke_run):
