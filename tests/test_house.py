@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 
 MAGIC = re.compile(r"^[%!].*$", re.MULTILINE)
-EXPORT = re.compile(r"#\|[ \t]*export[ \t]*(\w*)")
+EXPORT = re.compile(r"#\|[ \t]*exporti?\b[ \t]*(\w*)")
 NOTEBOOKS = sorted(path.stem for path in (ROOT/"nbs").glob("[0-9]*.ipynb"))
 MODULES = sorted(path.stem for path in (ROOT/"radiogal").glob("[a-z]*.py"))
 SCRIPTS = sorted(path.relative_to(ROOT).as_posix() for folder in ("tests", "bench", "docs", "workflow")
