@@ -167,7 +167,7 @@ def make_catalogue(folder, n=5, **job):
     asked, table = [], Table(dict(name=[f"S{i}" for i in range(n)], ra=np.arange(n)/3, dec=np.arange(n)/7,
                                   crowding=[0]*n))
     begin = lambda **more: begin_job(folder, dict(model="m", shard_size=2, images="archive") | job | more,
-                                       lambda: asked.append(1) or table)
+                                     lambda: asked.append(1) or table)
     there = begin()
     for number in range(-(-n//2)):
         rows = table[2*number:2*number + 2].to_pandas().assign(model="m", state="ok")
@@ -566,8 +566,8 @@ def test_settings_of_keras_have_no_effect(saw):
     keras.config.set_epsilon(0.1)
     keras.config.set_image_data_format("channels_first")
     start_keras(1)
-    assert (keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format()) == ("float32", 1e-7,
-                                                                                                 "channels_last")
+    assert ((keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format())
+            == ("float32", 1e-7, "channels_last"))
     saw("float32, 1e-7, channels_last")
 
 

@@ -1,4 +1,4 @@
-"Filesystems that lack locks, hard links or shared memory: what they can do is used, or one line names folder and cause."
+"Filesystems that lack locks, hard links or shared memory: what they can do is used, or a line names folder and cause."
 import errno
 import fcntl
 import os
