@@ -476,9 +476,10 @@ def test_old_answer_is_not_given_for_new_images(tmp_path, saw):
     for name, content in dict(a=b"pixels", b=b"other!", c=b"pixels").items():
         write_atomic(tmp_path/name/"FIRST"/"x.fits", content)
     sky = write_atomic(tmp_path/"sky.ecsv", "one")
-    sources = {name: _describe_images(replace(REQUEST, **given)) for name, given in dict(
-        a=dict(images=str(tmp_path/"a")), b=dict(images=str(tmp_path/"b")), c=dict(images=str(tmp_path/"c")),
-        registry=dict(images="registry"), archive={}, sky=dict(sky=str(sky))).items()}
+    sources = {name: _describe_images(replace(REQUEST, **given))
+               for name, given in dict(a=dict(images=str(tmp_path/"a")), b=dict(images=str(tmp_path/"b")),
+                                       c=dict(images=str(tmp_path/"c")), registry=dict(images="registry"),
+                                       archive={}, sky=dict(sky=str(sky))).items()}
     assert sources["a"] == sources["c"] and len(set(sources.values())) == 5
     begin, job, asked = make_catalogue(tmp_path/"out", images=sources["a"])
     assert begin(images=sources["c"]) == job

@@ -331,8 +331,8 @@ def test_beam_in_the_history(tmp_path, saw):
         np.testing.assert_allclose(seen[:2], true[:2], rtol=1e-6)
         assert seen[2] == "history"
     assert read_with_beam(tmp_path, ["AIPS CLEAN BMAJ= x BMIN= y BPA= z"])[1:] == (5.4, "survey")
-    assert read_with_beam(tmp_path, [AIPS.format(0.003, 0.002)], BMAJ=0.0015, BMIN=0.0015,
-                          BPA=0.)[1:] == (5.4, "header")
+    assert (read_with_beam(tmp_path, [AIPS.format(0.003, 0.002)], BMAJ=0.0015, BMIN=0.0015, BPA=0.)[1:]
+            == (5.4, "header"))
     saw("HISTORY: the last line, where the cards say nothing")
 
 

@@ -27,15 +27,15 @@ def test_readme_is_rendered_from_its_notebook(tmp_path):
 
 def test_import_is_light():
     code = "import sys, radiogal; print([m for m in ('tensorflow', 'keras', 'astropy', 'pandas') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                          check=True).stdout.strip() == "[]"
+    assert (subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+            .stdout.strip() == "[]")
 
 
 def test_a_step_begins_without_what_only_its_notebook_needs():
     code = ("import sys, papermill, radiogal.workflow\n"
             "print([m for m in ('scipy', 'sklearn', 'astropy', 'pandas', 'h5py', 'lark') if m in sys.modules])")
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                          check=True).stdout.strip() == "[]"
+    assert (subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+            .stdout.strip() == "[]")
 
 
 def test_modules_import_without_what_only_some_of_their_functions_need():
@@ -43,8 +43,8 @@ def test_modules_import_without_what_only_some_of_their_functions_need():
     late = ("tensorflow", "keras", "sklearn", "scipy.stats", "scipy.special", "scipy.fft", "matplotlib.pyplot")
     code = (f"import importlib, sys\nfor m in {modules}: importlib.import_module('radiogal.' + m)\n"
             f"print([m for m in {late} if m in sys.modules])")
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                          check=True).stdout.strip() == "[]"
+    assert (subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+            .stdout.strip() == "[]")
 
 
 @pytest.mark.full
