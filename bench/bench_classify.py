@@ -1,7 +1,7 @@
-"""Classify at survey scale: images per second and peak memory from prepared shards, engines side by side, and what a unit costs.
+"""Classify at survey scale: images per second and peak memory from prepared shards, by engine, and what a unit costs.
 
-bench_classify.py [COUNT …]: how many cutouts, 1000, 10000 and 100000 if none is named, and positions to plan. Engines take turns
-on the first of them.
+bench_classify.py [COUNT …]: how many cutouts, 1000, 10000 and 100000 if none is named, and positions to plan. Engines
+take turns on the first of them.
 """
 import json
 import os
@@ -158,8 +158,8 @@ def main(counts, plans):
         rates = take_turns(folder, made["engines"], counts[0])
         first = made["engines"][0]
         larger = [call("measure", folder, first, n) for n in counts[1:]]
-        print(f"From prepared shards of {SHARD}, {PIXELS} px, one network `fields`, {os.cpu_count()} cores: images per second,\n"
-              "rows merged per second, memory at the peak, bytes of a row in FITS.\n"
+        print(f"From prepared shards of {SHARD}, {PIXELS} px, one network `fields`, {os.cpu_count()} cores: "
+              "images per second,\nrows merged per second, memory at the peak, bytes of a row in FITS.\n"
               f"At {counts[0]} cutouts the run of the median rate of {TURNS} turns")
         show(rates + larger, rate=".0f", merged=".0f", MB=".0f", row=".0f")
         ours = [run for run in rates + larger if run["engine"] == first]
@@ -169,7 +169,8 @@ def main(counts, plans):
         print("Largest difference of a probability from Keras's")
         show([call("compare", folder, engine) for engine in made["engines"]], differs=".1e")
         units = call("measure_preparation", folder)
-        print(f"A unit: {units['prepare_ms']:.1f} ms to prepare a simulated cutout, {units['prepared_kB']:.1f} kB to keep it\n"
+        print(f"A unit: {units['prepare_ms']:.1f} ms to prepare a simulated cutout, "
+              f"{units['prepared_kB']:.1f} kB to keep it\n"
               "To read positions and plan")
         show([call("measure_plan", folder, n) for n in plans], seconds=".0f", MB=".0f")
 

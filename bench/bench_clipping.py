@@ -1,4 +1,4 @@
-"Background of a stack of images: radiogal's sigma clip against a loop over astropy's, in one run; the real images if mirrored."
+"Background of stacked images: radiogal's sigma clip against a loop of astropy's, in one run; real images if mirrored."
 import time
 
 import numpy as np

@@ -1,4 +1,4 @@
-"Cutouts from one VLASS image: radiogal's, which opens it once for all, against astropy's, opened for each; on one core."
+"Cutouts from one VLASS image: radiogal's, which opens it once for all, against astropy's, opened for each; one core."
 import os
 import re
 import tempfile

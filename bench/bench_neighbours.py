@@ -67,7 +67,7 @@ def draw_field(n, dec, seed=1):
     "A simulated field as dense and as clustered as FIRST, n rows, away from RA 0 h, which the flat sky tears apart."
     radius = np.degrees(np.sqrt(1.1*n/FIRST.density.value/np.pi)/57.2958)*u.deg
     field = surveys.draw_clustered(FIRST.density, surveys.FIRST_MEMBERS, surveys.FIRST_SCATTER,
-                                     SkyCoord(180*u.deg, dec*u.deg), radius, np.random.default_rng(seed))
+                                   SkyCoord(180*u.deg, dec*u.deg), radius, np.random.default_rng(seed))
     return field[:n]
 
 
@@ -82,16 +82,17 @@ def compare(n, loop):
 
 def report_errors(n=10_000):
     "How wrong the flat sky is, by declination."
-    print(f"flat sky against the sphere, {n:,} rows (simulated): wrong neighbours; medians of the separation of the neighbour it "
-          "gives and of what it says that is")
+    print(f"flat sky against the sphere, {n:,} rows (simulated): wrong neighbours; "
+          "medians of the separation of the neighbour it gives and of what it says that is")
     for dec in (0, 15, 30, 45, 60):
         coords = draw_field(n, dec)
         wrong = loop_flat(coords.ra.hour, coords.dec.deg)
         stated = np.hypot(coords.ra.hour - coords.ra.hour[wrong], coords.dec.deg - coords.dec.deg[wrong])*3600
         true = coords.separation(coords[wrong]).arcsec
         right = coords.match_to_catalog_sky(coords, nthneighbor=2)[0]
-        print(f"  Dec {dec:2}°: {np.mean(wrong != right):6.1%} wrong; {np.median(true):4.0f}″, said to be "
-              f"{np.median(stated):.0f}″; error {np.median(true - stated):.0f}″; factor up to {np.max(true/stated):.1f}")
+        print(f"  Dec {dec:2}°: {np.mean(wrong != right):6.1%} wrong; "
+              f"{np.median(true):4.0f}″, said to be {np.median(stated):.0f}″; "
+              f"error {np.median(true - stated):.0f}″; factor up to {np.max(true/stated):.1f}")
 
 
 def draw_footprint(n, seed=1):
@@ -101,7 +102,7 @@ def draw_footprint(n, seed=1):
         centre = SkyCoord((ra_low + ra_high)/2*u.deg, (dec_low + dec_high)/2*u.deg)
         corners = SkyCoord([ra_low, ra_low, ra_low]*u.deg, [dec_low, 0, dec_high]*u.deg)
         block = surveys.draw_clustered(1.1*FIRST.density, surveys.FIRST_MEMBERS, surveys.FIRST_SCATTER, centre,
-                                         centre.separation(corners).max() + 1*u.deg, rng)
+                                       centre.separation(corners).max() + 1*u.deg, rng)
         east, dec = (block.ra.deg - ra_low) % 360, block.dec.deg
         kept.append(block[(east < ra_high - ra_low) & (dec > dec_low) & (dec < dec_high)])
     coords = SkyCoord(np.concatenate([k.ra.deg for k in kept]), np.concatenate([k.dec.deg for k in kept]), unit="deg")
@@ -126,7 +127,8 @@ def run_full(path):
     after = read_peak()
     members = np.bincount(group)
     print(f"  neighbours within 60″ and groups: {seconds:.2f} s, peak memory {after:.2f} GiB ({before:.2f} before); "
-          f"{np.isfinite(separation).mean():.1%} of the rows have a neighbour, {(members > 1).sum():,} groups of two or more")
+          f"{np.isfinite(separation).mean():.1%} of the rows have a neighbour, "
+          f"{(members > 1).sum():,} groups of two or more")
     seconds, (found, _) = measure(lambda: candidates.find_candidates(table, Candidates()), 1)
     print(f"  the whole search, from rows to candidates: {seconds:.2f} s, peak memory {read_peak():.2f} GiB; "
           f"{len(found):,} candidates")

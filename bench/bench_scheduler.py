@@ -1,4 +1,4 @@
-"""A survey as a graph: time and memory for Snakemake to plan one job per shard, against a few jobs that share a list of shards.
+"""A survey as a graph: Snakemake's time and memory to plan one job per shard, against a few jobs that share a list.
 
 bench_scheduler.py [COUNT …]: how many shards, 1000 and 10000 if none is named; 100000 takes long and says why.
 """

@@ -1,4 +1,4 @@
-"Networks side by side: operations, images per second, share of what the processor can do, memory; and what the pipeline costs."
+"Networks side by side: operations, images per second, share of what the processor can do, memory; the pipeline's cost."
 import json
 import os
 import re
@@ -30,7 +30,7 @@ def make_set(size):
 
 
 def count_products(model):
-    "Multiply-adds of an image's way through a network: those of its convolutions and dense layers, nearly all there are."
+    "Multiply-adds of an image's way through a network: those of its convolutions and dense layers, nearly all."
     total = 0
     for layer in model.layers:
         kernel = getattr(layer, "kernel", None)
@@ -125,7 +125,8 @@ def main():
     rates = Table(rows=[call("measure", name) for name in NETWORKS])
     for column in rates.colnames[3:]: rates[column].format = ".0f"
     print(f"Batches of {BATCH}, one thread, best of {STEPS}: millions of multiply-adds an image, images per second of\n"
-          "processor time, their share of the rate of a product of matrices in per cent (a training step is three passes),\n"
+          "processor time, their share of the rate of a product of matrices in per cent "
+          "(a training step is three passes),\n"
           "that rate in thousand millions of multiply-adds a second, and memory at the peak")
     print("\n".join(rates.pformat()))
     costs = Table(rows=[call("measure_pipeline", name) for name in PIPELINES])

@@ -1,9 +1,9 @@
-"""How long a stranger waits: the environment, the demo, a second call, and more, each as whole processes in a fresh clone.
+"""How long a stranger waits: environment, demo, second call and more, each as whole processes in a fresh clone.
 
     python bench/bench_workflow.py [ROW …] [--against COMMIT]
 
-Rows are environment, uncached, demo, second, real, figures, test, test-all and ci; the first four if none is named. Beside this
-commit's numbers stand those of another, made in the same way in a clone of its own. Real images need RADIOGAL_MIRROR.
+Rows are environment, uncached, demo, second, real, figures, test, test-all and ci; the first four if none is named.
+Beside this commit's numbers stand those of another, made alike in a clone of its own. Real images need RADIOGAL_MIRROR.
 """
 import argparse
 import os

@@ -2,7 +2,8 @@
 
     make front
 
-Images are those of Griese et al. (2023), from FIRST, fetched by SHA-256 or taken from RADIOGAL_MIRROR; scores are the kept ones.
+Images are those of Griese et al. (2023), from FIRST, fetched by SHA-256 or taken from RADIOGAL_MIRROR; scores are the
+kept ones.
 """
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -16,7 +17,7 @@ FOLDS = 5
 
 
 def choose_shown(predictions):
-    "Two rightly classified sources of each class, a third and two thirds up the order of their confidence: no best cases."
+    "Two rightly classified sources of each class, a third and two thirds up the order of confidence: no best cases."
     found = predictions.assign(confidence=predictions[[f"p_{name}" for name in CLASSES]].max(axis=1))
     right = [row[f"p_{row['label']}"] == row["confidence"] for _, row in found.iterrows()]
     ordered = found[right].sort_values(["confidence", "name"])
@@ -39,7 +40,8 @@ def draw_sources(axes, shown, sources):
 
 def draw_scores(ax, kept):
     "Accuracy on the 399 held-out images: ours, and what is published for the same images."
-    read = lambda name: pd.read_csv(kept/"benchmark"/f"{name}_real.csv").query("task == 'griese' and split == 'held-out'")
+    read = lambda name: (pd.read_csv(kept/"benchmark"/f"{name}_real.csv")
+                         .query("task == 'griese' and split == 'held-out'"))
     published = read("published").query("score == 'accuracy'").sort_values("value")
     lines = [(row.who.replace("Rustige 2023, ", ""), row.value, row.spread, row.spread, "0.45")
              for row in published.itertuples()]
@@ -56,7 +58,8 @@ def draw_scores(ax, kept):
 
 def main():
     paths = Paths(find_root())
-    kept, sources = paths.kept("benchmark"), read_prepared(paths.results("benchmark")/"preparation"/"griese"/"prepared.h5")
+    kept, sources = (paths.kept("benchmark"),
+                     read_prepared(paths.results("benchmark")/"preparation"/"griese"/"prepared.h5"))
     tables = [kept/"training"/"griese"/"fields"/f"fold{k}"/"seed1"/"predictions.parquet" for k in range(FOLDS)]
     shown = choose_shown(pd.concat([pd.read_parquet(table) for table in tables]))
     with plt.style.context("radiogal.radiogal"):

@@ -17,7 +17,7 @@ CONTEXT.set_forkserver_preload(["radiogal.training", "radiogal.scraping", "keras
 
 @contextmanager
 def run(n, function, *arguments, daemon=True):
-    "Processes that each call a function with its number and some arguments; only those that are no daemons may have their own."
+    "Processes that each call a function with its number and arguments; those that are no daemons may have their own."
     children = [CONTEXT.Process(target=function, args=(i, *arguments), daemon=daemon) for i in range(n)]
     for child in children: child.start()
     try: yield children
@@ -53,7 +53,7 @@ def get_files(number, folder, host, names, connections=2, max_age_s=math.inf):
 
 
 def write_where_one_may_not(number, folder, host, names, sender):
-    "Get the first file, make the folder read-only, also for root, and get each again; what was said of the last is sent."
+    "Get the first file, make the folder read-only, also for root, and get each again; what was said last is sent."
     fetcher = Fetcher(Manifest(folder/"manifest.sqlite"), (host,), Limits(tries=1), 0)
     wanted = [Wanted(f"http://{host}/{name}", folder/"files"/name, max_age_s=0) for name in names]
     fetcher.get_file(wanted[0])

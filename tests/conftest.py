@@ -1,4 +1,4 @@
-"Shared by the tests that span modules: a clone of the project, moments to kill it at, real data, the table of faults, a bar."
+"Shared by tests that span modules: a clone of the project, moments to kill it, real data, the table of faults, a bar."
 import os
 import re
 import shutil
@@ -76,13 +76,13 @@ def wait_for(condition):
 
 
 def list_moments(folder, run="smoke"):
-    "Moments at which a run can be killed: the files that a finished one wrote, in that order, as paths below its folder."
+    "Moments at which a run can be killed: the files that a finished one wrote, in order, as paths below its folder."
     written = [path for top in ("results", "figures") for path in (folder/top/run).rglob("*") if path.is_file()]
     return [path.relative_to(folder) for path in sorted(written, key=lambda path: path.stat().st_mtime_ns)]
 
 
 def stop_when(seen, process, pause=0., stop=signal.SIGKILL):
-    "Send a process and its children a signal once something is so, or a pause (s) later; False if it had ended by then."
+    "Send a process and its children a signal once something is so, or a pause (s) later; False if it ended by then."
     wait_for(lambda: process.poll() is not None or seen())
     time.sleep(pause)
     if process.poll() is not None: return False
@@ -199,7 +199,7 @@ def pytest_collection_modifyitems(items):
 
 
 class ByFile(LoadScopeScheduling):
-    "Deals files of tests out to processes, so that fixtures are made once; groups by marks are lost on pytest 9.2 (xdist 3.8)."
+    "Deals files of tests to processes, so fixtures are made once; groups by marks are lost on pytest 9.2 (xdist 3.8)."
     def _split_scope(self, nodeid):
         return nodeid if Path(nodeid.split("::")[0]).stem in APART else nodeid.split("::")[0]
 
@@ -269,8 +269,8 @@ class FaultTable:
                  for row in [("#", "fault", "expected", "seen", "verdict"), *rows]]
         survived = sum(verdict == "survived" for verdict in verdicts.values())
         return "\n".join(["# Faults", "", f"{survived} of {N_FAULTS} faults survived", "",
-            "What archives, networks, disks and processes were seen to do wrong, each one done on purpose to radiogal on this",
-            "machine, and how that ended. Written by `make faults`.", "",
+            "What archives, networks, disks and processes were seen to do wrong, each one done on purpose to radiogal",
+            "on this machine, and how that ended. Written by `make faults`.", "",
             f"| {cells[0]} |", "|---|---|---|---|---|", *(f"| {row} |" for row in cells[1:])]) + "\n", survived
 
     def pytest_sessionfinish(self, session):

@@ -146,7 +146,7 @@ class Case:
         return sorted(str(p.relative_to(self.folder/"files")) for p in (self.folder/"files").rglob("*") if p.is_file())
 
     def fail(self, fetcher, wanted):
-        "A file that cannot be had: the state and reason that were raised are in the manifest, and nothing new is on disk."
+        "A file that cannot be had: the state and reason raised are in the manifest, and nothing new is on disk."
         before = {name: hash_file(self.folder/"files"/name) for name in self.list_files()}
         try: fetcher.get_file(wanted)
         except FetchError as e: error = e

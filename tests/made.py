@@ -59,7 +59,8 @@ def list_tiles(rows):
     lines = []
     for coord, epoch, date, status in rows:
         name, dec, ra = _find_tile(coord)
-        lines.append(f"{name:<6}{dec[0]:9.2f}{dec[1]:9.2f}{ra[0]:9.2f}{ra[1]:9.2f}     {epoch:<8}      {date:<10}{status:>26}")
+        lines.append(f"{name:<6}{dec[0]:9.2f}{dec[1]:9.2f}{ra[0]:9.2f}{ra[1]:9.2f}     "
+                     f"{epoch:<8}      {date:<10}{status:>26}")
     return "\n".join([*HEADINGS, *lines]) + "\n"
 
 
@@ -69,7 +70,7 @@ class Tree:
         self.server, self.folders, self.rows = server, {"/ql/": []}, []
 
     def add_tile(self, coord, epoch, folder=None, status="100% imaged"):
-        "A tile in the table, and its folder; `folder` is the epoch's, if it has another name. Returns the tile's folder."
+        "A tile in the table, and its folder, which is returned; `folder` is the epoch's, if it has another name."
         if epoch: self.rows.append((coord, epoch, "2020-09-11" if status == "100% imaged" else "", status))
         top = f"/ql/{folder or epoch}/"
         path = f"{top}{_find_tile(coord)[0]}/"

@@ -37,7 +37,8 @@ def train_a_step(name, network):
     return dict(loss=loss, moved=moved/len(first), probabilities=probabilities.tolist(),
                 same=bool(np.array_equal(again.predict(images, verbose=0), probabilities)))
 
-print(json.dumps(dict(backend=keras.backend.backend(), steps={name: train_a_step(name, n) for name, n in NETWORKS.items()})))
+print(json.dumps(dict(backend=keras.backend.backend(),
+                      steps={name: train_a_step(name, n) for name, n in NETWORKS.items()})))
 """
 
 

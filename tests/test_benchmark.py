@@ -1,4 +1,4 @@
-"A run with tasks, as a user meets it: networks on folds, compared, kept, and drawn again from what was kept. Simulated."
+"A run with tasks, as a user meets it: networks on folds, compared, kept, drawn again from what was kept. Simulated."
 import shutil
 
 import pandas as pd

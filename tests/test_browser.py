@@ -1,4 +1,4 @@
-"The gallery in a real browser: JupyterLab, a headless Chromium, keys. Half a minute; skipped where there is no chromium."
+"The gallery in a real browser: JupyterLab, a headless Chromium, keys. Half a minute; skipped without one."
 import contextlib
 import ctypes
 import os
@@ -35,7 +35,7 @@ def die_with_parent():
 
 @pytest.fixture
 def project(tmp_path):
-    "A copy of the project with a decision file in its settings, simulated cutouts as the run leaves them, and a notebook."
+    "A copy of the project with decisions in its settings, simulated cutouts as the run leaves them, and a notebook."
     folder = copy_project(tmp_path)
     toml = folder/"config"/"smoke.toml"
     toml.write_text(f'{toml.read_text()}\n[curation]\ndecisions = "{DECISIONS}"\n')
@@ -87,7 +87,7 @@ def lab(project, tmp_path_factory):
 
 @pytest.fixture
 def page(lab):
-    "The notebook open in a headless Chromium, which ends with the test: its driver stops when the pipe to it is closed."
+    "The notebook open in a headless Chromium, which ends with the test: its driver stops when its pipe is closed."
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport=dict(width=1400, height=1000))
@@ -106,7 +106,7 @@ def choose(page, menu, entry):
 
 
 def run_all(page):
-    "Run the notebook; JupyterLab loses a run that is asked for before its kernel is connected, so it may be asked again."
+    "Run the notebook; JupyterLab loses a run asked for before its kernel is connected, so it may be asked again."
     cards = page.locator(".rg-card")
     for _ in range(3):
         choose(page, "Run", re.compile("^Run All Cells"))
@@ -123,8 +123,8 @@ def expect_desk(page, done, here):
 def read_decided(project):
     "Every line's decision, and what stands."
     lines = _read_lines(project/DECISIONS)
-    return [row["decision"] for _, row in lines], {row["name"]: (row["decision"], row["reason"]) for _,
-                                                   row in _drop_undone(lines)}
+    return ([row["decision"] for _, row in lines],
+            {row["name"]: (row["decision"], row["reason"]) for _, row in _drop_undone(lines)})
 
 
 def photograph(page, project, name):

@@ -98,8 +98,8 @@ def test_every_position_has_a_row_and_every_missing_image_a_reason(project):
 
 
 def test_fits_and_parquet_say_the_same_and_what_it_means(whole):
-    table, rows = Table.read(whole/"catalogue.fits",
-                             character_as_bytes=False), pd.read_parquet(whole/"catalogue.parquet")
+    table, rows = (Table.read(whole/"catalogue.fits", character_as_bytes=False),
+                   pd.read_parquet(whole/"catalogue.parquet"))
     facts = describe_columns(("FRI", "FRII"), bool(table.meta["CALIBRAT"]))
     assert table.colnames == list(rows) == list(facts)
     for key in ("p_FRI", "entropy", "ra", "flux_density"): np.testing.assert_array_equal(table[key], rows[key])
@@ -110,8 +110,8 @@ def test_fits_and_parquet_say_the_same_and_what_it_means(whole):
     for i, (key, each) in enumerate(facts.items(), 1):
         assert (header[f"TTYPE{i}"], header.get(f"TUNIT{i}", "")) == (key, each.unit)
         assert check_ucd(header[f"TUCD{i}"], check_controlled_vocabulary=True) and header[f"TCOMM{i}"]
-    assert (header["SURVEY"], header["RUN"], header["SIMULATE"], header["MODEL"]) == ("FIRST", "real", False,
-                                                                                      rows.model[0])
+    assert ((header["SURVEY"], header["RUN"], header["SIMULATE"], header["MODEL"])
+            == ("FIRST", "real", False, rows.model[0]))
     assert header["SETTINGS"] and header["COMMIT"] and header["ENGINE"] in list_engines()
 
 

@@ -120,8 +120,8 @@ def test_an_image_without_data_is_not_covered(save):
 
 
 def test_pages_that_skyview_once_sent_are_what_is_expected():
-    form, made = (Path(str(files("astroquery.skyview")/f"tests/data/{page}.html")) for page in
-                  ("query_page", "results"))
+    form, made = (Path(str(files("astroquery.skyview")/f"tests/data/{page}.html"))
+                  for page in ("query_page", "results"))
     _check_form(form)
     _check_made(made)
     with pytest.raises(FetchError, match="retry: SkyView: not its form"): _check_form(made)

@@ -167,7 +167,7 @@ def make_catalogue(folder, n=5, **job):
     asked, table = [], Table(dict(name=[f"S{i}" for i in range(n)], ra=np.arange(n)/3, dec=np.arange(n)/7,
                                   crowding=[0]*n))
     begin = lambda **more: begin_job(folder, dict(model="m", shard_size=2, images="archive") | job | more,
-                                       lambda: asked.append(1) or table)
+                                     lambda: asked.append(1) or table)
     there = begin()
     for number in range(-(-n//2)):
         rows = table[2*number:2*number + 2].to_pandas().assign(model="m", state="ok")
@@ -476,9 +476,10 @@ def test_old_answer_is_not_given_for_new_images(tmp_path, saw):
     for name, content in dict(a=b"pixels", b=b"other!", c=b"pixels").items():
         write_atomic(tmp_path/name/"FIRST"/"x.fits", content)
     sky = write_atomic(tmp_path/"sky.ecsv", "one")
-    sources = {name: _describe_images(replace(REQUEST, **given)) for name, given in dict(
-        a=dict(images=str(tmp_path/"a")), b=dict(images=str(tmp_path/"b")), c=dict(images=str(tmp_path/"c")),
-        registry=dict(images="registry"), archive={}, sky=dict(sky=str(sky))).items()}
+    sources = {name: _describe_images(replace(REQUEST, **given))
+               for name, given in dict(a=dict(images=str(tmp_path/"a")), b=dict(images=str(tmp_path/"b")),
+                                       c=dict(images=str(tmp_path/"c")), registry=dict(images="registry"),
+                                       archive={}, sky=dict(sky=str(sky))).items()}
     assert sources["a"] == sources["c"] and len(set(sources.values())) == 5
     begin, job, asked = make_catalogue(tmp_path/"out", images=sources["a"])
     assert begin(images=sources["c"]) == job
@@ -566,8 +567,8 @@ def test_settings_of_keras_have_no_effect(saw):
     keras.config.set_epsilon(0.1)
     keras.config.set_image_data_format("channels_first")
     start_keras(1)
-    assert (keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format()) == ("float32", 1e-7,
-                                                                                                 "channels_last")
+    assert ((keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format())
+            == ("float32", 1e-7, "channels_last"))
     saw("float32, 1e-7, channels_last")
 
 

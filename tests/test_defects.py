@@ -1,4 +1,4 @@
-"Defects of the 2020 study in catalogues, curation and preparation: radiogal passes each check, the study's way fails it."
+"Defects of the 2020 study in catalogues, curation and preparation: radiogal passes each check, the study's way fails."
 import subprocess
 import sys
 from functools import cache
@@ -214,7 +214,8 @@ from pathlib import Path
 import numpy as np
 from radiogal.config import Training
 from radiogal.training import Views
-views = Views(np.random.default_rng(1).random((460, 150, 150, 1), dtype=np.float32), 150, None, Training(batch_size=64), 1)
+views = Views(np.random.default_rng(1).random((460, 150, 150, 1), dtype=np.float32), 150, None,
+              Training(batch_size=64), 1)
 n = sum(len(views.draw(np.arange(64) + batch % 7*64, 0, batch)) for batch in range(1250))
 print(n, 1024*int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]))
 """

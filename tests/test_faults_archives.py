@@ -53,7 +53,8 @@ def test_no_first_data_is_not_covered(case, saw):
 def test_page_in_front_of_an_image_is_refused(case, saw):
     case.server.answer("/first", say(b"<html>Warning: slow disk</html>\n" + write_centred("FIRST", HERE)))
     told = end_of(*scrape(case, HERE, "FIRST", open_services(case.server)))
-    assert told.startswith("reject: not FITS: begins with b'<html>Warning: slow disk") and not list(case.folder.rglob("*.fits"))
+    assert (told.startswith("reject: not FITS: begins with b'<html>Warning: slow disk")
+            and not list(case.folder.rglob("*.fits")))
     saw("reject: not FITS: begins with <html>Warning: slow disk")
 
 
@@ -179,8 +180,8 @@ def test_image_of_another_epoch_is_labelled_and_rejected_ones_are_left_out(case,
     tree.folders["/ql/VLASS2.1/QA_REJECTED/"] = []
     bad = tree.add_image("/ql/VLASS2.1/QA_REJECTED/", HERE, "VLASS2.1", 3, write_centred("VLASS", HERE))
     (row,), _ = scrape(case, HERE, "VLASS", tree.open_services())
-    assert (row["state"], row["epoch"]) == ("ok", "VLASS1.1") and (case.server.hits(path),
-                                                                   case.server.hits(bad)) == (1, 0)
+    assert ((row["state"], row["epoch"]) == ("ok", "VLASS1.1")
+            and (case.server.hits(path), case.server.hits(bad)) == (1, 0))
     assert read_pixels(case, row)[2]["IMGEPOCH"] == "VLASS1.1" and case.server.hits("/ql/VLASS2.1/QA_REJECTED/") == 0
     saw("labelled VLASS1.1 in table and header; QA_REJECTED not asked for")
 
@@ -202,7 +203,7 @@ def test_missing_and_empty_listings_have_reasons_of_their_own(case, saw):
 @fault(24, "blank columns in the tile table", "parsed")
 def test_blank_columns_are_read_as_blank(saw):
     tiles = _parse_tiles(list_tiles([(HERE, "VLASS2.1", "2020-09-11", "100% imaged"), (HERE, "VLASS3.1", "", ""),
-                                    (HERE, "VLASS4.1", "", "Scheduled")]))
+                                     (HERE, "VLASS4.1", "", "Scheduled")]))
     assert [tuple(row) for row in tiles["epoch", "date", "status"]] == [
         ("VLASS2.1", "2020-09-11", "100% imaged"), ("VLASS3.1", "", ""), ("VLASS4.1", "", "Scheduled")]
     assert len(set(tiles["tile"])) == 1 and np.ptp(tiles["ra_min"]) == 0
@@ -220,7 +221,8 @@ def test_position_on_an_edge_has_one_cutout(case, saw, ra, dec):
         parent = tree.add_tile(coord, "VLASS2.1")
         if _find_tile(here)[0] in parent:
             path = tree.add_image(parent, here, "VLASS2.1", 1, write_centred("VLASS", here))
-    assert len(tree.rows) in (2, 4) and len(set(find_tiles(_parse_tiles(list_tiles(tree.rows)), here))) == len(tree.rows)
+    assert (len(tree.rows) in (2, 4)
+            and len(set(find_tiles(_parse_tiles(list_tiles(tree.rows)), here))) == len(tree.rows))
     table, _ = scrape(case, here, "VLASS", tree.open_services())
     assert list(table["state"]) == ["ok"] and case.server.hits(path) == 1
     saw("edges and corners, in the rounding strip too: 1 image, asked for once")
@@ -283,7 +285,8 @@ def test_cutout_over_the_last_edge_says_what_is_lost(case, saw, least, state):
         return
     data, _, header = read_pixels(case, row)
     np.testing.assert_array_equal(data[:, :62], expected[:, :62])
-    assert np.isnan(data[:, 62:]).all() and abs(row["covered_fraction"] - 62/83) < 1e-6 and abs(header["COVERED"] - 62/83) < 1e-6
+    assert (np.isnan(data[:, 62:]).all() and abs(row["covered_fraction"] - 62/83) < 1e-6
+            and abs(header["COVERED"] - 62/83) < 1e-6)
     saw("if so little is allowed: NaN, covered fraction 0.747 in table and header")
 
 

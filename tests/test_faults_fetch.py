@@ -166,9 +166,10 @@ def test_forbidden_pauses_the_host_and_no_other(case, saw):
         reason = case.fail(fetcher, case.want(forbidden))
         case.get(fetcher, case.want(other.answer("/c", say(BODY))), BODY)
         case.get(fetcher, case.want(case.server.answer("/b", say(BODY))), BODY)
-    assert reason == "reject: HTTP 403 Forbidden from loopback" and (case.server.hits("/a"),
-                                                                     case.server.hits("/b")) == (1, 1)
-    assert case.server.times("/b")[0] - case.server.times("/a")[0] > 0.9 > other.times("/c")[0] - case.server.times("/a")[0]
+    assert (reason == "reject: HTTP 403 Forbidden from loopback"
+            and (case.server.hits("/a"), case.server.hits("/b")) == (1, 1))
+    assert (case.server.times("/b")[0] - case.server.times("/a")[0] > 0.9
+            > other.times("/c")[0] - case.server.times("/a")[0])
     saw(f"{reason}; next file of that host: ok after the pause; another host: ok at once")
 
 
@@ -197,9 +198,9 @@ def test_silence_is_not_waited_out(case, saw, sent):
 
 
 @fault(11, "trickle", "total deadline")
-@pytest.mark.parametrize("place, sent",
-                         [("body", say(Content_Length=10**6)), ("body without a length", say(Content_Length=None)),
-                                         ("headers", b"HTTP/1.1 200 OK\r\nX-Slow: ")])
+@pytest.mark.parametrize("place, sent", [
+    ("body", say(Content_Length=10**6)), ("body without a length", say(Content_Length=None)),
+    ("headers", b"HTTP/1.1 200 OK\r\nX-Slow: ")])
 def test_trickle_ends_at_the_deadline(case, saw, place, sent):
     url = case.server.answer("/a", drip(sent, [b"x"]*1000, 0.05))
     reason = case.fail(case.open_fetcher(read_s=5, total_s=0.6), case.want(url))
@@ -260,7 +261,8 @@ from radiogal.cutouts import check_image
 host, folder = sys.argv[1], Path(sys.argv[2])
 fetcher = Fetcher(Manifest(folder/"manifest.sqlite"), (host,), Limits(tries=1), 0)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-try: fetcher.get_file(Wanted(f"http://{host}/a.fits", folder/"files"/"a.fits", check=lambda part: check_image(part, "VLASS")))
+try: fetcher.get_file(Wanted(f"http://{host}/a.fits", folder/"files"/"a.fits",
+                             check=lambda part: check_image(part, "VLASS")))
 except FetchError as e: print(e)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, "KiB")
 """

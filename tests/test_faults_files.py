@@ -233,7 +233,7 @@ def write_friicat(n_rows, redshift="z"):
     number = dict(datatype="double", unit="deg")
     fields = {"_RAJ2000": number, "_DEJ2000": number, "SDSS": _TEXT, redshift: dict(datatype="double")}
     return _format_votable(CATALOGUES["FRIICAT"].table, fields,
-                          [[10. + i, 20., f"J{i:06d}", 0.1] for i in range(n_rows)])
+                           [[10. + i, 20., f"J{i:06d}", 0.1] for i in range(n_rows)])
 
 
 @fault(45)
@@ -248,5 +248,6 @@ def test_table_of_vizier_that_is_not_as_known_stops(case, saw, answer, told):
     with pytest.raises(Exception, match="FRIICAT") as error:
         fetch_labels(fetcher, services, case.folder/"files", CATALOGUES["FRIICAT"])
     (row,) = fetcher.manifest.read_all()
-    assert str(error.value).startswith(told) and str(error.value) == f"{row.state}: {row.reason}" and case.list_files() == []
+    assert (str(error.value).startswith(told) and str(error.value) == f"{row.state}: {row.reason}"
+            and case.list_files() == [])
     saw(error.value)

@@ -1,4 +1,4 @@
-"Faults of what people bring: FITS files, folders of images and tables of positions that are odd, broken or of another frame."
+"Faults of what people bring: FITS files, folders of images, tables of positions; odd, broken or of another frame."
 import gzip
 import io
 from pathlib import Path
@@ -310,7 +310,7 @@ def test_other_units_are_refused(tmp_path, saw, unit):
 
 
 def read_with_beam(folder, history=(), **cards):
-    "An image with a beam in cards, history or neither: flux density (Jy), major axis (arcsec), where from; or the reason."
+    "An image with a beam in cards, history or neither: flux density (Jy), major axis (arcsec), where from; or why not."
     content = fits.HDUList.fromstring(write_image(*make_source(), BMAJ=None, BMIN=None, BPA=None))
     content[0].header.update(cards)
     for line in history: content[0].header.add_history(line)
@@ -331,8 +331,8 @@ def test_beam_in_the_history(tmp_path, saw):
         np.testing.assert_allclose(seen[:2], true[:2], rtol=1e-6)
         assert seen[2] == "history"
     assert read_with_beam(tmp_path, ["AIPS CLEAN BMAJ= x BMIN= y BPA= z"])[1:] == (5.4, "survey")
-    assert read_with_beam(tmp_path, [AIPS.format(0.003, 0.002)], BMAJ=0.0015, BMIN=0.0015,
-                          BPA=0.)[1:] == (5.4, "header")
+    assert (read_with_beam(tmp_path, [AIPS.format(0.003, 0.002)], BMAJ=0.0015, BMIN=0.0015, BPA=0.)[1:]
+            == (5.4, "header"))
     saw("HISTORY: the last line, where the cards say nothing")
 
 
@@ -470,7 +470,8 @@ TABLES = {
     "units": "name,ra,dec\n,deg,deg\nA,162.53,30.677\nB,3.4,-9.3\n",
     "units and a line": "name\tRA\tDec\n\t\"deg\"\t\"deg\"\n---\t---\t---\n" "A\t162.53\t30.677\nB\t3.4\t-9.3\n",
     "radians": "name,ra,dec\n,rad,rad\nA,2.836683633,0.535414655\nB,0.059341195,-0.162315620\n",
-    "VizieR": "name,_RAJ2000,_DEJ2000,RAJ2000,DEJ2000\nA,162.53,30.677,10 50 07,+30 40 37\nB,3.4,-9.3,00 13 36,-09 18 00\n",
+    "VizieR": "name,_RAJ2000,_DEJ2000,RAJ2000,DEJ2000\nA,162.53,30.677,10 50 07,+30 40 37\n"
+              "B,3.4,-9.3,00 13 36,-09 18 00\n",
     "capitals": "NAME,RA,DEC\nA,162.53,30.677\nB,3.4,-9.3\n",
     "RA_ICRS": "name,RA_ICRS,DE_ICRS\nA,162.53,30.677\nB,3.4,-9.3\n",
     "units in the heading": "name,RA (deg),Dec (deg)\nA,162.53,30.677\nB,3.4,-9.3\n"}
@@ -591,10 +592,9 @@ def test_frame_in_the_names_of_columns(tmp_path, saw):
 
 
 @fault(57)
-@pytest.mark.parametrize("words, meta",
-                         [("XYZ", dict(RADESYS="XYZ")), ("ICRS 1950.0", dict(RADESYS="ICRS", EQUINOX=1950.)),
-                                         ("EPOCH is 2016.0", dict(EPOCH=2016.)),
-                          ("GALACTIC", dict(RADESYS="GALACTIC"))])
+@pytest.mark.parametrize("words, meta", [
+    ("XYZ", dict(RADESYS="XYZ")), ("ICRS 1950.0", dict(RADESYS="ICRS", EQUINOX=1950.)),
+    ("EPOCH is 2016.0", dict(EPOCH=2016.)), ("GALACTIC", dict(RADESYS="GALACTIC"))])
 def test_frame_of_a_table_that_is_not_understood(tmp_path, saw, words, meta):
     assert words in read(tmp_path, write_fits(meta, ra=[162.53], dec=[30.677]), ".fits")
     saw("refused, shown")
@@ -625,8 +625,8 @@ def test_frame_of_a_votable(tmp_path, saw):
     assert table(OLD, FK4()) == TRUE and table(ICRS_SYSTEM + OLD, FK4(), other="a") == TRUE
     assert "mixed frames" in table(ICRS_SYSTEM + OLD)
     assert "galactic" in table('<COOSYS ID="g" system="galactic"/>', ref="g")
-    meta = ('<RESOURCE type="meta"><TABLE><FIELD name="k" datatype="int"/><DATA><TABLEDATA><TR><TD>1</TD></TR></TABLEDATA></DATA>'
-            '</TABLE></RESOURCE><RESOURCE>')
+    meta = ('<RESOURCE type="meta"><TABLE><FIELD name="k" datatype="int"/>'
+            '<DATA><TABLEDATA><TR><TD>1</TD></TR></TABLEDATA></DATA></TABLE></RESOURCE><RESOURCE>')
     assert read(tmp_path, write_votable("").replace("<RESOURCE>", meta, 1), ".vot") == TRUE
     saw("COOSYS that the columns refer to")
 
@@ -653,8 +653,9 @@ def test_masked_positions_and_headings_alike(tmp_path, saw):
         assert read(tmp_path, text) == TRUE
     alike = write_votable("", ra="ra").replace('name="x"', 'name="RA"')
     assert read(tmp_path, alike, ".vot") == TRUE
-    hdus = lambda path: fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU(Table(dict(k=[1]))), fits.BinTableHDU(
-        Table(dict(name=["A"], ra=[162.53], dec=[30.677])))]).writeto(path, overwrite=True)
+    hdus = lambda path: fits.HDUList([
+        fits.PrimaryHDU(), fits.BinTableHDU(Table(dict(k=[1]))),
+        fits.BinTableHDU(Table(dict(name=["A"], ra=[162.53], dec=[30.677])))]).writeto(path, overwrite=True)
     assert read(tmp_path, hdus, ".fits") == TRUE
     saw("masked: rows named; headings alike: the one written as asked")
 

@@ -1,4 +1,4 @@
-"Filesystems that lack locks, hard links or shared memory: what they can do is used, or one line names folder and cause."
+"Filesystems that lack locks, hard links or shared memory: what they can do is used, or a line names folder and cause."
 import errno
 import fcntl
 import os
@@ -36,8 +36,8 @@ def test_files_are_got_without_flock(case, saw, monkeypatch, code):
     fetcher = case.open_fetcher()
     urls = [case.server.answer(f"/{name}", say(BODY)) for name in "ab"]
     with ThreadPoolExecutor(4) as pool: paths = list(pool.map(lambda url: fetcher.get_file(case.want(url)), urls*2))
-    assert {path.read_bytes()
-            for path in paths} == {BODY} and case.list_files() == ["a", "b"] and len(case.server.requests) == 2
+    assert ({path.read_bytes() for path in paths} == {BODY} and case.list_files() == ["a", "b"]
+            and len(case.server.requests) == 2)
     saw("no flock: lock files that name their owner, 2 requests for 2 files asked for twice")
 
 

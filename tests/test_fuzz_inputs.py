@@ -1,4 +1,4 @@
-"Seeded nonsense in what people bring: headers of FITS files and tables of positions; each ends in a reading or in named words."
+"Seeded nonsense in what people bring: FITS headers and tables of positions; each ends in a reading or in named words."
 import contextlib
 import io
 import warnings
@@ -18,21 +18,23 @@ from radiogal.fetch import FetchError
 from radiogal.positions import BadImage, BadPositions, read_sources
 from radiogal.scraping import _cut_file, _read_footprint
 
-pytestmark = [pytest.mark.full,
-              pytest.mark.filterwarnings("ignore")]  # astropy says much of broken cards, which is its right
+# astropy says much of broken cards, which is its right
+pytestmark = [pytest.mark.full, pytest.mark.filterwarnings("ignore")]
 PLACE = SkyCoord(162.53, 30.677, unit="deg")
 CONTENT = write_centred("FIRST", PLACE, side=8, BSCALE=1., BLANK=-1, EQUINOX=2000.,
                         HISTORY="AIPS CLEAN BMAJ= 0.0015 BMIN= 0.0015 BPA= 0")
 END = CONTENT.index(b"END     ")
-KEYS = """SIMPLE BITPIX NAXIS NAXIS1 NAXIS2 NAXIS3 BSCALE BZERO BLANK BUNIT BMAJ BMIN BPA CTYPE1 CTYPE2 CRVAL1 CRVAL2 CRPIX1
-CRPIX2 CDELT1 CDELT2 CUNIT1 CROTA2 PC1_1 CD1_1 CD2_2 PV2_1 LONPOLE LATPOLE RADESYS RADECSYS EQUINOX EPOCH OBJECT N_IMAGES ORIGURL
-ORIGURL2 BEAMFROM SIMULATE EXTEND GROUPS PCOUNT GCOUNT XTENSION HISTORY COMMENT CONTINUE HIERARCH WCSAXES A_ORDER""".split()
+KEYS = """SIMPLE BITPIX NAXIS NAXIS1 NAXIS2 NAXIS3 BSCALE BZERO BLANK BUNIT BMAJ BMIN BPA CTYPE1 CTYPE2 CRVAL1 CRVAL2
+CRPIX1 CRPIX2 CDELT1 CDELT2 CUNIT1 CROTA2 PC1_1 CD1_1 CD2_2 PV2_1 LONPOLE LATPOLE RADESYS RADECSYS EQUINOX EPOCH OBJECT
+N_IMAGES ORIGURL ORIGURL2 BEAMFROM SIMULATE EXTEND GROUPS PCOUNT GCOUNT XTENSION HISTORY COMMENT CONTINUE HIERARCH
+WCSAXES A_ORDER""".split()
 WORDS = ["'beam-1 Jy'", "'", "'a", "''", "/ only", "AIPS CLEAN BMAJ= 1E-3 BMIN= x BPA= 0", "'\xe9'", "'\\'",
-         "$\\frac{$", *"""'FK4' 'FK5'
-'ICRS' 'XYZ' 'B1950' 'GLON-SIN' 'GLAT-SIN' 'DEC--SIN' 'RA---TAN' 'ELON-SIN' 'deg' 'mJy/beam' 'K' 'arcsec' T F NaN inf 1E400 -1E400
-(1,2) 1950.0 1900 0 1 2 -1 8 16 -32 -33 -64 1E-300 1D5 999999999 99999999999999999999 Jy/beam""".split()]
-values = st.sampled_from(WORDS) | st.floats().map(repr) | st.integers(-10**6, 10**6).map(str) | st.text(
-    st.characters(max_codepoint=255), max_size=30)
+         "$\\frac{$", *"""
+'FK4' 'FK5' 'ICRS' 'XYZ' 'B1950' 'GLON-SIN' 'GLAT-SIN' 'DEC--SIN' 'RA---TAN' 'ELON-SIN' 'deg' 'mJy/beam' 'K' 'arcsec'
+T F NaN inf 1E400 -1E400 (1,2) 1950.0 1900 0 1 2 -1 8 16 -32 -33 -64 1E-300 1D5 999999999 99999999999999999999
+Jy/beam""".split()]
+values = (st.sampled_from(WORDS) | st.floats().map(repr) | st.integers(-10**6, 10**6).map(str)
+          | st.text(st.characters(max_codepoint=255), max_size=30))
 cards = st.lists(st.tuples(st.sampled_from(KEYS), values, st.booleans()), min_size=1, max_size=3)
 
 

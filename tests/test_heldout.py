@@ -1,4 +1,4 @@
-"Held-out files as they will come: here training files play their part, under the names that the registry gives the others."
+"Held-out files as they will come: here training files play their part, under the others' names in the registry."
 import csv
 import hashlib
 from dataclasses import replace

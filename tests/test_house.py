@@ -97,8 +97,9 @@ def test_classes_cells_modules_and_notebooks_are_no_longer_than_agreed():
 def test_lessons_are_at_most_ten_lines(name):
     cells = [c for c in nbformat.read(ROOT/"nbs"/f"{name}.ipynb", 4).cells if c.cell_type == "code"]
     begun = [i for i, c in enumerate(cells) if "parameters" in c.metadata.get("tags", [])]
-    lessons = [c.source.splitlines() for c in cells if not re.match(r"#\|", c.source) and "parameters" not in
-               c.metadata.get("tags", []) and ("lesson" in c.metadata.get("tags", []) or not begun)]
+    lessons = [c.source.splitlines() for c in cells
+               if not re.match(r"#\|", c.source) and "parameters" not in c.metadata.get("tags", [])
+               and ("lesson" in c.metadata.get("tags", []) or not begun)]
     long = [(lines[0], len(lines)) for lines in lessons if len(lines) > 10
             and not lines[0].startswith(("import ", "from "))]
     assert long == []

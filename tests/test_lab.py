@@ -38,7 +38,7 @@ def run_code(address, kernel, code):
     try:
         header = dict(msg_id=uuid.uuid4().hex, msg_type="execute_request", username="", session="lesson", version="5.3")
         channel.send(json.dumps(dict(header=header, parent_header={}, metadata={}, channel="shell", buffers=[],
-                                    content=dict(code=code, silent=False, store_history=False, allow_stdin=False))))
+                                     content=dict(code=code, silent=False, store_history=False, allow_stdin=False))))
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             message = json.loads(channel.recv())

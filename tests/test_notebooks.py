@@ -17,8 +17,8 @@ from PIL import Image
 
 TOLERANCE = 4.0  # Of 255, root mean square: text that moved by a pixel passes, a line that moved does not
 NOTEBOOKS = sorted((path.stem for path in (ROOT/"nbs").glob("*.ipynb")), reverse=True)  # those that train take longest
-STEADY = {"17_modelling": 1,
-          "18_transfer": 1}  # Pictures before a training of the notebook's own, which processors end otherwise
+# Pictures before a training of the notebook's own, which processors end otherwise
+STEADY = {"17_modelling": 1, "18_transfer": 1}
 FETCHED = {} if os.environ.get("RADIOGAL_MIRROR") else {"00_tour": 1}  # First pictures of images that are not at hand
 
 
@@ -54,8 +54,8 @@ def read_picture(text): return Image.open(io.BytesIO(base64.b64decode(text))).co
 
 def measure_difference(one, other):
     "Root mean square of the difference, 0 to 255; one of another size is filled with white, up to three pixels."
-    assert all(abs(a - b) <= 3 for a,
-               b in zip(one.size, other.size, strict=True)), f"{one.size} instead of {other.size}"
+    assert all(abs(a - b) <= 3
+               for a, b in zip(one.size, other.size, strict=True)), f"{one.size} instead of {other.size}"
     sheets = []
     for picture in (one, other):
         sheets.append(Image.new("RGB", tuple(map(max, one.size, other.size)), "white"))

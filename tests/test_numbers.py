@@ -27,8 +27,8 @@ IMAGES = {("S1", "FIRST"), ("S2", "FIRST")}
 def write_decisions(path, *lines): # (name, decision, who, when)
     "A decision file as git or an editor may leave it."
     reasons = {"bad": "stripes"}
-    rows = [",".join((name, "FIRST", decision, reasons.get(decision, ""), who, when)) for name, decision, who,
-            when in lines]
+    rows = [",".join((name, "FIRST", decision, reasons.get(decision, ""), who, when))
+            for name, decision, who, when in lines]
     path.write_text("\n".join([",".join(_DECISION_COLUMNS), *rows, ""]))
     return path
 
@@ -107,15 +107,16 @@ def polar_tiles():
     "The tiles north of +73°, their limits rounded as the archive does."
     rows = [row for row in zip(_TILE_DECS, _TILE_DECS[1:], _TILE_COUNTS, strict=False) if row[0] >= 73]
     return _parse_tiles(_tabulate_tiles([SkyCoord((i + 0.5)*360/n, (low + high)/2, unit="deg")
-                                       for low, high, n in rows for i in range(n)]))
+                                         for low, high, n in rows for i in range(n)]))
 
 def test_margins_of_tiles_are_on_the_sphere(polar_tiles):
     edge, dec = 180., 89.4 # Of the two tiles at the pole
     for beyond in (40., 60., 89.):
         place = SkyCoord(edge + beyond, dec, unit="deg")
-        assert place.separation(SkyCoord(edge, np.degrees(np.arctan2(np.tan(np.radians(dec)),
-                                                                     np.cos(np.radians(beyond)))),
-                                         unit="deg")) < _HALF_IMAGE*np.sqrt(2) # A place on the edge
+        # A place on the edge
+        assert place.separation(SkyCoord(
+            edge, np.degrees(np.arctan2(np.tan(np.radians(dec)), np.cos(np.radians(beyond)))),
+            unit="deg")) < _HALF_IMAGE*np.sqrt(2)
         assert find_tiles(polar_tiles, place) == ["T32t01", "T32t02"]
 
 def test_the_tile_of_each_image_that_shows_a_place_near_the_pole_is_found(polar_tiles):

@@ -55,7 +55,7 @@ def can(*command):
 
 
 def wrap(folder, command):
-    "The command as this machine can watch it: cut off from the network, its system calls or at least Python's sockets noted."
+    "The command as this machine can watch it: off the network, its system calls or at least Python's sockets noted."
     if can("strace", "-o", os.devnull, "true"):
         traced = ("strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o",
                   folder/"asked")
@@ -85,4 +85,5 @@ def test_nothing_but_loopback_is_asked(tmp_path, saw):
     asked = {address for several in find_addresses(told) for address in several if address}
     assert "127.0.0.1" in asked and asked <= {"127.0.0.1", "::1"}, asked
     assert not list((home/".cache").rglob("*")) and "onnxruntime" in list_engines()
-    saw("scraping, preparation, a training, a notebook and a catalogue without a network: 127.0.0.1 alone, no file in ~/.cache")
+    saw("scraping, preparation, a training, a notebook and a catalogue without a network: "
+        "127.0.0.1 alone, no file in ~/.cache")

@@ -34,8 +34,8 @@ offsets = st.floats(-1, 1)
 def tiles():
     "All tiles, with edges rounded to 0.01 h as the archive does."
     rows = zip(_TILE_DECS, _TILE_DECS[1:], _TILE_COUNTS, strict=False)
-    middles = [SkyCoord((i + 0.5)*360/count, (low + high)/2, unit="deg") for low, high,
-               count in rows for i in range(count)]
+    middles = [SkyCoord((i + 0.5)*360/count, (low + high)/2, unit="deg")
+               for low, high, count in rows for i in range(count)]
     table = _parse_tiles(_tabulate_tiles(middles))
     assert len(set(table["tile"])) == sum(_TILE_COUNTS) == 899
     return table

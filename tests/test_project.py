@@ -27,15 +27,15 @@ def test_readme_is_rendered_from_its_notebook(tmp_path):
 
 def test_import_is_light():
     code = "import sys, radiogal; print([m for m in ('tensorflow', 'keras', 'astropy', 'pandas') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                          check=True).stdout.strip() == "[]"
+    assert (subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+            .stdout.strip() == "[]")
 
 
 def test_a_step_begins_without_what_only_its_notebook_needs():
     code = ("import sys, papermill, radiogal.workflow\n"
             "print([m for m in ('scipy', 'sklearn', 'astropy', 'pandas', 'h5py', 'lark') if m in sys.modules])")
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                          check=True).stdout.strip() == "[]"
+    assert (subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+            .stdout.strip() == "[]")
 
 
 def test_modules_import_without_what_only_some_of_their_functions_need():
@@ -43,8 +43,8 @@ def test_modules_import_without_what_only_some_of_their_functions_need():
     late = ("tensorflow", "keras", "sklearn", "scipy.stats", "scipy.special", "scipy.fft", "matplotlib.pyplot")
     code = (f"import importlib, sys\nfor m in {modules}: importlib.import_module('radiogal.' + m)\n"
             f"print([m for m in {late} if m in sys.modules])")
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                          check=True).stdout.strip() == "[]"
+    assert (subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+            .stdout.strip() == "[]")
 
 
 @pytest.mark.full
@@ -58,9 +58,9 @@ def test_wheel_holds_style_sheet_tables_and_templates(tmp_path):
         "samples/FIRST/J135214.56+123401.7.fits")} <= set(names)
 
 
-@pytest.mark.parametrize(("setting", "lock", "tensorflow"), [("GPU=0", "requirements.lock", "tensorflow-cpu=="),
-                                                             ("GPU=1", "requirements-gpu.lock",
-                                                              "tensorflow[and-cuda]==")])
+@pytest.mark.parametrize(("setting", "lock", "tensorflow"), [
+    ("GPU=0", "requirements.lock", "tensorflow-cpu=="),
+    ("GPU=1", "requirements-gpu.lock", "tensorflow[and-cuda]==")])
 def test_environment_is_installed_from_hashed_wheels(setting, lock, tensorflow):
     stamp = ".venv/.made-gpu" if setting == "GPU=1" else ".venv/.made"
     recipe = subprocess.run(["make", "--dry-run", f"--what-if={lock}", stamp, setting], cwd=ROOT, capture_output=True,
@@ -69,8 +69,8 @@ def test_environment_is_installed_from_hashed_wheels(setting, lock, tensorflow):
     assert len(installs) == 3 and all("--require-hashes --only-binary :all:" in line for line in installs)
     locked = re.split(r"\n(?=\S)", (ROOT/lock).read_text())
     assert all("--hash=sha256:" in package for package in locked)
-    assert any(package.startswith(tensorflow) for package in locked) and any(package.startswith("uv==")
-                                                                             for package in locked)
+    assert (any(package.startswith(tensorflow) for package in locked)
+            and any(package.startswith("uv==") for package in locked))
 
 
 def test_reference_has_every_module():
@@ -108,8 +108,8 @@ def holds_only_imports(source):
 
 
 def is_for_the_run(cell):
-    return "parameters" in tags(cell) or re.match(r"#\| *(export|default_exp)",
-                                                  cell.source) or holds_only_imports(cell.source)
+    return ("parameters" in tags(cell) or re.match(r"#\| *(export|default_exp)", cell.source)
+            or holds_only_imports(cell.source))
 
 
 EXECUTED = [path for path in sorted((ROOT/"nbs").glob("[0-9]*.ipynb"))
@@ -119,8 +119,8 @@ EXECUTED = [path for path in sorted((ROOT/"nbs").glob("[0-9]*.ipynb"))
 @pytest.mark.parametrize("path", EXECUTED, ids=lambda path: path.stem)
 def test_above_the_run_is_what_it_needs_and_all_else_is_a_lesson(path):
     cells = nbformat.read(path, 4).cells
-    (run,) = [i for i, c in enumerate(cells) if c.cell_type == "markdown"
-              and re.match(r"## The (run|report)\b", c.source)]
+    (run,) = [i for i, c in enumerate(cells)
+              if c.cell_type == "markdown" and re.match(r"## The (run|report)\b", c.source)]
     code = [cell for cell in cells[:run] if cell.cell_type == "code" and _LESSON not in tags(cell)]
     assert [cell.source for cell in code if not is_for_the_run(cell)] == []
 

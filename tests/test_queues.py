@@ -174,7 +174,8 @@ TEXT = "down\n# %ECSV 1.0\r\n\x1b]0;owned\x07\x1b[31m\u202eleft\u2028 \x00\x9b, 
 @fault(69, "line ends, #, escape sequences, endless text of a service",
        "a reason of one printable line, a table that reads back")
 def test_foreign_text_is_one_line(case, saw, tmp_path):
-    status = OK.replace('"OK"/>', f'"ERROR">{"".join(c for c in TEXT if c.isprintable() or c in chr(10))}{"x"*10**5}</INFO>')
+    status = OK.replace('"OK"/>', f'"ERROR">{"".join(c for c in TEXT if c.isprintable() or c in chr(10))}'
+                                  f'{"x"*10**5}</INFO>')
     case.server.answers = Service(lambda path: say(write_votable(status=status), Content_Type="text/xml"))
     table, rows = scrape(case, HERE, "TGSS", open_services(case.server))
     assert table["state"][0] == "retry" and table["reason"][0].isprintable() and len(table["reason"][0]) < 700
@@ -236,7 +237,8 @@ def test_this_machine_is_known_by_its_address():
 
 def test_runtime_is_told_before_it_is_loaded():
     "In a process of its own: the library reads the word when it is loaded."
-    code = ("import sys, os; os.environ['ORT_DISABLE_TELEMETRY'] = '0'; from radiogal.engines import _load_runtime, _RUNTIMES; "
+    code = ("import sys, os; os.environ['ORT_DISABLE_TELEMETRY'] = '0'; "
+            "from radiogal.engines import _load_runtime, _RUNTIMES; "
             "assert not {*_RUNTIMES} & {*sys.modules}; sys.modules['onnxruntime'] = None\n"
             "try: _load_runtime('onnxruntime')\nexcept ImportError: print(os.environ['ORT_DISABLE_TELEMETRY'])")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"What the archives really sent, as kept by others: tile tables, index pages, headers and images, through the library's readers."
+"What the archives really sent, as others kept it: tile tables, index pages, headers and images, read by the library."
 import re
 import warnings
 from collections import Counter
@@ -53,12 +53,12 @@ def test_tile_tables_have_all_tiles_in_every_epoch(tile_table):
     assert Counter(tiles["epoch"]) == Counter(re.search(r"VLASS\d\.\d", row).group() for row in rows)
     per_tile = Counter((r["tile"], r["epoch"].split(".")[0]) for r in tiles)
     assert set(per_tile.values()) == {1} and len(per_tile) == len(rows)
-    assert all((row[59:74].strip(), row[74:].strip()) == (t["date"], t["status"]) for row,
-               t in zip(rows, tiles, strict=True))
+    assert all((row[59:74].strip(), row[74:].strip()) == (t["date"], t["status"])
+               for row, t in zip(rows, tiles, strict=True))
 
 
 def place_centres(n=15):
-    "Where images of each tile may be centred: a grid over its true, unrounded area, with edges; names, RA and Dec in degrees."
+    "Where a tile's images may be centred: a grid over its true, unrounded area, with edges; names, RA and Dec (deg)."
     names, ra, dec = [], [], []
     for row, (low, high, count) in enumerate(zip(_TILE_DECS, _TILE_DECS[1:], _TILE_COUNTS, strict=False)):
         for column in range(count):
@@ -70,7 +70,7 @@ def place_centres(n=15):
 
 
 def test_positions_land_on_the_right_tiles(tile_table, mirror, tmp_path):
-    "Every tile with an image that could hold the position is looked at, and none that is farther than an image's diagonal."
+    "Every tile with an image that could hold the position is looked at, and none farther than an image's diagonal."
     tiles = _parse_tiles(tile_table)
     fetcher = Fetcher(Manifest(tmp_path/"manifest.sqlite"), allowed_hosts=("nowhere.invalid",))
     frdeep = read_catalogue(CATALOGUES["frdeep"],
@@ -151,8 +151,8 @@ def test_real_images_served_as_the_first_archive_come_back(mirror, tmp_path):
     (tmp_path/"FIRST").mkdir()
     for path in images: (tmp_path/"FIRST"/quote(path.name)).symlink_to(path)
     folder = FitsFolder(tmp_path)
-    coords = SkyCoord([wcs.pixel_to_world((nx - 1)/2, (ny - 1)/2).icrs for _, wcs, nx,
-                       ny in folder.footprints["FIRST"]])
+    coords = SkyCoord([wcs.pixel_to_world((nx - 1)/2, (ny - 1)/2).icrs
+                       for _, wcs, nx, ny in folder.footprints["FIRST"]])
     with serve_archives(folder) as services:
         fetcher = Fetcher(Manifest(tmp_path/"raw"/"manifest.sqlite"), services.allowed_hosts,
                           Limits(tries=2, wait_s=0.01), 0)

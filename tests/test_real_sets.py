@@ -28,7 +28,8 @@ FIRST_WIDTH, GRIESE_WIDTH = 150*1.8*u.arcsec, 300*1.8*u.arcsec  # FRDEEP's and G
 @pytest.fixture(scope="module")
 def griese(mirror):
     "Images and table of the five folds, read once."
-    return _read_griese_folds([mirror/url_to_path(select_files("griese", "FIRST", f"fold{k}")[0].url) for k in range(5)])
+    return _read_griese_folds([mirror/url_to_path(select_files("griese", "FIRST", f"fold{k}")[0].url)
+                               for k in range(5)])
 
 
 def read_mirabest(path):

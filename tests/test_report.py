@@ -1,4 +1,4 @@
-"The report of a run, as its reader meets it: from finished results, from failed ones, and from some of different makes."
+"The report of a run, as its reader meets it: from finished results, from failed ones, from some of different makes."
 import json
 import re
 import shutil

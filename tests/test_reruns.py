@@ -48,8 +48,7 @@ EDITS = {
     "registry row of other runs": (edit_registry, set()),
     "style": (lambda f: edit_text(f/"radiogal"/"radiogal.mplstyle", "font.size", "# font.size"), CLASSIFY | REPORT),
     "import": (lambda f: edit_code(f, "17_modelling", "training", "from tqdm import tqdm",
-                                   "from tqdm.auto import tqdm"),
-               NETWORKS),
+                                   "from tqdm.auto import tqdm"), NETWORKS),
     "setting of training": (lambda f: edit_text(f/"config"/"smoke.toml", "epochs = 2", "epochs = 3"), NETWORKS),
     "setting of preparation": (lambda f: edit_text(f/"config"/"smoke.toml", "image_size = 32", "image_size = 34"),
                                PREPARATION | NETWORKS),
@@ -62,8 +61,8 @@ def foretell(folder):
     assert status == 0, said
     lines = said.splitlines()
     counted = [line for line in lines if "to run" in line]
-    return {line.split()[0] for line in lines[lines.index(counted[0]) + 1:]
-            if line.startswith("  ")} if counted else set()
+    return ({line.split()[0] for line in lines[lines.index(counted[0]) + 1:] if line.startswith("  ")}
+            if counted else set())
 
 
 @pytest.fixture(scope="module")

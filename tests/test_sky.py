@@ -76,8 +76,8 @@ def test_a_survey_keeps_flux_density_and_position(survey, sources, targets):
     s = surveys.get_survey(survey)
     for row in targets:
         source = sources[sources["name"] == row["name"]]
-        parts, image = _list_components(source), render_sources(source, survey, locate(row),
-                                                                int(np.ceil(400/s.pixel_scale.value)))
+        parts, image = (_list_components(source),
+                        render_sources(source, survey, locate(row), int(np.ceil(400/s.pixel_scale.value))))
         expected = (parts["flux"]*(s.frequency/(1.4*u.GHz)).to_value(u.one)**parts["alpha"]).sum()
         bmaj, bmin, _ = surveys.find_beam(survey, row["dec"]*u.deg)
         per_beam = (surveys.beam_area(bmaj, bmin)/s.pixel_scale**2).to_value(u.one)

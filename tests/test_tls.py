@@ -1,4 +1,4 @@
-"Encrypted connections, on this machine: certificates are checked, deadlines hold, and no redirect leads out of encryption."
+"Encrypted connections, on this machine: certificates are checked, deadlines hold, no redirect leads out of encryption."
 import datetime
 import ipaddress
 import ssl

@@ -1,4 +1,4 @@
-"Our recipe (Muon, cosine, averaged weights, turned images): a seed gives the same bytes, killed or not; another, other weights."
+"Our recipe (Muon, cosine, averaging, turned images): a seed gives equal bytes, killed or not; another, other weights."
 import os
 import signal
 from pathlib import Path

@@ -1,4 +1,4 @@
-"A training that is killed, and whose checkpoints are lost: its results are, byte for byte, those of an uninterrupted one."
+"A training that is killed and whose checkpoints are lost: its results are, byte for byte, an uninterrupted one's."
 import io
 import logging
 import os
@@ -54,7 +54,7 @@ def train(folder, replace):
 
 
 def drive(number, connection):
-    "In a process that has imported TensorFlow but not started it: each order forks a child; its pid and status are sent."
+    "In a process with TensorFlow imported, not started: each order forks a child; its pid and status are sent."
     os.environ.update(ONE_THREAD)
     import keras  # noqa: F401
     while True:
@@ -141,8 +141,8 @@ def test_fault_40_kills_end_in_the_same_weights(connection, uninterrupted, tmp_p
     for training in trainings: assert training.read_results() == uninterrupted
     assert len(killed_at) >= 2*n_kills//5
     assert not [said for training in trainings for said in training.read_log() if "set aside" in said]
-    saw(f"{n_kills} kills, after {2*n_kills//5} different epochs or more: weights, history, predictions and metrics byte for "
-        "byte the same")
+    saw(f"{n_kills} kills, after {2*n_kills//5} different epochs or more: "
+        "weights, history, predictions and metrics byte for byte the same")
 
 
 def flip(path):
@@ -190,8 +190,8 @@ def test_fault_41_corrupt_checkpoint_gives_way_to_the_one_before(connection, uni
         assert f" is set aside: {reason}" in aside and resumed == f"training goes on from {before.name}"
     assert training.run() == 0
     assert training.read_results() == uninterrupted
-    saw(f"{len(HARMS)} kinds of damage, each set aside with its reason and the previous one used; both lost: from the start; "
-        "in the end the same weights")
+    saw(f"{len(HARMS)} kinds of damage, each set aside with its reason and the previous one used; "
+        "both lost: from the start; in the end the same weights")
 
 
 @pytest.mark.fault(42, "killed between weights and epoch counter", "one consistent generation")
@@ -206,8 +206,8 @@ def test_fault_42_crash_around_the_rename_leaves_whole_generations(connection, u
     assert training.run() == 0
     assert training.read_results() == uninterrupted
     assert training.list_epochs() == [N_EPOCHS, N_EPOCHS - 1]
-    saw("killed before and after a checkpoint's rename: weights, optimiser's steps and history of one epoch in each file; "
-        "in the end the same weights")
+    saw("killed before and after a checkpoint's rename: "
+        "weights, optimiser's steps and history of one epoch in each file; in the end the same weights")
 
 
 def check_generation(path, epochs):

@@ -1,4 +1,4 @@
-"Transfer as a grid, across modules: what is refused, what is resumed, and what only its own ends may change. Simulated."
+"Transfer as a grid, across modules: what is refused, what is resumed, what only its own ends may change. Simulated."
 import json
 
 import numpy as np

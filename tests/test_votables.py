@@ -1,4 +1,4 @@
-"VOTables of services and users: read in all forms that the standards allow; what opens addresses or takes memory is refused."
+"VOTables of services and users: read in all forms of the standards; what opens addresses or takes memory is refused."
 import io
 import subprocess
 import sys
@@ -197,8 +197,8 @@ def test_memory_is_not_taken_by_announcement(saw):
     told = subprocess.run([sys.executable, "-c", MEASURE], input=b"\0".join(bombs.values()), capture_output=True,
                           check=True, timeout=120)
     *ends, kib = told.stdout.decode().splitlines()
-    assert dict(zip(bombs, (end.partition(" ")[0] for end in ends),
-                    strict=True)) == dict.fromkeys(bombs, "HostileVotable"), ends
+    assert (dict(zip(bombs, (end.partition(" ")[0] for end in ends), strict=True))
+            == dict.fromkeys(bombs, "HostileVotable")), ends
     assert int(kib) < 60_000
     saw(f"{len(bombs)} small files that announce much: refused, less than 60 MB taken")
 

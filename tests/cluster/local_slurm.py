@@ -1,4 +1,4 @@
-"""A Slurm of one machine, to try radiogal on without a cluster: munged, slurmctld and slurmd from Debian's packages, as root.
+"""A Slurm of one machine, to try radiogal on without a cluster: munged, slurmctld and slurmd from Debian, as root.
 
     python tests/cluster/local_slurm.py start FOLDER    # keys, states and logs are kept in the folder
     python tests/cluster/local_slurm.py stop FOLDER
@@ -104,8 +104,9 @@ def start(folder):
         key.touch(0o600)
         key.write_bytes(secrets.token_bytes(1024))
     if not read_pid(folder/"slurmctld.pid"): write_conf(folder)
-    munged = ["munged", "--force", f"--key-file={key}", *(f"--{what}={folder}/munge.{end}" for what, end in (
-        ("socket", "socket"), ("pid-file", "pid"), ("seed-file", "seed"), ("log-file", "log")))]
+    munged = ["munged", "--force", f"--key-file={key}",
+              *(f"--{what}={folder}/munge.{end}" for what, end in (
+                  ("socket", "socket"), ("pid-file", "pid"), ("seed-file", "seed"), ("log-file", "log")))]
     for name, command in (("munge", munged), ("slurmctld", ["slurmctld"]), ("slurmd", ["slurmd"])):
         if not read_pid(folder/f"{name}.pid"): subprocess.run(command, check=True)
     until = time.monotonic() + SECONDS

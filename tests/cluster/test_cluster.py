@@ -1,4 +1,4 @@
-"The same graph on a real Slurm, started here: equal results, and nothing lost to kills, dead nodes and limits. Simulated."
+"The same graph on a real Slurm, started here: equal results, nothing lost to kills, dead nodes and limits. Simulated."
 import json
 import os
 import re
@@ -54,7 +54,8 @@ def end_jobs(cluster, tmp_path):
 
 def be_quick(folder):
     "Ask Slurm every second: its plugin asks politely, that is ten seconds later each time that no job has ended."
-    profile, plugin = folder/"workflow"/"profiles"/"slurm"/"config.yaml", folder/"workflow"/"snakemake_executor_plugin_slurm"
+    profile, plugin = (folder/"workflow"/"profiles"/"slurm"/"config.yaml",
+                       folder/"workflow"/"snakemake_executor_plugin_slurm")
     shutil.copytree(Path(find_spec(plugin.name).origin).parent, plugin)  # Python finds it before the installed one
     for path, polite, quick in ((profile, "status-checks: 10", "status-checks: 1"), (profile, "wait: 60", "wait: 10"),
                                 (plugin/"__init__.py", "status_checks + 10", "status_checks")):
