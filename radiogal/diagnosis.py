@@ -457,16 +457,18 @@ def save_figure(
     kinds: tuple[str, ...] = ("png",), # And "pdf" for print
 )->Path:                 # The PNG
     "Save a figure with the run's identity, atomically."
+    from matplotlib import rcParams
     figure = getattr(figure, "figure", figure)
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once, not again for each format
+    figure.set_layout_engine("none")  # laid out and measured once, not again for each format
+    box = figure.get_tightbbox().padded(rcParams["savefig.pad_inches"])
     stem = f"{name}_simulated" if identity["kind"] == "simulated" else name
     words = "; ".join(f"{k}: {v}" for k, v in identity.items())
     metadata = dict(pdf=dict(Title=stem, Subject=words, CreationDate=None, ModDate=None),
                     png=dict(Title=stem, Description=words))
     for kind in kinds:
         out = io.BytesIO()
-        figure.savefig(out, format=kind, metadata=metadata[kind])
+        figure.savefig(out, format=kind, metadata=metadata[kind], bbox_inches=box)
         write_atomic(Path(folder)/f"{stem}.{kind}", out.getvalue())
     return Path(folder)/f"{stem}.png"
 
