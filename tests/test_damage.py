@@ -56,9 +56,9 @@ from radiogal.fetch import FetchError
 from radiogal.positions import read_table, write_table
 from radiogal.provenance import (
     Origin,
+    _execute_notebook,
     check_listed,
     check_network,
-    _execute_notebook,
     find_change,
     find_damaged,
     hash_file,

@@ -600,7 +600,8 @@ def test_frame_of_a_table_that_is_not_understood(tmp_path, saw, words, meta):
     saw("refused, shown")
 
 
-VOTABLE = ('<?xml version="1.0"?><VOTABLE version="1.4" xmlns="http://www.ivoa.net/xml/VOTable/v1.3"><RESOURCE>{systems}<TABLE>'
+VOTABLE = ('<?xml version="1.0"?><VOTABLE version="1.4" xmlns="http://www.ivoa.net/xml/VOTable/v1.3">'
+           '<RESOURCE>{systems}<TABLE>'
            '<FIELD name="name" datatype="char" arraysize="*"/><FIELD name="{ra}" {ref} datatype="double" unit="deg"/>'
            '<FIELD name="dec" {ref} datatype="double" unit="deg"/><FIELD name="x" {other} datatype="double"/>'
            '<DATA><TABLEDATA><TR><TD>A</TD><TD>{place.ra}</TD><TD>{place.dec}</TD><TD>1</TD></TR></TABLEDATA></DATA>'

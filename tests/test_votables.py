@@ -110,7 +110,8 @@ def link(*faults, cutter=False):
     rows = "".join(f"<TR><TD>x</TD><TD/><TD/><TD>{fault}</TD><TD>#this</TD></TR>" for fault in faults)
     rows += "<TR><TD>x</TD><TD/><TD>s</TD><TD/><TD>#cutout</TD></TR>"*cutter
     param = '<PARAM name="{}" datatype="char" arraysize="*" value="{}"/>'.format
-    soda = (f'<RESOURCE type="meta" ID="s" utype="adhoc:service">{param("standardID", "ivo://ivoa.net/std/SODA#sync-1.0")}'
+    standard = param("standardID", "ivo://ivoa.net/std/SODA#sync-1.0")
+    soda = (f'<RESOURCE type="meta" ID="s" utype="adhoc:service">{standard}'
             f'{param("accessURL", "http://x/soda")}<GROUP name="inputParams">'
             f'{param("ID", f"nrao:VLASS/{NAME}{_VLASS_SUFFIX}")}</GROUP></RESOURCE>')
     return write(f"<TABLEDATA>{rows}</TABLEDATA>", fields).replace(b"</VOTABLE>", (soda*cutter + "</VOTABLE>").encode())
