@@ -87,7 +87,7 @@ _ALLOWED = dict(survey=["FIRST", "NVSS", "VLASS", "TGSS"],
                 network=["alhassan", "dense", "aniyan", "mcrgnet", "convxpress", "fields", "twin"])
 
 def _one_of(what: str)->type:
-    "A type of setting: one of the names that are known when settings are read."
+    "A type of setting: one of the names known when settings are read; others are refused with `ValueError`."
     def check(name: str)->str:
         if name in (known := _ALLOWED[what]): return name
         raise ValueError(f"Input should be {', '.join(map(repr, known[:-1]))} or {known[-1]!r}")
@@ -406,7 +406,7 @@ class RunConfig(_Grid):
 
 # %% ../nbs/01_config.ipynb #b172b734
 def _check_archive(config: RunConfig)->None:
-    "A simulated run has the artificial sky's archives and labels, and no other run has."
+    "Raises `ValueError` unless a simulated run, and no other, has the artificial sky's archives and labels."
     archive = {"demo": "loopback", "real": "registry", "live": "live"}[config.kind]
     if config.scraping.archive != archive:
         raise ValueError(f"scraping.archive = {config.scraping.archive!r}: kind = {config.kind!r} allows {archive!r}")
@@ -415,7 +415,7 @@ def _check_archive(config: RunConfig)->None:
                          "'artificial' alone for kind = 'demo', and never for another kind")
 
 def _check_sizes(config: RunConfig)->None:
-    "What is cut out is as large as what is prepared from it."
+    "Raises `ValueError` where a cutout is smaller than the image prepared from it, or one of the sizes is not set."
     cut, prep = config.scraping, config.preparation
     key = "cutout_pixels" if cut.archive == "registry" else "cutout_arcmin"
     limit = getattr(cut, key)
@@ -427,7 +427,7 @@ def _check_sizes(config: RunConfig)->None:
         raise ValueError(f"preparation.{name} = {size}: allowed is at most scraping.{key} = {limit}")
 
 def _check_candidates(config: RunConfig)->None:
-    "The limits of the candidates do not contradict each other."
+    "Raises `ValueError` where the limits of the candidates contradict each other."
     cuts = config.candidates
     for less, more in [("max_compact_ratio", "min_extended_ratio"), ("max_compact_axes", "min_extended_axes"),
                        ("link_arcsec", "isolation_arcsec"), ("link_arcsec", "max_extent_arcsec")]:
@@ -436,7 +436,7 @@ def _check_candidates(config: RunConfig)->None:
                              f"allowed is at most {more} = {getattr(cuts, more)}")
 
 def _check_tasks(config: RunConfig)->None:
-    "Tasks, recipes and kept weights name what the run has."
+    "Raises `ValueError` where tasks, recipes or kept weights name what the run does not have."
     for network in config.recipes: config.choose_recipe(network)
     for name, task in config.tasks.items():
         for network in task.networks or config.networks: config.choose_recipe(network, name)
@@ -455,14 +455,14 @@ def _check_tasks(config: RunConfig)->None:
 
 # %% ../nbs/01_config.ipynb #af532be4
 def _check_runs(config: RunConfig)->None:
-    "Folds are those of the split."
+    "Raises `ValueError` for a fold that the split does not have."
     asked = [fold for task in config.tasks.values() for folds in task.networks.values() for fold in folds]
     for fold in (*config.folds, *asked):
         if fold >= config.preparation.n_folds:
             raise ValueError(f"folds = {fold}: allowed is 0 to {config.preparation.n_folds - 1} (preparation.n_folds)")
 
 def _check_transfers(config: RunConfig)->None:
-    "The two ends of a transfer have the networks and classes that its methods need."
+    "Raises `ValueError` where an end of a transfer lacks the networks or classes that its methods need."
     tasks = config.list_tasks()
     for name, pair in config.transfer.pairs.items():
         where = f"transfer.pairs.{name}"
@@ -651,7 +651,7 @@ def write_json(
     path: str|Path,  # Where
     content: dict,   # Numbers, strings, lists, dictionaries
 )->Path:             # The same path
-    "Write JSON that is the same bytes for the same content, atomically."
+    "Write JSON atomically, the same bytes for the same content; raises `ConfigError` if it cannot."
     return write_atomic(path, _format_json(content))
 
 class Damaged(RadiogalError, ValueError):

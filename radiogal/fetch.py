@@ -74,8 +74,8 @@ class FetchError(RadiogalError):
 @dataclass(frozen=True)
 class RegisteredFile:
     "A pinned public file."
-    dataset: str  # frdeep, griese, mirabest or catalogue
-    survey: str   # FIRST, NVSS or '' where it is not an image
+    dataset: str  # frdeep, griese, mirabest, vlass or catalogue
+    survey: str   # FIRST, NVSS, VLASS, or '' where it is not an image
     split: str    # train, test, fold0 … or ''
     object: str   # The source's name in that data set, or ''
     url: str      # Where it is public
@@ -418,7 +418,7 @@ class Wanted:
             raise FetchError("reject", f"{self.path.name} cannot be read: {why}") from e
 
     def accepts(self, path: Path)->bool:
-        "Does a file that was kept pass the check of today?"
+        "Does a stored file pass today's check?"
         try: self.inspect(path)
         except FetchError: return False
         return True
@@ -488,7 +488,7 @@ class _Downloader:
         raise FetchError("retry", f"given up after {attempt + 1} of {self.limits.tries} tries: {error.reason}")
 
     def follow(self, wanted: Wanted, part: Path, deadline: float)->str: # URL of the last redirect
-        "One try: a request, and those to which it is redirected."
+        "One try: a request and its redirects; raises `_Trouble` for a passing fault, else `FetchError`."
         url, form = wanted.url, wanted.form
         for _ in range(6):
             host = _check_host(url, self.allowed_hosts)
@@ -522,7 +522,7 @@ class _Downloader:
 
 # %% ../nbs/04_fetch.ipynb #61accbd0
 class Fetcher:
-    "Fetches files, whole or not at all, and records each; many threads and processes may share a manifest."
+    "Fetches files, complete and checked, and records each; many threads and processes may share a manifest."
     def __init__(self,
         manifest: Manifest,                  # The log
         allowed_hosts: tuple[str, ...] = (), # host or host:port that may be asked; any host of the registry where empty
@@ -533,7 +533,7 @@ class Fetcher:
         self.hosts = _Hosts(manifest, limits, seconds_between_requests)
         self.downloader = _Downloader(self.hosts, allowed_hosts)
 
-    def get_file(self, wanted: Wanted)->Path: # Its path, now a whole and checked file
+    def get_file(self, wanted: Wanted)->Path: # Its path, now of a complete, checked file
         "A file, without a request if it is here; raises `FetchError` if it cannot be had, `ConfigError` if not kept."
         if path := self.find_current(wanted): return path
         with self.hosts.hold(_hash(str(wanted.path.absolute()))[:2]):  # 256 locks serve all files
@@ -551,7 +551,7 @@ class Fetcher:
         return wanted.path if whole else None
 
     def obtain(self, wanted: Wanted)->Path:
-        "Get a file from the mirror or the network, check it, and only then let it be seen."
+        "Get a file from mirror or network, and show it once checked; raises `FetchError`, `ConfigError` if not kept."
         path = wanted.path
         part = path.with_name(f".{path.name}.part")
         try:
@@ -614,7 +614,7 @@ class _FetchingAdapter(BaseAdapter):
 def open_session(
     fetcher: Fetcher,
     folder: str|Path, # Keeps the answers, each named by a hash of what was asked
-    **settings,       # As from `Wanted`: service, check, max_bytes, max_age_s …
+    **settings,       # Fields of `Wanted`: service, check, max_bytes, max_age_s …
 )->requests.Session:
     "A session whose every request is a file got by the fetcher."
     session = requests.Session()
@@ -628,7 +628,7 @@ def fetch_all(
     items: list,
     label: str = "",     # In front of the bar
 )->list:                 # Results in the order of the items; a `FetchError` is a result
-    "Apply a function that fetches to many items, a few at a time."
+    "Apply a function that fetches to many items, a few at a time; raises any error but a `FetchError`."
     with ThreadPoolExecutor(fetcher.limits.connections) as pool, tqdm(total=len(items), desc=label, delay=10) as bar:
         fetcher.hosts.tell = lambda text: bar.write(f"{label}: {text}", file=sys.stderr)
         try:

@@ -59,7 +59,7 @@ _SIDES = np.array([[1.], [-1.]])  # the near jet and the far jet
 def _build_fri(
     rng: np.random.Generator,
     inclination: float, # Angle of the jet to the line of sight, radians
-)->np.ndarray:          # PART
+)->np.ndarray:          # _PART
     "A source whose brightness falls outwards from its core, Fanaroff & Riley 1974."
     t = np.linspace(0.08, 0.9, 8)
     brightness = np.exp(-t/rng.uniform(0.25, 0.4))
@@ -74,7 +74,7 @@ def _build_fri(
 def _build_frii(
     rng: np.random.Generator,
     inclination: float, # Angle of the jet to the line of sight, radians
-)->np.ndarray:          # PART
+)->np.ndarray:          # _PART
     "A source that is brightest at its edges, with hot spots and lobes, Fanaroff & Riley 1974."
     arms, ratio = rng.uniform(0.85, 1.0, (2, 1)), rng.uniform(0.5, 1.0)
     balance = np.array([[1.], [ratio]])
@@ -102,7 +102,7 @@ def _bend_jet(
 def _build_bent(
     rng: np.random.Generator,
     inclination: float, # Angle of the jet to the line of sight, radians
-)->np.ndarray:          # PART
+)->np.ndarray:          # _PART
     "A wide- or narrow-angle tail, Owen & Rudnick 1976, Rudnick & Owen 1976."
     wide = rng.random() < 0.6
     opening, swiftness = (rng.uniform(60, 130), 0.3) if wide else (rng.uniform(10, 50), 0.12)
@@ -124,7 +124,7 @@ def _recentre(part: np.ndarray)->np.ndarray:
 def _build_compact(
     rng: np.random.Generator,
     inclination: float, # Not used: an unresolved source shows none
-)->np.ndarray:          # PART
+)->np.ndarray:          # _PART
     "One Gaussian whose FWHM is the source's angular size."
     return _make_part(1, 0, 0, 1, rng.normal(surveys.SPECTRAL_INDEX, 0.2), 2, 2*rng.uniform(0.4, 1.0))
 
