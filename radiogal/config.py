@@ -613,7 +613,7 @@ def describe_run(
 
 # %% ../nbs/01_config.ipynb #67f71cae
 def write_atomic(
-    path: str|Path,      # Where the file shall be
+    path: str|Path,      # Where the file will be
     content: str|bytes,  # All of it
 )->Path:                 # The same path
     "Write a file atomically: a killed process leaves the old or the new one; raises `ConfigError` if it cannot."

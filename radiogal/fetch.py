@@ -319,7 +319,7 @@ def is_loopback(
 def _choose_proxies(
     url: str, # Of a web page
 )->dict[str, str]: # As `requests` takes them, beside those of the environment
-    "No proxy for what is on this machine, whatever the environment says; none of our own for the rest."
+    "No proxy for what is on this machine, whatever the environment says; for the rest, those of the environment."
     return {"no_proxy": urlsplit(url).hostname} if is_loopback(url) else {}
 
 def _open_guarded(watch: _Watch)->requests.Session:
@@ -389,7 +389,7 @@ def _copy_body(
 class Wanted:
     "One file that is asked for."
     url: str
-    path: Path                       # Where it shall be
+    path: Path                       # Where it will be
     form: bytes|None = None          # Body of a POST, urlencoded; None: GET
     service: str = ""                # For the manifest, as the position, epoch and version
     ra: float|None = None            # deg
