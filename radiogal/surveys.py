@@ -46,7 +46,7 @@ class Survey:
     addresses: dict[str, str] = field(default_factory=dict) # Of its archive, fields of `Services`
     hosts: tuple[str, ...] = ()   # Where its archive may redirect to, besides the hosts of `addresses`
     outside: str = ""       # A position that it has not observed, for `make canary`
-    folder: str = ""        # Has its images in a folder of the survey's name, where there is no client
+    folder: str = ""        # Where there is no client: holds a folder of the survey's name, with its images
 
     @property
     def density(self)->u.Quantity: return (self.n_sources/self.area).to(u.deg**-2)
