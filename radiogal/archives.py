@@ -592,10 +592,12 @@ class _ArchiveHandler(BaseHTTPRequestHandler):
     def do_POST(self): self.reply(lambda: self.server.archive.answer_post(self.path, self.read_form()))
 
     def read_form(self)->str:
+        "The body of a POST request; raises `_BadRequest` for a missing or too large Content-Length."
         length = _read_number(self.headers.get("Content-Length", ""), "Content-Length", 0, _MAX_FORM)
         return self.rfile.read(int(length)).decode("latin-1")
 
     def reply(self, find):
+        "Send what `find` returns, or status 400 or 422 for what it raises."
         self.server.requests.append(f"{self.command} {self.path}")
         try: answer = find()
         except _BadRequest as e: answer = _Answer(f"bad request: {e}\n".encode(), "text/plain; charset=utf-8", 400)

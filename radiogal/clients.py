@@ -243,7 +243,7 @@ class NvssSkyView:
         return [self.get_image(target)]
 
     def get_image(self, target: Target)->RawImage:
-        "The image of a target; SkyView is asked only if it never was."
+        "The image of a target; SkyView is asked if no current answer is on disk; raises `FetchError` if there is none."
         question = self.write_question(target.coord)
         wanted = _describe_image(self.archive, target, question, "NVSS", f"{self.plan.side}px",
                                 check=_check_skyview, name=name_url(question))
@@ -412,7 +412,7 @@ def _select_newest(
     return keep_newest(filter(allowed, images))
 
 # %% ../nbs/11_clients.ipynb #6a2b4182
-_NAME_ROUNDING = 15*u.arcsec  # A second of time, at most, on the sky
+_NAME_ROUNDING = 15*u.arcsec  # A second of time is at most this on the sky
 
 def rank_images(
     images: list[_ListedImage], # Of the tiles around a position

@@ -224,7 +224,7 @@ def _turn_axes(data: np.ndarray, wcs: WCS, header: fits.Header)->tuple[np.ndarra
     return data.T, wcs.swapaxes(0, 1), header
 
 def _load_image(hdus: fits.HDUList, header: fits.Header, wcs: WCS, survey: str)->_SkyImage:
-    "The first image of an open file, in Jy/beam."
+    "The first image of an open file, in Jy/beam; raises `FetchError` (reject) where it has no readable pixels."
     if (data := hdus[0].data) is None: raise FetchError("reject", "no pixels that astropy can read")
     data, factor = data.reshape(data.shape[-2:]), _read_unit(header)
     if factor != 1: data = data*factor

@@ -134,13 +134,12 @@ class FitsFolder:
 
     @cached_property
     def fingerprint(self)->str: # 64 hexadecimal digits
-        "Changes when a file comes, goes or changes its size, and with the code that cuts it."
+        "Changes when a file comes, goes or changes its size, and with the modules `sky` and `surveys`."
         return make_fingerprint(*(f"{survey}/{path.name} {path.stat().st_size}".encode()
                                   for survey, paths in self.paths.items() for path in paths))
 
     @cached_property
     def _read(self)->dict[str, list]:
-        "What `_try_footprint` finds in each file, by survey."
         return {survey: list(map(_try_footprint, paths)) for survey, paths in self.paths.items()}
 
     @cached_property
