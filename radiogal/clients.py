@@ -35,23 +35,23 @@ from .surveys import Services, get_survey
 # %% ../nbs/11_clients.ipynb #c37653d0
 @dataclass(frozen=True)
 class ArchiveAccess:
-    "How images are got: from survey services, or from the registry where `services` is None."
+    "Where images come from: the services of the surveys, or the registry where `services` is None."
     fetcher: Fetcher
     folder: Path                   # Keeps the downloads
     services: Services|None = None
 
     def get_image(self, wanted: Wanted)->RawImage:
-        "Download an image, unless it is here."
+        "Download an image, unless it is on disk already; raises `FetchError` where that fails."
         path = self.fetcher.get_file(wanted)
         return RawImage(path, wanted.url, hash_file(path), wanted.epoch, wanted.version)
 
     def open_session(self, service: str, **settings):
-        "A session for a library, that keeps answers for a week."
+        "A session for a library, which keeps answers for a week unless `settings` say otherwise."
         return open_session(self.fetcher, self.folder/"answers",
                             **(dict(service=service, max_age_s=LISTING_AGE_S) | settings))
 
 class Client(Protocol):
-    "Finds images of one survey, the best first; a further one is there to fill what the first does not show."
+    "Finds images of one survey, the best first, others to fill its gaps; raises `FetchError` where there is none."
     def find_images(self, target: Target)->list[RawImage]: ...
 
 # %% ../nbs/11_clients.ipynb #428249a1
@@ -243,7 +243,7 @@ class NvssSkyView:
         return [self.get_image(target)]
 
     def get_image(self, target: Target)->RawImage:
-        "The image of a target; SkyView is asked only if it never was."
+        "The image of a target; SkyView is asked if no current answer is on disk; raises `FetchError` if there is none."
         question = self.write_question(target.coord)
         wanted = _describe_image(self.archive, target, question, "NVSS", f"{self.plan.side}px",
                                 check=_check_skyview, name=name_url(question))
@@ -412,7 +412,7 @@ def _select_newest(
     return keep_newest(filter(allowed, images))
 
 # %% ../nbs/11_clients.ipynb #6a2b4182
-_NAME_ROUNDING = 15*u.arcsec  # A second of time, on the sky at most
+_NAME_ROUNDING = 15*u.arcsec  # A second of time is at most this on the sky
 
 def rank_images(
     images: list[_ListedImage], # Of the tiles around a position
@@ -428,7 +428,7 @@ def rank_images(
 
 # %% ../nbs/11_clients.ipynb #7feb5646
 class _Once:
-    "Calls each function with each arguments once; remembers the result, or the `FetchError`. Thread-safe."
+    "Calls a function once for the same arguments; remembers the result, or the `FetchError` to raise. Thread-safe."
     def __init__(self): self.lock, self.locks, self.seen = threading.Lock(), {}, {}
 
     def __call__(self, get: Callable, *args):
@@ -465,6 +465,7 @@ class VlassImages:
     def get_tiles(self)->Table: return self.get_page(self.archive.services.vlass_tiles, "tiles.txt", _parse_tiles)
 
     def list_epochs(self)->list[str]:
+        "Entries of the tree's root, where each epoch is a folder."
         url = f"{self.archive.services.vlass_images}/"
         return self.get_page(url, "index.html", lambda html: _parse_listing(html, url))
 
@@ -619,7 +620,7 @@ def choose_routes(
     coords: SkyCoord, # (n,)
     plan: CutoutPlan, # Names the route, or leaves it open
 )->list[str]:         # (n,), keys of `VLASS_ROUTES`
-    "How each position's VLASS image is got; raises `ValueError` for a route that does not exist."
+    "By which route each position's VLASS image is fetched; raises `ValueError` for a route that does not exist."
     if plan.vlass_route not in ("auto", *VLASS_ROUTES):
         raise ValueError(f"vlass_route = {plan.vlass_route!r}: allowed are auto, {', '.join(VLASS_ROUTES)}")
     if plan.vlass_route != "auto": return [plan.vlass_route]*len(coords)

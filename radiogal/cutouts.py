@@ -51,8 +51,8 @@ def attempt(function: Callable, *args):
     except FetchError as e: return e
 
 def _count_data_bytes(header: fits.Header)->int:
-    "Bytes of pixels that a header announces, without padding; raises `FetchError` (reject) for no image."
-    read = lambda key: header.get(key) if type(header.get(key)) is int else None # T is no number here
+    "Bytes of pixels that a header announces, without padding; raises `FetchError` (reject) if it announces none."
+    read = lambda key: header.get(key) if type(header.get(key)) is int else None # A bool is an int in Python, not here
     n_axes = read("NAXIS")
     if n_axes is None or n_axes > 999:
         raise FetchError("reject", f"header without usable NAXIS: {header.get('NAXIS')!r}")
@@ -60,7 +60,7 @@ def _count_data_bytes(header: fits.Header)->int:
     if None in shape: raise FetchError("reject", f"header without usable NAXIS: NAXISn = {shape}")
     if len(shape) < 2 or min(shape) < 1: raise FetchError("reject", f"no image: NAXISn = {shape}")
     if read("BITPIX") not in _BITPIX:
-        raise FetchError("reject", f"no pixels of FITS: BITPIX = {header.get('BITPIX')!r}")
+        raise FetchError("reject", f"not a pixel type of FITS: BITPIX = {header.get('BITPIX')!r}")
     return abs(header["BITPIX"])//8*math.prod(shape)
 
 def read_header(
@@ -124,7 +124,7 @@ def check_image(
 # %% ../nbs/10_cutouts.ipynb #1fef1809
 @dataclass(frozen=True)
 class RawImage:
-    "An archive's image on disk, and where it was got."
+    "An archive's image on disk, and where it came from."
     path: Path
     url: str
     sha256: str
@@ -224,7 +224,7 @@ def _turn_axes(data: np.ndarray, wcs: WCS, header: fits.Header)->tuple[np.ndarra
     return data.T, wcs.swapaxes(0, 1), header
 
 def _load_image(hdus: fits.HDUList, header: fits.Header, wcs: WCS, survey: str)->_SkyImage:
-    "The first image of an open file, in Jy/beam."
+    "The first image of an open file, in Jy/beam; raises `FetchError` (reject) where it has no readable pixels."
     if (data := hdus[0].data) is None: raise FetchError("reject", "no pixels that astropy can read")
     data, factor = data.reshape(data.shape[-2:]), _read_unit(header)
     if factor != 1: data = data*factor
@@ -252,12 +252,12 @@ def check_pixels_open(
     with open_image(path, survey) as image: np.isfinite(image.data).any()
 
 # %% ../nbs/10_cutouts.ipynb #b385e934
-def _is_ready(image: _SkyImage, side: int, x: float, y: float, beam: float)->bool: # As of `_cut_out`
+def _is_ready(image: _SkyImage, side: int, x: float, y: float, beam: float)->bool: # As in `_cut_out`
     "Whether an archive's image is the wanted cutout already."
     height, width = image.data.shape
     return height == width == side and math.hypot(x - (width - 1)/2, y - (height - 1)/2) < beam
 
-def _clip_image(image: _SkyImage, side: int, x: float, y: float)->_SkyImage: # As of `_cut_out`; at most (side, side)
+def _clip_image(image: _SkyImage, side: int, x: float, y: float)->_SkyImage: # As in `_cut_out`; at most (side, side)
     "The part of a square that lies on an image; raises `FetchError` (reject) if nothing does."
     if not math.isfinite(x + y): raise FetchError("reject", "the position is on the far side of the sky")
     height, width = image.data.shape
@@ -368,7 +368,7 @@ def draw_beam(
     place = (half - 0.75*bmaj - 0.03*half, -half + 0.75*bmaj + 0.03*half)
     ax.add_patch(Ellipse(place, bmin, bmaj, angle=-header["BPA"], facecolor="white", edgecolor="none"))
 
-def draw_scale(ax, half: float)->None: # As of `draw_beam`
+def draw_scale(ax, half: float)->None: # As in `draw_beam`
     "A bar of a round length in the lower right corner."
     length = max(n for n in (1, 2, 5, 10, 20, 30, 60, 120, 300, 600) if n <= max(1, 0.6*half))
     ax.plot([-0.9*half, -0.9*half + length], [-0.88*half]*2, color="white", lw=2)
@@ -458,7 +458,7 @@ def count_pixels(
     scraping: Scraping, # Settings
     survey: str,        # Whose pixels
 )->int:
-    "Side of a cutout in pixels: as set, or as many as fit into the angle set."
+    "Side of a cutout in pixels: as set, or as many as fit into the angle set; raises `ValueError` if none does."
     if scraping.archive == "registry": return scraping.cutout_pixels
     return count_side(survey, scraping.cutout_arcmin*u.arcmin)
 

@@ -35,7 +35,7 @@ def _clip_to_convergence(
     kept = np.sort(image[np.isfinite(image)]).astype(np.float64)
     if not len(kept): return np.nan, np.nan
     centre = kept[len(kept)//2]
-    kept -= centre  # near zero the difference of mean square and squared mean is exact enough
+    kept -= centre  # Near zero the difference of mean square and squared mean is exact enough
     while True:
         n = len(kept)
         median = (kept[(n - 1)//2] + kept[n//2])/2
@@ -127,7 +127,7 @@ def crop_or_pad(
     size: int,             # Side wanted, pixels
     padding: str = "zero", # One of `_PAD_LEVELS`
 )->np.ndarray:             # (n, size, size), same dtype
-    "The central square of each image; pixel `h // 2` goes to `size // 2`."
+    "The central square of each image; pixel `h // 2` goes to `size // 2`. Raises `ValueError` for an unknown padding."
     out = np.tile(_find_padding(images, padding), (1, size, size))
     take, put = zip(*(_overlap_slices(old, size) for old in images.shape[1:]), strict=True)
     out[:, put[0], put[1]] = images[:, take[0], take[1]]
@@ -151,7 +151,7 @@ def _resample_pixels(
     factor: float,       # New pixel over old pixel
     size: int,           # Side wanted, pixels
 )->np.ndarray:           # (n, size, size), float32; brightness kept; zero outside the image
-    "Images on another pixel; the centre of pixel `h // 2` goes to that of `size // 2`."
+    "Images on other pixels; the centre of pixel `h // 2` goes to that of `size // 2`."
     rows, columns = (_linear_weights(old, size, factor) for old in images.shape[1:])
     return (rows @ images.astype(np.float32) @ columns.T).astype(np.float32)
 
@@ -206,7 +206,7 @@ def _smooth_to_beam(
 def match_survey(
     hdu: fits.PrimaryHDU, # As from `read_cutout`
     survey: str,          # Whose beam and pixels
-)->fits.PrimaryHDU:       # 2-D, float32, Jy/beam; MATCHED in its header says what was done
+)->fits.PrimaryHDU:       # 2-D, float32, Jy/beam, MATCHED in its header; unchanged if it is that survey's already
     "A cutout as another survey's beam and pixels would show it; raises `Unusable` where its own beam is too large."
     from reproject import reproject_interp
     if hdu.header["SURVEY"] == survey: return hdu
@@ -243,7 +243,7 @@ def scale_minmax(
     scaled = (images - low)/np.where(empty, 1, high - low)
     return scaled.astype(np.float32), empty[:, 0, 0]
 
-def _scale_peak(images: np.ndarray)->tuple[np.ndarray, np.ndarray]: # As `scale_minmax`
+def _scale_peak(images: np.ndarray)->tuple[np.ndarray, np.ndarray]: # As for `scale_minmax`
     "Divide each image by its peak; negative pixels become zero, images that are constant or have no peak are marked."
     low, high = images.min(axis=(1, 2), keepdims=True), images.max(axis=(1, 2), keepdims=True)
     empty = high <= np.maximum(low, 0)
@@ -251,12 +251,12 @@ def _scale_peak(images: np.ndarray)->tuple[np.ndarray, np.ndarray]: # As `scale_
     return np.clip(scaled, 0, 1).astype(np.float32), empty[:, 0, 0]
 
 def _scale_curve(
-    images: np.ndarray, # As `scale_minmax`
+    images: np.ndarray, # As for `scale_minmax`
     curve: Callable,    # From 0–1 to 0–1
-)->tuple[np.ndarray, np.ndarray]: # As `scale_minmax`
-    "Min–max, then a curve."
+)->tuple[np.ndarray, np.ndarray]: # As from `scale_minmax`
+    "Scale each image from minimum to maximum, then by a curve."
     scaled, empty = scale_minmax(images)
-    return curve(scaled.astype(float)).astype(np.float32), empty  # in float32 the peak may miss 1 by its last bit
+    return curve(scaled.astype(float)).astype(np.float32), empty  # In float32 the peak may miss 1 by its last bit
 
 _SCALINGS = dict(
     minmax=scale_minmax, peak=_scale_peak, sqrt=partial(_scale_curve, curve=np.sqrt),
@@ -313,17 +313,17 @@ def turn_images(
 )->np.ndarray:           # Same shape and dtype
     "One of the eight exact symmetries of a square; 0 is the image itself."
     turns = view % 4
-    rows, columns = turns in (1, 2), (turns in (2, 3)) != (view >= 4)  # flipped after rows and columns are swapped
+    rows, columns = turns in (1, 2), (turns in (2, 3)) != (view >= 4)  # Flipped after rows and columns are swapped
     turned = images.swapaxes(1, 2) if turns % 2 else images
     return turned[:, ::-1 if rows else 1, ::-1 if columns else 1]
 
 def _shift_into(
     out: np.ndarray,    # (h, w, channels), zeros; filled
     image: np.ndarray,  # The same shape
-    dy: int,            # Rows, upwards positive
+    dy: int,            # Rows, towards higher indices
     dx: int,            # Columns
 )->None:
-    "Put an image where it is moved to by whole pixels; what nothing comes to is left."
+    "Write an image into `out`, moved by whole pixels; pixels that nothing moves to stay as they are."
     h, w = image.shape[:2]
     out[max(dy, 0):h + min(dy, 0), max(dx, 0):w + min(dx, 0)] = image[max(-dy, 0):h - max(dy, 0),
                                                                       max(-dx, 0):w - max(dx, 0)]

@@ -123,7 +123,7 @@ def _read_plain(path: Path)->bytes:
 class FitsFolder:
     "Images from FITS files in the folders `FIRST/`, `NVSS/` …, named after the surveys, of a folder."
     folder: Path
-    corners = ()  # No grid of images, as VLASS's on the artificial sky
+    corners = ()  # Has no grid of images, unlike VLASS on the artificial sky
 
     @cached_property
     def paths(self)->dict[str, list[Path]]: # By survey
@@ -134,7 +134,7 @@ class FitsFolder:
 
     @cached_property
     def fingerprint(self)->str: # 64 hexadecimal digits
-        "Changes when a file comes, goes or changes its size, and with the code that cuts it."
+        "Changes when a file comes, goes or changes its size, and with the modules `sky` and `surveys`."
         return make_fingerprint(*(f"{survey}/{path.name} {path.stat().st_size}".encode()
                                   for survey, paths in self.paths.items() for path in paths))
 
@@ -164,7 +164,7 @@ class FitsFolder:
     def find_file(self, survey: str, coord: SkyCoord)->Path|None:
         "The file that holds a position farthest from its edges, or None; raises `BadImage` if an unusable one might."
         (centres, radii), footprints = self._circles[survey], self.footprints[survey]
-        near = np.flatnonzero(centres.separation(coord).deg <= radii)  # a look through a thousand WCSs takes a second
+        near = np.flatnonzero(centres.separation(coord).deg <= radii)  # Looking through a thousand WCSs takes a second
         margins = [_find_margin(footprints[i], coord) for i in near]
         if margins and max(margins) >= 0: return footprints[near[int(np.argmax(margins))]][0]
         if lost := self.unusable[survey]:
@@ -238,7 +238,7 @@ def _assign_clients(
         raise ValueError(f"no images of {plan.survey!r} are known: surveys with images are {', '.join(list_imaged())}")
     if archive.services is None: return [_RegisteredImages(archive, plan)]*len(coords)
     if (name := get_survey(plan.survey).client) not in CLIENTS:
-        raise ValueError(f"survey {plan.survey}: client = {name!r}: those there are: "
+        raise ValueError(f"survey {plan.survey}: client = {name!r}: allowed are "
                          f"{', '.join(filter(None, CLIENTS))}")
     if CLIENTS[name] is not VlassImages: return [CLIENTS[name](archive, plan)]*len(coords)
     clients = {route: kind(archive, plan) for route, kind in VLASS_ROUTES.items()}
@@ -347,13 +347,13 @@ def _describe_size(raw: RawImage)->str:
     return f"image of {header['NAXIS1']} × {header['NAXIS2']} px"
 
 def _ask_cadc(client: VlassCutouts, target: Target)->str:
-    "Size of the newest cutout at CADC; it is asked wherever the target is."
+    "Size of the newest cutout at CADC, asked at any declination; raises `FetchError` (not_covered) where it has none."
     images = rank_images(keep_newest(client.list_images(target.coord)), target.coord, client.plan.side)
     if not images: raise FetchError("not_covered", "CADC lists no image")
     return f"{images[0].epoch} {_describe_size(client.get_cutout(images[0], target))}"
 
 def _ask_tree(client: VlassImages, target: Target)->str:
-    "What NRAO's tree lists for a position: no image is downloaded."
+    "What NRAO's tree lists for a position, without a download; raises `FetchError` (not_covered) if that is nothing."
     tiles = client.get_tiles()
     if not (names := find_tiles(tiles, target.coord)): raise FetchError("not_covered", "no tile is near")
     images = [image for name in names for image in client.list_tile(name)]
@@ -361,7 +361,7 @@ def _ask_tree(client: VlassImages, target: Target)->str:
     return f"{len(set(tiles['tile']))} tiles, {len(images)} images of {images[0].epoch} in {', '.join(names)}"
 
 # %% ../nbs/12_scraping.ipynb #250ff681
-# SkyView and CADC are asked wherever the target is
+# SkyView and CADC are asked at any declination, which their clients' `find_images` would not do
 _PROBES = {"FIRST, cutout form": (FirstForm, "FIRST", lambda client, t: _describe_size(client.find_images(t)[0])),
            "TGSS, SIAP": (TgssSiap, "TGSS", lambda client, t: _describe_size(client.find_images(t)[0])),
            "NVSS, SkyView": (NvssSkyView, "NVSS", lambda client, t: _describe_size(client.get_image(t))),
@@ -371,8 +371,8 @@ _CANARY_COLUMNS = ("service", "asked", "expected", "seen", "verdict")
 def _judge_answer(
     expected: str,          # A state
     answer: str|FetchError, # What came back
-)->str:                     # works, or what is the matter
-    "A plain verdict."
+)->str:                     # works, or what is wrong
+    "What an answer says about its service, in plain words."
     state, reason = (answer.state, answer.reason) if isinstance(answer, FetchError) else ("ok", answer)
     if state == expected: return "works"
     if state in AGAIN:
@@ -387,7 +387,7 @@ def _check_services(
     missing: dict[str, SkyCoord] = _LIVE_MISSING, # For each survey a position that it has not
     n_tiles: int = _VLASS_TILES,                  # In VLASS's table of tiles
 )->Table:                                         # `_CANARY_COLUMNS`: two rows per service
-    "Ask each service for a position that must be found and for one that must not."
+    "Ask each service for a position where it must find an image, and for one where it must not."
     rows = []
     for service, (kind, survey, ask) in _PROBES.items():
         archive = open_archive(services, Path(folder), name_file(service), _CANARY_LIMITS)
@@ -405,9 +405,9 @@ def _check_services(
 def _check_vizier(
     services: Services, # Says where VizieR is
     folder: Path,       # Keeps the answers; empty, or old answers are taken
-    catalogue: Catalogue = CATALOGUES["FRIICAT"], # Of known length
+    catalogue: Catalogue = CATALOGUES["FRIICAT"], # One that exists
 )->Table:               # `_CANARY_COLUMNS`
-    "Does VizieR have a catalogue, and none under a name that does not exist?"
+    "Ask VizieR for a catalogue that it must find and for one that does not exist: a row for each."
     fetcher, rows = open_archive(services, folder, "VizieR", _CANARY_LIMITS).fetcher, []
     for expected, asked in (("ok", catalogue), ("an error", replace(catalogue, table="J/none/0/0"))):
         try: seen = f"ok: {len(fetch_labels(fetcher, services, folder, asked))} rows"
@@ -418,7 +418,7 @@ def _check_vizier(
     return Table(rows=rows, names=_CANARY_COLUMNS)
 
 def run_canary(services: Services = LIVE_SERVICES)->int: # Exit status, 0 if every service works
-    "Ask every service two questions, and print what it made of them."
+    "Ask every service for what exists and for what does not, and print the verdict on each."
     with tempfile.TemporaryDirectory() as folder:
         table = vstack([_check_services(services, Path(folder)), _check_vizier(services, Path(folder))])
     for service in dict.fromkeys(table["service"]):
