@@ -345,7 +345,7 @@ def _open_member(
     kept: Path,           # Where exported networks are kept, by hash
     learnt_from: str,     # From `_digest_sources`
 )->_Member:
-    "A trained network behind an engine, exported where that was not done before; raises `Damaged` where its files are."
+    "A trained network behind an engine, exported if that was not done; raises `Damaged` where its files are damaged."
     check_network(folder)
     metrics, weights = _read_metrics(folder), hash_file(folder/"network.weights.h5")
     size = choose_size(metrics["network"], sources.images.shape[1])

@@ -361,7 +361,7 @@ def score_pooled(
     tables: list[pd.DataFrame], # What networks of one kind said, each source at most once per table
     score: str,                 # accuracy or macro_f1
 )->tuple[float, _Interval]:      # Of all answers together; bootstrap over sky groups
-    "A score of several tables, with its 95 % interval; Wilson's, of as many groups, where all draws are alike."
+    "A pooled score and its 95 % interval, Wilson's where all draws are alike; raises `ValueError` for one sky group."
     measure, counts = _MATRIX_MEASURES[score], _count_groups(tables, _join_groups(tables))
     value, ends = float(measure(counts.sum(axis=0))), _take_interval(measure(_draw_counts(counts)))
     return value, ends if ends.low < ends.high else wilson_interval(round(value*len(counts)), len(counts))
