@@ -91,7 +91,7 @@ def _check_job(
     job: dict,    # As it is wanted
     folder: Path, # For the error
 )->None:
-    "Raises `JobMismatch` naming what differs; what the positions added to the job is not compared."
+    "Raises `JobMismatch` naming what differs; keys that only the folder's job has are not compared."
     odd = [f"{key} was {there.get(key)!r}, is {job[key]!r}" for key in sorted(job) if there.get(key) != job[key]]
     if odd:
         raise JobMismatch(f"{folder} holds another job: {'; '.join(odd)}: go back to that, or choose another folder")
@@ -530,7 +530,7 @@ def classify_positions(
     request: Request,
     workers: int = 1,
 )->tuple[list[int], list[int]]: # Shards done here, and those that other workers still have
-    "Do what is left of a request; the worker that finds all shards done merges them into the catalogue."
+    "Do what is left of a request; who finds all shards done merges them. Raises `ConfigError` saying what is wrong."
     done = _work_together(replace(request, source=_describe_images(request)), workers)
     job = read_job(request.folder)
     waiting = list_waiting(request.folder, job)

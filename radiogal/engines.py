@@ -83,35 +83,43 @@ def _fold_fields(
 # %% ../nbs/21_engines.ipynb #83dccfba
 _PADDINGS = dict(same="SAME_UPPER", valid="VALID")
 
-def _write_convolution(g: _Graph, op, x: str)->str:
+def _write_convolution(g: _Graph, op, x: str)->str: # g: takes on the operations; x and the result: names of values
+    "An ordinary convolution with its activation."
     kernel, bias = op.get_weights()
     return g.activate(g.add("Conv", x, g.keep(kernel.transpose(3, 2, 0, 1)), g.keep(bias), strides=list(op.strides),
                             auto_pad=_PADDINGS[op.padding]), op)
 
 def _write_fields(g: _Graph, op, x: str)->str:
+    "A field convolution, as an ordinary one."
     kernel, bias = _fold_fields(op)
     return g.add("Relu", g.add("Conv", x, g.keep(kernel.transpose(3, 2, 0, 1)), g.keep(bias), auto_pad="SAME_UPPER"))
 
 def _write_pooling(g: _Graph, op, x: str)->str:
+    "Pooling by maximum or average."
     kind = type(op).__name__.removesuffix("Pooling2D") + "Pool"
     return g.add(kind, x, kernel_shape=list(op.pool_size), strides=list(op.strides), auto_pad=_PADDINGS[op.padding])
 
 def _write_crop(g: _Graph, op, x: str)->str:
+    "A crop of rows and columns."
     (top, _), (left, _) = op.cropping
     height, width = op.output.shape[1:3]
     return g.add("Slice", x, *(g.keep(np.array(v)) for v in ([top, left], [top + height, left + width], [2, 3])))
 
 def _write_dense(g: _Graph, op, x: str)->str:
+    "A dense layer with its activation."
     return g.activate(g.add("Gemm", x, *map(g.keep, op.get_weights())), op)
 
 def _write_normalisation(g: _Graph, op, x: str)->str:
+    "Layer normalisation over the channels."
     x = g.add("LayerNormalization", g.channels_last(x, op), *map(g.keep, op.get_weights()), epsilon=op.epsilon)
     return g.add("Transpose", x, perm=[0, 3, 1, 2])
 
 def _write_shape(g: _Graph, op, x: str)->str:
+    "A new shape of the same numbers, in Keras's order."
     return g.add("Reshape", g.channels_last(x, op), g.keep(np.array([-1, *op.output.shape[1:]])))
 
 def _write_reduction(g: _Graph, op, x: str)->str:
+    "Mean or maximum over some axes."
     return g.add(f"Reduce{type(op).__name__}", x, g.keep(np.ravel(op.axis)), keepdims=0)
 
 _WRITERS = dict( # How each kind of Keras operation is written; images are (n, channels, height, width)
@@ -345,7 +353,7 @@ def _open_member(
     kept: Path,           # Where exported networks are kept, by hash
     learnt_from: str,     # From `_digest_sources`
 )->_Member:
-    "A trained network behind an engine, exported where that was not done before; raises `Damaged` where its files are."
+    "A trained network behind an engine, exported if that was not done; raises `Damaged` where its files are damaged."
     check_network(folder)
     metrics, weights = _read_metrics(folder), hash_file(folder/"network.weights.h5")
     size = choose_size(metrics["network"], sources.images.shape[1])

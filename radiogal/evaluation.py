@@ -225,7 +225,7 @@ def score_calibration(
     predictions: pd.DataFrame, # A table of predictions
     seed: int = 0,             # The draw of chance
 )->dict:                       # n, nll, brier, ece, and what chance alone would give: ece_chance_low, ece_chance_high
-    "How well a table's probabilities are calibrated."
+    "How well a table's probabilities are calibrated; raises `ValueError` naming rows that are wrong."
     y, p = check_predictions(predictions)
     chance = _draw_ece(predictions, seed=seed)
     return dict(n=len(y), nll=_score_nll(y, p), brier=_score_brier(y, p), ece=score_ece(y, p),
@@ -361,7 +361,7 @@ def score_pooled(
     tables: list[pd.DataFrame], # What networks of one kind said, each source at most once per table
     score: str,                 # accuracy or macro_f1
 )->tuple[float, _Interval]:      # Of all answers together; bootstrap over sky groups
-    "A score of several tables, with its 95 % interval; Wilson's, of as many groups, where all draws are alike."
+    "A pooled score and its 95 % interval, Wilson's where all draws are alike; raises `ValueError` for one sky group."
     measure, counts = _MATRIX_MEASURES[score], _count_groups(tables, _join_groups(tables))
     value, ends = float(measure(counts.sum(axis=0))), _take_interval(measure(_draw_counts(counts)))
     return value, ends if ends.low < ends.high else wilson_interval(round(value*len(counts)), len(counts))
@@ -403,7 +403,7 @@ def summarise_tables(
     tables: list[pd.DataFrame], # One per fold and seed, with the columns fold and seed
     scores: list[dict]|None = None, # Of each table, where `score_predictions` has been asked before
 )->dict:                        # runs, folds, seeds, n, majority; of each score mean and std, of two an interval
-    "Scores of a kind of network over its folds and seeds."
+    "Scores of a kind of network over its folds and seeds; raises as `summarise_runs` and `score_pooled` do."
     summary = summarise_runs(scores or [score_predictions(t) for t in tables]).set_index("score")
     sources = pd.concat(tables).drop_duplicates("name")
     row = {key: int(summary[key].iloc[0]) for key in ("runs", "folds", "seeds")} | dict(n=len(sources))
@@ -417,7 +417,7 @@ def summarise_classes(
     tables: list[pd.DataFrame], # As for `summarise_tables`
     scores: list[dict]|None = None,
 )->pd.DataFrame:                # class, runs; precision, recall, f1: mean and std, NaN where undefined in some run
-    "Scores of each class over folds and seeds."
+    "Scores of each class over folds and seeds; raises `ValueError` naming rows that cannot be scored."
     by_class, rows = [s["per_class"] for s in scores or [score_predictions(t) for t in tables]], []
     for name in by_class[0]:
         table = pd.DataFrame([s[name] for s in by_class])[["precision", "recall", "f1"]]
@@ -446,7 +446,7 @@ def compare_kinds(
     a: list[pd.DataFrame], # One kind of network, from `match_tables`, at least one
     b: list[pd.DataFrame], # Another
 )->dict:                   # folds, seeds, n, only_first, only_second, p_value; difference, low, high of two scores
-    "Two kinds of network on the same sources, folds and seeds."
+    "Two kinds of network on the same sources, folds and seeds; raises as `score_gain` and `compare_predictions` do."
     test, shared = _compare_seeds(a, b), pd.concat(a)
     row = dict(folds=shared["fold"].nunique(), seeds=shared["seed"].nunique(), n=test["n"])
     for score in _MATRIX_MEASURES:

@@ -63,7 +63,7 @@ def _describe_making(
     return config.model_dump(include=_SHAPING) | dict(recipe=recipe.model_dump(), task=made_of)
 
 def _read_code_digests(made: dict)->dict[str, str]: # made: provenance.json of a network; by name
-    "Digests of the code that made a network: one of all code, or as older results have it, one of each file."
+    "Digests of the code that made a network: one of all code, or, in older results, one of each file."
     if "code" in made: return {f"code of {made['notebook']}": made["code"]}
     return {path: digest for path, digest in made["inputs"].items() if path.endswith((".py", ".ipynb"))}
 
@@ -160,7 +160,7 @@ def _correct_within(
     return table.assign(p_holm=tested.groupby(by)["p_value"].transform(correct_holm))
 
 # %% ../nbs/24_final_plots.ipynb #f9547021
-_FROM_SCRATCH = "from nothing"  # In the column `way`: tables that are kept since long have these words
+_FROM_SCRATCH = "from nothing"  # In the column `way`; the words of the tables in docs/results
 _NO_GAIN = dict.fromkeys(("scratch", "gain", "gain_low", "gain_high", "p_value"), np.nan)
 
 def _tabulate_transfers(
@@ -175,7 +175,7 @@ def _tabulate_transfers(
         ends, how = config.transfer.pairs[pair], config.transfer.methods[method]
         is_control = how.start == "new" and how.images == "target"
         controls = {cell: run for cell in cells if (run := _find_control(cell, trainings | transfers, config))}
-        # the two accuracies shall be of the same sources
+        # so that both accuracies are of the same sources
         cells = cells if is_control or not controls else list(controls)
         tables = [transfers[cell].predictions for cell in cells]
         gain = {} if is_control else _compare_with_control(tables, [run.predictions for run in controls.values()])

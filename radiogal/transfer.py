@@ -58,7 +58,7 @@ def _count_free(model)->int:
 def _read_source(
     folder: Path, # results/<run>/training/<task>/<network>/fold<k>/seed<s>
 )->dict:          # metrics.json
-    "What is known of a source network; raises `BadWeights` where that lacks its classes, `Damaged` for a damaged file."
+    "What is known of a source network; raises `BadWeights` if its classes are missing, `Damaged` for a damaged file."
     check_network(folder)
     metrics = read_json(folder/"metrics.json")
     if "classes" not in metrics:
@@ -184,13 +184,13 @@ def _retrain_network(
     model,                   # keras.Model with the weights to start from; changed
     how: Method,             # How weights are carried over
     training: PreparedSet,   # As `_retrain_stage`
-    validation: PreparedSet,
+    validation: PreparedSet, # Of the target
     settings: Training,      # With all epochs
-    seed: int,
-    checkpoints: Path|None = None,
-    apart: float = 0,
+    seed: int,               # Of order and augmentation; each stage has another
+    checkpoints: Path|None = None, # As `fit_network`, a folder per stage
+    apart: float = 0,        # As `fit_network`
 )->pd.DataFrame:             # The curve, over all stages
-    "Retrain stage by stage, and leave the model with the weights of its lowest validation loss."
+    "Retrain stage by stage, and leave the weights of the lowest validation loss; raises as `_retrain_stage` does."
     stages, parts, best = _plan_stages(model, how, settings), [], None
     if not stages:
         _freeze_layers(model, "everything")
