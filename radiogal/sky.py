@@ -423,7 +423,8 @@ def make_fingerprint(
     *parts: bytes, # What decides the pixels, in this order
 )->str:            # 64 hexadecimal digits
     "SHA-256 of several pieces and of the code that makes images, each with its length: none can run into the next."
-    code = ((resources.files("radiogal")/name).read_bytes() for name in ("sky.py", "surveys.py"))
+    makers = ("positions.py", "surveys.py", "sky.py", "archives.py", "scraping.py")  # of folders' images too
+    code = ((resources.files("radiogal")/name).read_bytes() for name in makers)
     digest = hashlib.sha256()
     for part in (*parts, *code): digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()

@@ -9,6 +9,7 @@ __all__ = ['SURVEYS', 'SPECTRAL_INDEX', 'LIVE_SERVICES', 'FIRST_MEMBERS', 'FIRST
            'draw_uniform', 'cap_area', 'draw_clustered', 'simulate_neighbours', 'plot_clustering']
 
 # %% ../nbs/03_surveys.ipynb #defd3138
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import cycle
 from urllib.parse import urlsplit
@@ -219,10 +220,10 @@ _STUDY_DENSITIES = {
 }
 
 def collect_densities(
-    names=tuple(SURVEYS),       # Keys of `SURVEYS`
+    names: Iterable[str]|None = None, # Keys of `SURVEYS`; all if none are named
 )->dict[str, u.Quantity]:       # Rows per deg², by survey
     "Densities of the surveys' catalogues; raises `ValueError`, which lists the surveys, for an unknown one."
-    return {name: get_survey(name).density for name in names}
+    return {name: get_survey(name).density for name in (SURVEYS if names is None else names)}
 
 # %% ../nbs/03_surveys.ipynb #cf3fb592
 @u.quantity_input

@@ -332,9 +332,10 @@ def _transfer_cell(
     start.set_weights(model.get_weights())
     if how.keeps_head and from_source: known = _score_untrained(start, ends.validation)["val_accuracy"][0]
     checkpoints, fitting = out_dir/"checkpoints"/(code[:12] or "any"), time.monotonic()
+    resumed = checkpoints.is_dir() and any(checkpoints.iterdir())
     history = _retrain_network(model, how, ends.training, ends.validation, ends.settings, cell.seed, checkpoints,
                               CHECKPOINTS_APART)
-    write_json(out_dir/"timing.json", keep_time(history, time.monotonic() - fitting))
+    write_json(out_dir/"timing.json", keep_time(history, None if resumed else time.monotonic() - fitting))
     facts = ends.facts | dict(trainable_parameters=_count_free(model), accuracy_before_retraining=known)
     metrics = write_training(out_dir, model, history, predict_sources(model, ends.validation), facts)
     if from_source and how.frozen != "everything": _write_changes(start, model, ends.validation, out_dir)
