@@ -388,6 +388,13 @@ class RunConfig(_Grid):
             recipe["epochs"] = max(1, round(self.transfer.epochs_part*recipe["epochs"]))
         return _read_recipe(recipe | how.training, f"transfer.methods.{method}.training")
 
+    def trains_alike(self, cell: Cell)->bool:
+        "Is a transfer trained for as many epochs as what it is compared with? Only then can either be called better."
+        task = self.transfer.pairs[cell.pair].target
+        if cell.count or self.transfer.methods[cell.method].frozen == "everything": return True
+        own, control = self.choose_retraining(cell.network, task, cell.method), self.choose_recipe(cell.network, task)
+        return own.epochs == control.epochs
+
     def describe_training(self, task: str, network: str)->dict:
         "The settings that reach a training: its result changes when they do."
         return dict(recipe=self.choose_recipe(network, task).model_dump(mode="json"),

@@ -179,6 +179,7 @@ def _tabulate_transfers(
         cells = cells if is_control or not controls else list(controls)
         tables = [transfers[cell].predictions for cell in cells]
         gain = {} if is_control else _compare_with_control(tables, [run.predictions for run in controls.values()])
+        if not config.trains_alike(cells[0]): gain |= dict(p_value=np.nan)  # then it cannot be called better or worse
         n_target = float(np.median([transfers[cell].metrics["n_target"] for cell in cells]))
         facts = dict(pair=pair, source=ends.source, target=ends.target, method=method,
                      way=_FROM_SCRATCH if is_control else method, sources=str(count or "all"), n_target=n_target,
@@ -208,10 +209,12 @@ _VERDICTS = {"helps": "it helps", "hurts": "it hurts", "not shown": "neither a g
 
 def _answer_question(row)->str: # A row of `_tabulate_transfers` that has a gain
     "What a transfer gained, in a sentence with its uncertainty."
+    verdict = f"p = {row['p_holm']:.2g}: {_VERDICTS[_judge_gain(row)]}"
+    if np.isnan(row["p_holm"]): verdict = "not judged, because one was trained for more epochs than the other"
     seen = f" {row['seen']} of the validation sources were seen by the source network." if row["seen"] else ""
     return (f"{row['source']} → {row['target']}, {row['network']}, {row['method']}, {row['sources']} sources: "
             f"{_tell_score(row)}, against {row['scratch']:.3f} from scratch: {_tell_gain(row)}, "
-            f"p = {row['p_holm']:.2g}: {_VERDICTS[_judge_gain(row)]}.{seen}")
+            f"{verdict}.{seen}")
 
 def _plot_matrix(
     table: pd.DataFrame, # From `_tabulate_transfers`, of one network

@@ -146,3 +146,15 @@ def test_a_value_on_the_mark_reaches_it_but_not_with_its_interval(judged):
     found = [goal(*mark) for mark in ((0, ge), (.9, ge), (1.1, ge), (.9, le), (1.1, le))]
     assert [(g["reached"], g["ci_beyond_target"]) for g in found] == [
         ("yes", "yes"), ("yes", "no"), ("no", "no"), ("yes", "no"), ("yes", "yes")]
+
+
+def test_a_transfer_that_is_trained_for_other_epochs_than_its_control_is_not_judged(story, table):
+    config, trainings, transfers = story
+    shorter = config.model_copy(update=dict(transfer=config.transfer.model_copy(update=dict(epochs_part=0.5))))
+    rows = figures._tabulate_transfers(trainings, transfers, shorter)
+    whole = (rows["method"] == "retrain") & (rows["sources"] == "all")
+    assert whole.any() and rows.loc[whole, "gain"].notna().all() and rows.loc[whole, "p_holm"].isna().all()
+    for row in rows[whole].to_dict("records"):
+        assert "not judged" in figures._answer_question(row) and figures._judge_gain(row) == "not shown"
+    few = (rows["method"] == "retrain") & (rows["sources"] == "30")
+    assert rows.loc[few, "p_value"].to_list() == table.loc[few, "p_value"].to_list()
