@@ -68,8 +68,8 @@ def be_quick(folder):
 HOLD = """
 import time
 from pathlib import Path
-CHECKPOINTS_APART, write = 0, write_checkpoint
-def write_checkpoint(*given):
+CHECKPOINTS_APART, write = 0, _write_checkpoint
+def _write_checkpoint(*given):
     write(*given)
     while Path({file!r}).exists(): time.sleep(0.1)
 """
