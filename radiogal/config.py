@@ -389,11 +389,11 @@ class RunConfig(_Grid):
         return _read_recipe(recipe | how.training, f"transfer.methods.{method}.training")
 
     def trains_alike(self, cell: Cell)->bool:
-        "Is a transfer trained for as many epochs as what it is compared with? Only then can either be called better."
-        task = self.transfer.pairs[cell.pair].target
-        if cell.count or self.transfer.methods[cell.method].frozen == "everything": return True
+        "Is a transfer trained for as long as what it is compared with? Only then can either be called better."
+        task, how = self.transfer.pairs[cell.pair].target, self.transfer.methods[cell.method]
+        if cell.count or how.frozen == "everything": return True
         own, control = self.choose_retraining(cell.network, task, cell.method), self.choose_recipe(cell.network, task)
-        return own.epochs == control.epochs
+        return own.epochs*(2 if how.images == "both" else 1) == control.epochs  # an epoch of both has twice the sources
 
     def describe_training(self, task: str, network: str)->dict:
         "The settings that reach a training: its result changes when they do."
