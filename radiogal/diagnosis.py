@@ -146,18 +146,17 @@ def plot_confusion(
     names: list[str], # Of the classes
     ax=None,
 ):                    # Axes
-    "Confusion matrix: colour is the fraction of each true class, numbers are sources."
+    "Confusion matrix: numbers are sources, the shade is their fraction of the true class, from 0 to 1."
     import matplotlib.pyplot as plt
     ax, counts = ax or plt.subplots()[1], np.asarray(counts)
     fraction = counts/np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    image = ax.imshow(fraction, vmin=0, vmax=1, cmap="Blues", origin="upper")
+    ax.imshow(fraction, vmin=0, vmax=1, cmap="Blues", origin="upper")
     for (row, column), number in np.ndenumerate(counts):
         ax.text(column, row, number, ha="center", va="center", color="w" if fraction[row, column] > 0.5 else "k")
     ticks = range(len(names))
     ax.set(xticks=ticks, xticklabels=names, yticks=ticks, yticklabels=names, xlabel="Predicted class",
-           ylabel="True class")
+           ylabel="True class (shade: fraction)")
     ax.grid(False)
-    ax.figure.colorbar(image, ax=ax, label="Fraction of true class")
     return ax
 
 # %% ../nbs/20_diagnosis.ipynb #42b759d9
@@ -459,7 +458,7 @@ def save_figure(
     "Save a figure with the run's identity, atomically."
     from matplotlib import rcParams
     figure = getattr(figure, "figure", figure)
-    figure.draw_without_rendering()
+    if engine := figure.get_layout_engine(): engine.execute(figure)
     figure.set_layout_engine("none")  # laid out and measured once, not again for each format
     box = figure.get_tightbbox().padded(rcParams["savefig.pad_inches"])
     stem = f"{name}_simulated" if identity["kind"] == "simulated" else name

@@ -152,15 +152,18 @@ def score_predictions(
     predictions: pd.DataFrame, # A table of predictions
 )->dict:                       # The run's keys, n, classes, the scores, accuracy_interval, confusion, per_class
     "Every score of one run; raises `ValueError` naming rows that cannot be scored."
+    from sklearn import config_context
     from sklearn.metrics import confusion_matrix
     y, p = check_predictions(predictions)
     classes = list_classes(predictions)
     run = {key: predictions[key].iloc[0] for key in _RUN_KEYS if key in predictions and predictions[key].nunique() == 1}
-    confusion = confusion_matrix(y, p.argmax(axis=1), labels=range(len(classes)))
+    with config_context(skip_parameter_validation=True):  # which takes longer than the scores, and was done above
+        confusion = confusion_matrix(y, p.argmax(axis=1), labels=range(len(classes)))
+        measures = {key: measure(y, p) for key, measure in _MEASURES.items()}
+        per_class = _score_classes(y, p, classes)
     return {key: value.item() if hasattr(value, "item") else value for key, value in run.items()} | dict(
-        n=len(y), classes=classes, **{key: measure(y, p) for key, measure in _MEASURES.items()},
-        accuracy_interval=wilson_interval(np.trace(confusion), len(y)),
-        confusion=confusion.tolist(), per_class=_score_classes(y, p, classes))
+        n=len(y), classes=classes, **measures, accuracy_interval=wilson_interval(np.trace(confusion), len(y)),
+        confusion=confusion.tolist(), per_class=per_class)
 
 # %% ../nbs/19_evaluation.ipynb #0d4f367d
 _SMALLEST = float(np.finfo(np.float32).tiny)  # What a float32 softmax may round to 0
