@@ -242,7 +242,7 @@ class Outline:
         self.parser.StartElementHandler, self.parser.EndElementHandler = self.start, self.end
         self.parser.EntityDeclHandler = self.refuse_entity
         try: self.parser.ParseFile(file)
-        except expat.ExpatError as e: raise BadVotable(str(e)) from e
+        except (expat.ExpatError, LookupError) as e: raise BadVotable(str(e)) from e  # LookupError: an unknown encoding
         self.check_size(file.tell())
         return self
 
