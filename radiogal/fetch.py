@@ -226,13 +226,16 @@ class _Hosts(_Turns):
         with self.manifest.change() as db:
             db.execute("UPDATE hosts SET failures = failures + 1 WHERE host = ?", (host,))
             (n,) = db.execute("SELECT failures FROM hosts WHERE host = ?", (host,)).fetchone()
-        if n >= self.limits.failures: self.stop(host, f"{n} failures in a row, the last: {reason}")
+            if n >= self.limits.failures: self.set_pause(db, host, f"{n} failures in a row, the last: {reason}")
 
     def stop(self, host: str, why: str)->None:
         "Leave a host alone for a while, whoever shares the manifest."
+        with self.manifest.change() as db: self.set_pause(db, host, why)
+
+    def set_pause(self, db: sqlite3.Connection, host: str, why: str)->None:
+        "Within a change, so that nobody asks between the last failure and the pause."
         row = (time.time() + self.limits.stop_s, f"{host} is left alone for {self.limits.stop_s:g} s after {why}", host)
-        with self.manifest.connect() as db:
-            db.execute("UPDATE hosts SET stopped_until = ?, reason = ? WHERE host = ?", row)
+        db.execute("UPDATE hosts SET stopped_until = ?, reason = ? WHERE host = ?", row)
 
     def sit_out(self, stop: _Stopped)->None:
         "Wait until a host may be asked again; raises `FetchError` (not_asked) after `limits.give_up_s` of silence."
