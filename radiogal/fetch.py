@@ -18,6 +18,7 @@ import random
 import re
 import shutil
 import socket
+import sqlite3
 import sys
 import threading
 import time
