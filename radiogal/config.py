@@ -122,7 +122,6 @@ class _Targets(_Section):
                               description="scientific: label catalogues that supply targets")
     compared: _Names = Field((), description="scientific: label catalogues the targets' labels are compared with")
     match_arcsec: float = Field(30.0, gt=0, le=300, description="fixed: two positions closer than this are one source")
-    group_arcmin: _Arcmin = Field(4.5, description="fixed: sources closer than this share a sky group")
 
 class Candidates(_Section):
     "Which rows of the FIRST catalogue become candidates for more extended and more compact sources."
@@ -154,7 +153,7 @@ class Sky(_Section):
         description="scientific: range of flux densities of extended labelled sources at 1.4 GHz")
     extended_arcsec: tuple[float, float] = Field((28.0, 110.0),
         description="scientific: range of their intrinsic sizes, before projection")
-    spacing_arcmin: _Arcmin = Field(3.6, description="fixed: mean distance of labelled sources")
+    spacing_arcmin: float = Field(3.6, gt=0, le=120, description="fixed: mean distance of labelled sources")
     vlass_image_pixels: int = Field(3722, ge=300, le=3722, description="fixed: side of a VLASS image")
 
 # %% ../nbs/01_config.ipynb #6c0e237f
@@ -275,6 +274,16 @@ class _Transfer(_Section):
     epochs_part: float = Field(0.5, gt=0, le=1,
         description="nuisance: epochs of a retraining, or of a training on both, as a fraction of a training's")
 
+class _Headline(_Section):
+    "What the run's claims rest on, said before it is made: these trainings and transfers have more seeds."
+    tasks: tuple[_Name, ...] = Field((), description="scientific: tasks that networks are compared on")
+    pairs: tuple[_Name, ...] = Field((), description="scientific: transfers that are judged, and training from scratch")
+    methods: tuple[_Name, ...] = Field((), description="scientific: the ways that are judged")
+    counts: tuple[Annotated[int, Field(ge=2)], ...] = Field((),
+        description="scientific: with so many training sources of the target too, besides all")
+    networks: tuple[_Network, ...] = Field((), description="scientific: the networks that are judged")
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((), description="nuisance: these instead of `seeds`")
+
 @dataclass(frozen=True)
 class Cell:
     "One training of the grid of transfers."
@@ -323,6 +332,7 @@ class _Settings(_Section):
     preparation: Preparation = Preparation()
     training: Training = Training()
     transfer: _Transfer = _Transfer()
+    headline: _Headline = _Headline()
 
 # %% ../nbs/01_config.ipynb #91059967
 class _Grid(_Settings):
@@ -358,9 +368,24 @@ class _Grid(_Settings):
                 networks = [n for n in ends.networks or self.networks if n in (method.networks or self.networks)]
                 asked = {None: [] if (method.start, method.images) == ("new", "target") else networks}
                 asked |= {count: [n for n in networks if n in (method.count_networks or networks)] for count in few}
-                cells += [Cell(pair, name, count, *run) for count, those in asked.items()
-                          for run in product(those, self.folds, self.seeds)]
+                cells += [Cell(pair, name, count, network, fold, seed) for count, those in asked.items()
+                          for network, fold in product(those, self.folds)
+                          for seed in self.find_seeds(network, pair, name, count)]
         return cells
+
+    def find_seeds(self, network: str, pair: str, method: str, count: int|None)->tuple[int, ...]:
+        "Seeds of a kind of transfer."
+        told = self.headline
+        judged = (network in told.networks and pair in told.pairs and method in told.methods
+                  and count in (None, *told.counts))
+        return told.seeds if judged else self.seeds
+
+    def find_training_seeds(self, network: str, task: str)->tuple[int, ...]:
+        "Seeds of a kind of training: a judged transfer starts from, and is compared with, as many trainings."
+        ends = {end for pair in self.headline.pairs
+                for end in (self.transfer.pairs[pair].source, self.transfer.pairs[pair].target)}
+        judged = network in self.headline.networks and task in {*self.headline.tasks, *ends}
+        return self.headline.seeds if judged else self.seeds
 
     def find_source_fold(self, pair: str, fold: int)->int:
         "The fold of the source network that belongs to a fold of the target."
@@ -408,8 +433,7 @@ class RunConfig(_Grid):
         return dict(recipe=self.choose_retraining(cell.network, pair.target, cell.method).model_dump(mode="json"),
                     classes=[tasks[end].classes for end in (pair.source, pair.target)],
                     method=method.model_dump(mode="json", exclude=choice),
-                    pair=pair.model_dump(mode="json", exclude=choice), least_steps=transfer.least_steps,
-                    group_arcmin=self.targets.group_arcmin)
+                    pair=pair.model_dump(mode="json", exclude=choice), least_steps=transfer.least_steps)
 
 # %% ../nbs/01_config.ipynb #b172b734
 def _check_archive(config: RunConfig)->None:
@@ -492,7 +516,17 @@ def _check_transfers(config: RunConfig)->None:
             for method in pair.methods or config.transfer.methods:
                 config.choose_retraining(network, pair.target, method)
 
-_CHECKS = (_check_archive, _check_sizes, _check_candidates, _check_tasks, _check_runs, _check_transfers)
+def _check_headline(config: RunConfig)->None:
+    "Raises `ValueError` where the headline names what the run does not have, or lacks seeds that the run has."
+    told, transfer = config.headline, config.transfer
+    for key, there in [("tasks", config.list_tasks()), ("pairs", transfer.pairs), ("methods", transfer.methods)]:
+        if odd := set(getattr(told, key)) - set(there):
+            raise ValueError(f"headline.{key}: {sorted(odd)}: allowed are {list(there)}")
+    if (told.tasks or told.pairs) and not set(told.seeds) >= set(config.seeds):
+        raise ValueError(f"headline.seeds = {list(told.seeds)}: must hold the run's seeds {list(config.seeds)}")
+
+_CHECKS = (_check_archive, _check_sizes, _check_candidates, _check_tasks, _check_runs, _check_transfers,
+           _check_headline)
 
 # %% ../nbs/01_config.ipynb #f89f41ac
 def _to_tuples(value):
@@ -509,12 +543,13 @@ def _find_section(model: type[BaseModel], place: tuple)->type[BaseModel]:
 
 _RENAMED = dict(averaging="ema_decay", norm_sources="bn_recalibration_sources", body_rate="backbone_lr_factor",
                few="count_networks")  # settings of older versions
+_DROPPED = dict(group_arcmin="follows from the images' width now: remove this line")
 
 def rename_settings(settings):
-    "Settings as an older version wrote them, with the names that they have now."
+    "Settings as an older version wrote them, with the names that they have now, and without those there are no more."
     if isinstance(settings, (list, tuple)): return [rename_settings(value) for value in settings]
     if not isinstance(settings, dict): return settings
-    return {_RENAMED.get(key, key): rename_settings(value) for key, value in settings.items()}
+    return {_RENAMED.get(key, key): rename_settings(value) for key, value in settings.items() if key not in _DROPPED}
 
 def _explain_error(
     error: dict,             # One entry of `ValidationError.errors()`
@@ -524,6 +559,7 @@ def _explain_error(
     key = ".".join(str(p) for p in error["loc"])
     if error["type"] == "extra_forbidden":
         if (name := error["loc"][-1]) in _RENAMED: return f"{key}: this setting is called {_RENAMED[name]} now"
+        if name in _DROPPED: return f"{key}: this {_DROPPED[name]}"
         allowed = _find_section(model, error["loc"][:-1]).model_fields
         return f"{key}: unknown key; allowed are {', '.join(sorted(allowed))}"
     if error["type"] == "missing": return f"{key}: missing"
@@ -558,6 +594,7 @@ def read_config(
         raise ConfigError(f"no settings file {path}: the runs there are: {there}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e: raise ConfigError(f"{path}: not TOML: {e}") from None
     if seed is not None: settings["seeds"] = [seed]
+    if seed is not None and "headline" in settings: settings["headline"]["seeds"] = [seed]
     return parse_config(settings, str(path))
 
 # %% ../nbs/01_config.ipynb #7fc58a69
@@ -566,7 +603,8 @@ def list_asked(
 )->list[tuple]:        # task, network, fold, seed
     "All trainings that the settings ask for."
     return [(name, network, fold, seed) for name, task in config.list_tasks().items()
-            for network, folds in task.networks.items() for fold in folds for seed in config.seeds]
+            for network, folds in task.networks.items() for fold in folds
+            for seed in config.find_training_seeds(network, name)]
 
 def find_place(task: str, network: str, fold: int, seed: int)->str: # Below training/
     "Where a training is."

@@ -27,7 +27,8 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import Table
 
-from .candidates import check_groups, exclude_positions, group_sky, split_folds
+from .candidates import (check_groups, exclude_positions, find_group_radius, find_leaks, find_widest, group_sky,
+                                 split_folds)
 from .catalogues import CATALOGUES, Labels, build_targets, find_registered, read_catalogue, tabulate_labels
 from .config import RadiogalError, RunConfig, find_images, write_atomic
 from .fetch import FetchError, Fetcher, get_registered, select_files
@@ -285,7 +286,7 @@ def describe_steps(config: RunConfig, survey: str)->tuple[str, ...]: # For `Prep
     return (f"cutouts of {survey} with at least {config.scraping.min_covered} covered", *match,
             f"background by {prep.clip_sigma} sigma clip to convergence, clip {prep.clip}",
             f"grid {prep.grid}: {field}{prep.image_size} px, padding {prep.padding}", f"scaling {prep.scaling}",
-            f"{prep.n_folds} folds of sky groups of {config.targets.group_arcmin} arcmin, seed {prep.split_seed}")
+            f"{prep.n_folds} folds of sky groups of {find_group_radius(config):.1f}, seed {prep.split_seed}")
 
 # %% ../nbs/15_datasets.ipynb #779d3e3d
 def _match_rows(
@@ -355,6 +356,18 @@ def _list_quarantine(
     return Table(rows=rows or None, names=("name", "survey", "reason"), dtype=(str, str, str),
                  meta={"SIMULATE": simulated})
 
+def _check_leaks(
+    prepared: PreparedSet, # Its folds are drawn by sky group
+    width: u.Quantity,     # Side of the widest image that one of its sources is seen in
+)->None:
+    "Raises `ValueError`, naming a pair, where images of two folds overlap."
+    n, (ra, dec) = len(prepared), prepared.positions.T
+    leaks = find_leaks(Table(dict(set=[prepared.survey]*n, name=prepared.names, ra=ra, dec=dec, split=prepared.folds,
+                                  width=np.full(n, width.to_value(u.arcmin)))))
+    for leak in leaks[:1]:
+        raise ValueError(f"{prepared.survey}: {len(leaks)} pairs of sources in different folds share pixels, such as "
+                         f"{leak['name']} and {leak['other_name']}, {leak['separation']:.0f} arcsec apart")
+
 # %% ../nbs/15_datasets.ipynb #2a044af6
 def _prepare_survey(
     targets: Table,      # targets.ecsv: name, ra, dec, label, sky_group; meta SIMULATE
@@ -370,7 +383,7 @@ def _prepare_survey(
     if bool(targets.meta["SIMULATE"]) != config.simulated:
         raise ValueError(f"targets with SIMULATE = {targets.meta['SIMULATE']} in a run of kind {config.kind!r}")
     names, folds = [str(name) for name in targets["name"]], _draw_folds(targets, config)
-    excluded = exclude_positions(targets, tests or {}, config.targets.group_arcmin*u.arcmin)
+    excluded = exclude_positions(targets, tests or {}, find_group_radius(config))
     cutouts, curated = _match_rows(names, cutouts, survey, "cutouts"), _match_rows(names, curated, survey, "curated")
 
     def read_usable(i):
@@ -400,7 +413,7 @@ def make_sample(
     coords = SkyCoord(known["ra"], known["dec"], unit="deg")
     labels = Labels(list(known["name"]), coords, list(known["label"]), [np.nan]*len(known))
     targets, _ = build_targets([tabulate_labels(labels, "artificial", simulated=True)], config.classes,
-                               config.targets.match_arcsec*u.arcsec, config.targets.group_arcmin*u.arcmin)
+                               config.targets.match_arcsec*u.arcsec, find_group_radius(config))
     places = {name: i for i, name in enumerate(known["name"])}
     pixel = get_survey(survey).pixel_scale.to_value(u.arcmin)
     n_pixels = cut.cutout_pixels or int(np.ceil(cut.cutout_arcmin/pixel))
@@ -513,15 +526,18 @@ def _build_griese_set(
     return used, _list_quarantine(reasons, "FIRST", simulated=False)
 
 # %% ../nbs/15_datasets.ipynb #11586c46
-_NEAR = 4.5*u.arcmin  # The width of 150 FIRST pixels: nearer sources share pixels
+def _measure_published(config: RunConfig)->u.Quantity: # arcmin
+    "Side of a published image."
+    return (config.preparation.published_pixels*get_survey("FIRST").pixel_scale).to(u.arcmin)
 
 def _tabulate_facts(
-    table: Table, # As from `_read_griese_folds` or `_read_griese`
-)->Table:         # name, ra, dec (deg), label, catalogue, sky_group
+    table: Table,       # As from `_read_griese_folds` or `_read_griese`
+    width: u.Quantity,  # Side of the images
+)->Table:               # name, ra, dec (deg), label, catalogue, sky_group
     "What is known of each source besides its image."
     facts = table["name", "ra", "dec", "label", "catalogue"].copy()
     facts["ra"].unit = facts["dec"].unit = u.deg
-    facts["sky_group"] = group_sky(SkyCoord(facts["ra"], facts["dec"]), _NEAR)
+    facts["sky_group"] = group_sky(SkyCoord(facts["ra"], facts["dec"]), np.sqrt(2)*width)
     facts.meta = {"SIMULATE": False}
     return facts
 
@@ -573,8 +589,7 @@ def _prepare_held(
     "Sources prepared as training sources are; raises `ValueError` for a class with fewer than two of them."
     facts, names = table["name", "ra", "dec", "label"].copy(), [str(name) for name in table["name"]]
     facts["catalogue"] = "held out"
-    facts["sky_group"] = group_sky(SkyCoord(facts["ra"], facts["dec"], unit="deg"),
-                                   config.targets.group_arcmin*u.arcmin)
+    facts["sky_group"] = group_sky(SkyCoord(facts["ra"], facts["dec"], unit="deg"), find_group_radius(config))
     facts.meta = dict(SIMULATE=config.simulated)
 
     def read(i):
@@ -596,7 +611,7 @@ def _hold_griese(
     pixels, table = _read_griese(get_registered(fetcher, file, folder))
     n, size = np.arange(len(table)), config.preparation.published_pixels
     prepared, quarantine = _build_griese_set(pixels, table, size, n, np.zeros_like(n))
-    return _Held(prepared, _tabulate_facts(table), quarantine)
+    return _Held(prepared, _tabulate_facts(table, _measure_published(config)), quarantine)
 
 def _hold_frdeep(
     fetcher: Fetcher,  # Looks in the mirror, then at the public place

@@ -19,6 +19,7 @@ import pandas as pd
 from astropy import units as u
 from astropy.coordinates import SkyCoord, search_around_sky
 
+from .candidates import find_group_radius
 from .config import (Cell, Method, RunConfig, Training, find_images, find_place, find_root, read_json,
                              write_json, write_atomic)
 from .datasets import PER_SOURCE, PreparedSet, cut_images, read_task
@@ -277,7 +278,7 @@ def _read_ends(results: Path, config: RunConfig, cell: Cell)->_Ends: # results: 
     "Images and settings of a transfer; raises `ValueError` where the source was trained on what the target validates."
     pair, how, fold = config.transfer.pairs[cell.pair], config.transfer.methods[cell.method], cell.fold
     source, target = (read_task(results, config, end) for end in (pair.source, pair.target))
-    source_fold, radius = config.find_source_fold(cell.pair, fold), config.targets.group_arcmin*u.arcmin
+    source_fold, radius = config.find_source_fold(cell.pair, fold), find_group_radius(config)
     known, training, validation = source.training(source_fold), target.training(fold), target.validation(fold)
     if pair.source_fold != "next": _check_unseen(known, validation, radius)
     settings = config.choose_retraining(cell.network, pair.target, cell.method)

@@ -105,22 +105,23 @@ def _list_images(config: RunConfig, surveys: dict[str, list])->list[str]: # surv
 
 # %% ../nbs/25_workflow.ipynb #4bda82ba
 _SECTIONS = dict(  # Of the settings, by the rule that depends on them
-    sky=("kind", "surveys", "classes", "sky"), catalogues=("kind", "classes", "targets", "candidates"),
+    sky=("kind", "surveys", "classes", "sky"), catalogues=("kind", "classes", "targets", "candidates", "group_radius"),
     scraping=("kind", "scraping", "sky"), curation=("curation",),
-    preparation=("kind", "classes", "targets", "scraping", "preparation"),
-    heldout=("classes", "scraping", "preparation", "targets"),
-    artificial=("classes", "surveys", "sky", "scraping", "preparation", "targets"),
+    preparation=("kind", "classes", "targets", "scraping", "preparation", "group_radius"),
+    heldout=("classes", "scraping", "preparation", "targets", "group_radius"),
+    artificial=("classes", "surveys", "sky", "scraping", "preparation", "targets", "group_radius"),
     classify=("kind", "classes", "folds", "seeds", "scraping", "preparation", "targets"))
 
 def _describe_settings(config: RunConfig, steps: dict)->dict[str, str]: # steps: from `_deal_steps`; by rule, or step
     "The settings that a rule depends on, as text that changes when they do."
-    whole = config.model_dump(mode="json")
+    from radiogal.candidates import find_group_radius  # without what it needs, where nothing is planned
+    whole = config.model_dump(mode="json") | dict(group_radius=f"{find_group_radius(config):.3f}")
     chosen = {rule: {section: whole[section] for section in sections} for rule, sections in _SECTIONS.items()}
     grids = {f"training/{step}": [config.describe_training(*cell[:2]) for cell in cells]
              for step, cells in steps["trainings"].items()}
     grids |= {f"transfer/{step}": [config.describe_transfer(cell) for cell in cells]
               for step, cells in steps["transfers"].items()}
-    published = [config.preparation.published_pixels, config.targets.group_arcmin*("griese-apart" in config.published)]
+    published = [config.preparation.published_pixels, whole["group_radius"]*("griese-apart" in config.published)]
     as_text = {name: json.dumps(value, sort_keys=True) for name, value in (chosen | grids).items()}
     return as_text | dict(published=json.dumps(published), everything=config.model_dump_json())
 
@@ -472,7 +473,8 @@ def _keep_results(run: str)->int: # How many files
     "Keep a run's small results in the repository. Raises `ConfigError` without any, `Damaged` if one is damaged."
     paths = Paths(find_root())
     results, kept, config = paths.results(run), paths.kept(run), read_config(paths.settings(run))
-    weights = [f"training/{each}/fold*/seed*/network.weights.h5" for each in config.kept_weights]
+    weights = [f"training/{each}/fold*/seed{seed}/network.weights.h5"
+               for each in config.kept_weights for seed in config.seeds]
     files = sorted({path for pattern in (*_KEPT, *weights) for path in results.glob(pattern)})
     if not files: raise ConfigError(_NO_RESULTS.format(run=run))
     _check_results(paths, results)
