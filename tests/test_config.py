@@ -1,7 +1,8 @@
 "Settings that cannot be: each is refused with one line that names the key, its value, and what is allowed."
 import pytest
+from conftest import ROOT
 
-from radiogal.config import ConfigError, allow_name, parse_config, rename_settings
+from radiogal.config import ConfigError, allow_name, list_asked, parse_config, read_config, rename_settings
 
 MINIMAL = dict(kind="demo", surveys=["FIRST"], classes=["FRI", "FRII"], scraping=dict(cutout_arcmin=2.5),
                preparation=dict(field_arcmin=2.0))
@@ -95,8 +96,27 @@ def test_recipes_of_networks_tasks_and_transfers():
 
 
 def test_settings_of_older_versions_are_read_with_their_new_names():
-    old = dict(training=dict(averaging=0.9), methods=[dict(few=("a",))])
-    assert rename_settings(old) == dict(training=dict(ema_decay=0.9), methods=[dict(count_networks=["a"])])
+    old = dict(training=dict(averaging=0.9), methods=[dict(few=("a",))], targets=dict(group_arcmin=37.5))
+    assert rename_settings(old) == dict(training=dict(ema_decay=0.9), methods=[dict(count_networks=["a"])], targets={})
+    with pytest.raises(ConfigError, match="targets.group_arcmin: this follows from the images' width now"):
+        parse_config(MINIMAL | dict(targets=dict(group_arcmin=37.5)), "my.toml")
+
+
+def test_what_is_judged_has_more_seeds_than_the_rest():
+    told = dict(pairs=["there"], methods=["scratch"], counts=[10], networks=["alhassan"], seeds=[1, 2])
+    few = dict(scratch=dict(start="new", counts=[10]), retrain=dict(counts=[10]))
+    settings = MINIMAL | with_transfer(methods=few) | dict(headline=told)
+    run = parse_config(settings, "my.toml")
+    seeds = {(c.method, c.count, c.seed) for c in run.list_transfers()}
+    assert seeds == {("scratch", 10, 1), ("scratch", 10, 2), ("retrain", None, 1), ("retrain", 10, 1)}
+    assert {seed for _, network, _, seed in list_asked(run) if network == "alhassan"} == {1, 2}
+    for key, wrong in dict(methods=["retrian"], pairs=["her"], tasks=["fr"], seeds=[2]).items():
+        with pytest.raises(ConfigError, match=f"headline.{key}"):
+            parse_config(settings | dict(headline=told | {key: wrong}), "my.toml")
+
+
+def test_one_seed_for_all_replaces_those_of_the_headline():
+    assert {seed for *_, seed in list_asked(read_config(ROOT/"config"/"benchmark.toml", seed=7))} == {7}
 
 
 def test_a_name_that_is_unsafe_in_paths_is_not_allowed():

@@ -9,9 +9,11 @@ from astropy.coordinates import SkyCoord
 from astropy.stats import sigma_clipped_stats
 from astropy.table import Table, vstack
 from astropy.wcs import WCS
+from conftest import ROOT
 
-from radiogal.candidates import find_leaks, group_sky, split_folds
+from radiogal.candidates import find_group_radius, find_leaks, find_widest, group_sky, split_folds
 from radiogal.catalogues import _get_catalogue, find_registered, read_catalogue, translate_mirabest
+from radiogal.config import read_config
 from radiogal.datasets import (
     _GRIESE_CLASSES,
     _build_griese_set,
@@ -108,6 +110,18 @@ def test_folds_by_sky_group_leak_nothing(griese):
     groups = group_sky(SkyCoord(table["ra"], table["dec"], unit="deg"), np.sqrt(2)*GRIESE_WIDTH)
     folds = split_folds(table["label"], groups, 5, seed=1)
     assert len(find_leaks(list_cutouts("griese", table, folds, GRIESE_WIDTH))) == 0
+
+
+@pytest.mark.parametrize("run", ["real", "benchmark", "transfer"])
+def test_no_fold_of_a_run_shares_pixels_with_another(run, mirror):
+    config, catalogue = read_config(ROOT/"config"/f"{run}.toml"), _get_catalogue("frdeep")
+    frdeep = read_catalogue(catalogue, mirror/url_to_path(find_registered(catalogue).url))
+    coords, width = SkyCoord(frdeep["ra"], frdeep["dec"], unit="deg"), find_widest(config)
+    assert width.to_value(u.arcmin) == 37.5  # of NVSS
+    prep, apart = config.preparation, lambda radius: split_folds(
+        frdeep["label"], group_sky(coords, radius), prep.n_folds, prep.split_seed)
+    assert len(find_leaks(list_cutouts("frdeep", frdeep, apart(width), width))) > 0  # one width is not enough
+    assert len(find_leaks(list_cutouts("frdeep", frdeep, apart(find_group_radius(config)), width))) == 0
 
 
 @pytest.mark.filterwarnings("ignore")
