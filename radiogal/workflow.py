@@ -501,19 +501,20 @@ def _redraw_figures(
     pdf: bool = False,     # Figures are saved for print too
 )->Path:                   # The executed notebook
     "Redraw a run's report. Raises `ConfigError` if it has no results, `Damaged` if one is damaged."
+    from radiogal.joining import ANSWERS, choose_results, find_places
     paths = Paths(find_root())
     config, results = read_config(paths.settings(run), seed), paths.results(run)
-    found = _find_results(paths, run, "t*/**/predictions.parquet")
-    if not found: raise ConfigError(_NO_RESULTS.format(run=run))
+    places = find_places(results, paths.kept(run))
+    if not places: raise ConfigError(_NO_RESULTS.format(run=run))
     notebook, place = _name_report(config)
-    parameters = dict(results_dir=str(found.relative_to(paths.root)), figures_dir=f"figures/{run}",
-                      seed=-1 if seed is None else seed, pdf=pdf)
-    if config.has_report: parameters |= name_others(paths) | dict(mixed=mixed)
+    more = name_others(paths) | dict(mixed=mixed) if config.has_report else {}
+    parameters = dict(figures_dir=f"figures/{run}", seed=-1 if seed is None else seed, pdf=pdf) | more
     executed = results/"notebooks"/f"{notebook}.ipynb"
     with _take_lock(paths.root):
-        _check_results(paths, found)
-        run_notebook(notebook, run, parameters, executed, results/place,
-                     sorted(found.glob("t*/**/predictions.parquet")), [paths.figures(run)], seed)
+        for found in places: _check_results(paths, found)
+        drawn = choose_results(places, results.parent/".joined"/run, config, mixed)
+        run_notebook(notebook, run, parameters | dict(results_dir=str(drawn.relative_to(paths.root))), executed,
+                     results/place, sorted(drawn.glob(ANSWERS)), [paths.figures(run)], seed)
     return executed
 
 def _report_run(*asked)->Path: # As `_redraw_figures`
