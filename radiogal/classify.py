@@ -439,10 +439,11 @@ class Request:
     raw: str = ""          # Where downloads are, and stay; '': in the folder, and deleted
     kept: tuple[str, ...] = () # "cutouts", "downloads": not deleted
     source: str = ""       # What images came from, for the job; '': found by `_describe_images`
+    seed: int|None = None  # Replaces the settings' seeds
 
 def _find_task(request: Request)->tuple[RunConfig, Task]:
     "Settings that prepare images as a task's training set, and the task; raises `ConfigError` for an unknown one."
-    config = read_config(request.toml_path)
+    config = read_config(request.toml_path, request.seed)
     tasks = config.list_tasks()
     if request.task not in tasks:
         raise ConfigError(f"no task {request.task!r} in {request.run}: there are {', '.join(tasks)}")
@@ -478,7 +479,7 @@ def _describe_images(request: Request)->str:
 def _describe_job(request: Request, ensemble: Ensemble)->dict: # Plain values
     "What decides a catalogue's rows."
     config, task = _find_task(request)
-    return describe_run(read_config(request.toml_path), request.run, find_root()) | dict(
+    return describe_run(read_config(request.toml_path, request.seed), request.run, find_root()) | dict(
         task=request.task, network=request.network, survey=request.survey, trained_on=task.images,
         classes=list(ensemble.classes), model=ensemble.identity, members=len(ensemble.members), engine=ensemble.engine,
         calibrated=ensemble.calibrated, temperature=ensemble.temperature, simulated=config.simulated,
