@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from .config import RunConfig, parse_config, read_json, rename_settings, write_atomic
-from .diagnosis import ORIGINS
+from .diagnosis import _ORIGINS
 from .figures import _describe_making, _read_code_digests
 from .provenance import hash_files, read_signed
 
@@ -21,19 +21,19 @@ def _find_kind(place: str)->str: # Of a training or transfer, below results/<run
     "All of a place but fold and seed."
     return Path(place).parents[1].as_posix()
 
-def _list_images(made: dict)->dict[str, str]: # made: provenance.json; SHA-256 by path
+def _list_prepared(made: dict)->dict[str, str]: # made: provenance.json; SHA-256 by path
     "The prepared sets that a network was made from."
     return {path: sha256 for path, sha256 in made["inputs"].items() if Path(path).name == "prepared.h5"}
 
-def _describe_recipe(cell: dict)->dict: # cell: from `_read_cells`
+def _describe_recipe(cell: dict)->dict: # cell: from `_read_made_cells`
     "How a network was trained, and on which classes of which images."
     config = parse_config(rename_settings(cell["made"]["resolved_settings"]), cell["place"])
     return {key: value for key, value in _describe_making(config, cell["metrics"]).items() if key in ("recipe", "task")}
 
-def _differ_images(kept: dict, new: list[dict])->str: # Cells, from `_read_cells`; "" where they do not differ
+def _differ_images(kept: dict, new: list[dict])->str: # Cells, from `_read_made_cells`; "" where they do not differ
     "In which images a kept result differs from new ones."
-    there = [_list_images(cell["made"]) for cell in new]
-    odd = [Path(path).parent.name for path, sha256 in _list_images(kept["made"]).items()
+    there = [_list_prepared(cell["made"]) for cell in new]
+    odd = [Path(path).parent.name for path, sha256 in _list_prepared(kept["made"]).items()
            if any(images.get(path, sha256) != sha256 for images in there)]
     return f"of other images than the new ones ({', '.join(odd)})" if odd else ""
 
@@ -56,7 +56,7 @@ _DIFFERENCES = dict(images=_differ_images, settings=_differ_settings, code=_diff
 # %% ../nbs/24a_joining.ipynb #0925f94c
 ANSWERS = "t*/**/predictions.parquet"  # Of trainings and transfers, below the results of a run
 
-def _read_cells(results: Path)->list[dict]: # place, folder, made (provenance.json), metrics (metrics.json)
+def _read_made_cells(results: Path)->list[dict]: # place, folder, made (provenance.json), metrics (metrics.json)
     "A run's trainings and transfers that have predictions; raises `Damaged` for a file that is not what was written."
     folders = sorted(path.parent for path in results.glob(ANSWERS))
     return [dict(place=folder.relative_to(results).as_posix(), folder=folder,
@@ -64,7 +64,7 @@ def _read_cells(results: Path)->list[dict]: # place, folder, made (provenance.js
             for folder in folders]
 
 def _choose_cells(
-    new: list[dict],         # From `_read_cells`
+    new: list[dict],         # From `_read_made_cells`
     kept: list[dict],        # From there
     alike: tuple[str, ...],  # Keys of `_DIFFERENCES`: in what they must agree
 )->pd.DataFrame:             # place; origin: "new", "kept" or "left out"; why, where it was left out; folder
@@ -85,7 +85,7 @@ def _link_files(files: dict[Path, Path])->None: # by where the link will be
 
 _OF_SOURCES = ("preparation", "catalogues", "benchmark/heldout")  # Folders of what is known of sources
 
-def _list_files(results: Path)->dict[str, Path]: # By place below results
+def _find_about(results: Path)->dict[str, Path]: # By place below results
     "Files about sources, and what networks said of held-out ones."
     return {path.relative_to(results).as_posix(): path for part in _OF_SOURCES
             for path in results.glob(f"{part}/**/*") if path.is_file()}
@@ -93,9 +93,9 @@ def _list_files(results: Path)->dict[str, Path]: # By place below results
 def _choose_files(new: Path, kept: Path, drawn: pd.DataFrame)->dict[str, Path]: # By place below results/<run>
     "New files about the sets that new results were made from, else the kept ones, or what there is."
     images = {path for folder in drawn["folder"][drawn["origin"] == "new"]
-              for path in _list_images(read_signed(folder/"provenance.json"))}
+              for path in _list_prepared(read_signed(folder/"provenance.json"))}
     sets = {"/".join(Path(path).parts[2:-1]) for path in images}  # without results/<run>
-    mine, other = _list_files(new), _list_files(kept)
+    mine, other = _find_about(new), _find_about(kept)
     is_first = lambda place: Path(place).parent.as_posix().removesuffix("/heldout") in sets
     return mine | other | {place: path for place, path in mine.items() if is_first(place)}
 
@@ -105,8 +105,8 @@ def _join_results(
     joined: Path,           # Folder for links to what is chosen; made anew
     alike: tuple[str, ...], # Keys of `_DIFFERENCES`: in what a kept result must agree with new ones
 )->Path:                    # `joined`
-    "New and kept results of a run in one folder, with `ORIGINS`; raises `Damaged` for a changed file."
-    chosen = _choose_cells(_read_cells(new), _read_cells(kept), alike)
+    "New and kept results of a run in one folder, with `_ORIGINS`; raises `Damaged` for a changed file."
+    chosen = _choose_cells(_read_made_cells(new), _read_made_cells(kept), alike)
     if joined.is_dir(): shutil.rmtree(joined)
     drawn = chosen[chosen["origin"] != "left out"]
     _link_files({joined/row.place/path.name: path for row in drawn.itertuples() for path in row.folder.iterdir()
@@ -114,7 +114,7 @@ def _join_results(
     _link_files({joined/place: path for place, path in _choose_files(new, kept, drawn).items()})
     for row in chosen[chosen["origin"] == "left out"].itertuples():  # where a report looks for the reason
         write_atomic(joined/row.place/"error.txt", f"a kept result {row.why}\n")
-    write_atomic(joined/ORIGINS, chosen.drop(columns="folder").to_csv(index=False))
+    write_atomic(joined/_ORIGINS, chosen.drop(columns="folder").to_csv(index=False))
     return joined
 
 # %% ../nbs/24a_joining.ipynb #03de73ce

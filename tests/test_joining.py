@@ -8,7 +8,7 @@ from conftest import ROOT
 
 from radiogal.benchmark import _read_validation
 from radiogal.config import read_config, write_json
-from radiogal.diagnosis import ORIGINS, tell_origins
+from radiogal.diagnosis import _ORIGINS, tell_origins
 from radiogal.joining import choose_results, find_places
 from radiogal.provenance import read_signed, sign
 
@@ -43,7 +43,7 @@ def of_code(made): made |= dict(code="1"*64, notebook="10_modelling")
 def join(results, config, mixed=False):
     "Where each result comes from."
     joined = choose_results(find_places(results, KEPT), results.parent/".joined"/"optimisers", config, mixed)
-    return joined, pd.read_csv(joined/ORIGINS, keep_default_na=False).set_index("place")
+    return joined, pd.read_csv(joined/_ORIGINS, keep_default_na=False).set_index("place")
 
 
 def test_one_new_result_does_not_hide_the_kept_ones(results, config):
@@ -112,4 +112,4 @@ def test_a_folder_alone_is_taken_as_it_is_and_links_are_made_anew(results, confi
     shutil.copytree(KEPT/"training/adam/dense/fold0/seed1", results/"training/adam/dense/fold0/seed1")
     _, origins = join(results, config)
     assert list(origins.index[origins["origin"] == "new"]) == ["training/adam/dense/fold0/seed1"] and len(origins) == 9
-    assert not (KEPT/ORIGINS).exists() and find_places(results, KEPT) == [results, KEPT]
+    assert not (KEPT/_ORIGINS).exists() and find_places(results, KEPT) == [results, KEPT]

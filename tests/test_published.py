@@ -114,3 +114,12 @@ def test_intervals_of_our_scores_are_of_the_sources_that_they_are_of():
     width = (known["ours_high"] - known["ours_low"]).groupby(keys).first()
     accuracy = width["griese", "accuracy"]
     assert accuracy["held-out"] > accuracy["validation"] and np.isfinite(width).all()  # 399 sources, and 1,758
+
+
+def test_every_kept_fold_validates_every_class():
+    lacking = {}
+    for path in (ROOT/"docs"/"results").glob("*/t*/**/predictions.parquet"):
+        table = pd.read_parquet(path)
+        if lost := {c.removeprefix("p_") for c in table if c.startswith("p_")} - set(table["label"]):
+            lacking[str(path)] = lost
+    assert lacking == {}
