@@ -24,7 +24,7 @@ from .datasets import PreparedSet, choose_classes, cut_images, read_prepared
 from .diagnosis import (TrainedRun, assign_groups, bin_accuracy, guess_by_catalogue, map_occlusion,
                                 plot_intervals, read_facts, read_trainings)
 from .engines import measure_extent
-from .ensembles import calibrate_folds, compare_calibration, find_temperature
+from .ensembles import calibrate_average, compare_calibration
 from .evaluation import (CalibrationError, apply_temperature, average_predictions, calibrate_across,
                                  check_predictions, compare_kinds, correct_holm, fit_temperature, match_tables,
                                  pool_tables, score_calibration, score_gain, score_pooled, score_predictions,
@@ -359,15 +359,6 @@ def _gather_members(
     folds = _group_judged(judged, "fold").values()
     return [[j.predictions for j in fold] for fold in folds if {(j.network, j.seed) for j in fold} == wanted]
 
-def _scale_ensemble(
-    averages: list[pd.DataFrame], # Of one ensemble and split
-    unseen: list[pd.DataFrame],   # Of each fold's validation sources: the same, or what a held-out mean is scaled by
-)->tuple[float, pd.DataFrame]:
-    "Temperature and scaled answers of a mean of networks; raises `CalibrationError` where none can be told."
-    if averages[0]["split"].iloc[0] == "validation": return calibrate_folds(averages)
-    temperature = find_temperature(int(averages[0]["members"].iloc[0]), unseen)
-    return temperature, apply_temperature(averages[0], temperature)
-
 def _score_ensemble(
     parts: list[list[pd.DataFrame]],  # From `_gather_members`
     unseen: list[list[pd.DataFrame]], # The same of validation sources
@@ -378,7 +369,7 @@ def _score_ensemble(
     (alone, around), (accuracy, ends) = score_pooled(single, "accuracy"), score_pooled([together], "accuracy")
     gain, gained = score_gain([together], single, "accuracy")
     brier = np.mean([score_predictions(t)["brier"] for t in single])
-    scaled = compare_calibration(together, lambda: _scale_ensemble(averages, [*map(average_predictions, unseen)]))
+    scaled = compare_calibration(together, lambda: calibrate_average(averages, [*map(average_predictions, unseen)]))
     return dict(members=len(parts[0]), n=len(together), single_accuracy=alone, single_low=around.low,
                 single_high=around.high, accuracy=accuracy, accuracy_low=ends.low, accuracy_high=ends.high, gain=gain,
                 gain_low=gained.low, gain_high=gained.high, macro_f1=score_predictions(together)["macro_f1"],

@@ -27,7 +27,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import Table
 
-from .candidates import check_folds, check_groups, exclude_positions, group_sky, split_folds
+from .candidates import check_groups, exclude_positions, group_sky, split_folds
 from .catalogues import CATALOGUES, Labels, build_targets, find_registered, read_catalogue, tabulate_labels
 from .config import RadiogalError, RunConfig, find_images, write_atomic
 from .fetch import FetchError, Fetcher, get_registered, select_files
@@ -318,12 +318,11 @@ def _collect_set(
     config: RunConfig,   # The run
     survey: str,         # Which survey
 )->PreparedSet:
-    "Images and their targets as a set; raises `ValueError` for a class with too few sources or none in a fold."
+    "Prepared images and their targets as a set; raises `ValueError` for a class with fewer than two sources."
     classes = config.list_labels(survey)
     labels = np.array([classes.index(label) for label in targets["label"]])
     for name, n in zip(classes, np.bincount(labels, minlength=len(classes)), strict=True):
         if n < 2: raise ValueError(f"{survey}: class {name}: {n} usable sources are too few to train and validate")
-    check_folds(np.array(targets["label"]), folds, config.preparation.n_folds, survey)
     return PreparedSet(
         images=np.stack([r.image for r in ready])[..., None], names=np.array(targets["name"], dtype=str), labels=labels,
         classes=classes, groups=np.array(targets["sky_group"], dtype=np.int64), folds=folds, survey=survey,

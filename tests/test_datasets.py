@@ -5,15 +5,7 @@ import pytest
 from conftest import ROOT
 
 from radiogal.config import read_config
-from radiogal.datasets import (
-    _draw_folds,
-    _prepare_survey,
-    _PreparedError,
-    make_sample,
-    read_prepared,
-    sample_set,
-    write_prepared,
-)
+from radiogal.datasets import _prepare_survey, _PreparedError, make_sample, read_prepared, sample_set, write_prepared
 
 SMOKE = read_config(ROOT/"config"/"smoke.toml")
 
@@ -91,17 +83,3 @@ def test_a_target_without_a_label_is_in_quarantine(parts):
     prepared, quarantine = _prepare_survey(change_label(targets, "", 3), *rest, SMOKE, "FIRST")
     assert list(quarantine["name", "reason"].iterrows()) == [(targets["name"][3], "no label among the run's classes")]
     assert targets["name"][3] not in prepared.names
-
-
-def test_a_fold_that_lost_a_class_to_quarantine_is_refused(parts):
-    targets, cutouts, *rest = parts
-    folds = _draw_folds(targets, SMOKE)
-    lost = (folds == 1) & (targets["label"] == "FRI")
-    cutouts = cutouts.copy()
-    cutouts["state"] = np.where(lost, "not_covered", cutouts["state"])
-    with pytest.raises(ValueError, match="FIRST: none of those that can be used is FRI in fold 1: choose fewer folds"):
-        _prepare_survey(targets, cutouts, *rest, SMOKE, "FIRST")
-    one = np.flatnonzero(lost)[0]
-    cutouts["state"][one] = "ok"
-    prepared, _ = _prepare_survey(targets, cutouts, *rest, SMOKE, "FIRST")
-    assert (prepared.folds[prepared.names == targets["name"][one]] == 1).all()
