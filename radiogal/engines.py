@@ -302,19 +302,6 @@ def _fit_own_temperature(
     try: return fit_temperature(_read_predictions(folder))
     except CalibrationError: return None
 
-def _fit_mean_temperature(
-    folder: Path,   # Of one of the networks: results/<run>/training/<task>/<network>/fold<k>/seed<s>
-    n_members: int, # Of how many the mean is
-)->float|None:
-    "The temperature of means of so many networks of one fold; None where there are none. Raises `ConfigError`."
-    folders = sorted(path.parent for path in folder.parents[1].glob("fold*/seed*/predictions.parquet"))
-    for each in folders: check_network(each)
-    tables = [_read_predictions(each) for each in folders]
-    try: return find_temperature(n_members, average_seeds(tables, n_members))
-    except CalibrationError: return None
-    except ValueError as e:
-        raise ConfigError(f"networks in {folder.parents[1]} do not belong together: {e}: train them again") from e
-
 # %% ../nbs/21_engines.ipynb #13f552ee
 def _open_model(
     folder: Path, # Of a trained network
@@ -445,6 +432,19 @@ def list_members(
         raise ConfigError(f"no trained network {network} of task {task} in {results}: "
                           f"there are {', '.join(there) or 'none'}")
     return found
+
+def _fit_mean_temperature(
+    folder: Path,   # Of one of the networks: results/<run>/training/<task>/<network>/fold<k>/seed<s>
+    n_members: int, # Of how many the mean is
+)->float|None:
+    "The temperature of means of so many networks of one fold; None where there are none. Raises `ConfigError`."
+    folders = sorted(path.parent for path in folder.parents[1].glob("fold*/seed*/predictions.parquet"))
+    for each in folders: check_network(each)
+    tables = [_read_predictions(each) for each in folders]
+    try: return find_temperature(n_members, average_seeds(tables, n_members))
+    except CalibrationError: return None
+    except ValueError as e:
+        raise ConfigError(f"networks in {folder.parents[1]} do not belong together: {e}: train them again") from e
 
 def open_ensemble(
     run: str,              # Whose networks
