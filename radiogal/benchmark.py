@@ -24,6 +24,7 @@ from .datasets import PreparedSet, choose_classes, cut_images, read_prepared
 from .diagnosis import (TrainedRun, assign_groups, bin_accuracy, guess_by_catalogue, map_occlusion,
                                 plot_intervals, read_facts, read_trainings)
 from .engines import measure_extent
+from .ensembles import calibrate_average, compare_calibration
 from .evaluation import (CalibrationError, apply_temperature, average_predictions, calibrate_across,
                                  check_predictions, compare_kinds, correct_holm, fit_temperature, match_tables,
                                  pool_tables, score_calibration, score_gain, score_pooled, score_predictions,
@@ -358,27 +359,34 @@ def _gather_members(
     folds = _group_judged(judged, "fold").values()
     return [[j.predictions for j in fold] for fold in folds if {(j.network, j.seed) for j in fold} == wanted]
 
-def _score_ensemble(parts: list[list[pd.DataFrame]])->dict: # From `_gather_members`
-    "An ensemble beside its members, with intervals."
-    together = pd.concat([average_predictions(part) for part in parts], ignore_index=True)
-    single = [table for part in parts for table in part]
+def _score_ensemble(
+    parts: list[list[pd.DataFrame]],  # From `_gather_members`
+    unseen: list[list[pd.DataFrame]], # The same of validation sources
+)->dict:
+    "An ensemble beside its members, with intervals, and how far its answers can be believed."
+    averages = [average_predictions(part) for part in parts]
+    together, single = pd.concat(averages, ignore_index=True), [table for part in parts for table in part]
     (alone, around), (accuracy, ends) = score_pooled(single, "accuracy"), score_pooled([together], "accuracy")
     gain, gained = score_gain([together], single, "accuracy")
-    scores, brier = score_predictions(together), np.mean([score_predictions(t)["brier"] for t in single])
+    brier = np.mean([score_predictions(t)["brier"] for t in single])
+    scaled = compare_calibration(together, lambda: calibrate_average(averages, [*map(average_predictions, unseen)]))
     return dict(members=len(parts[0]), n=len(together), single_accuracy=alone, single_low=around.low,
                 single_high=around.high, accuracy=accuracy, accuracy_low=ends.low, accuracy_high=ends.high, gain=gain,
-                gain_low=gained.low, gain_high=gained.high, macro_f1=scores["macro_f1"], single_brier=float(brier),
-                brier=scores["brier"], ece=scores["ece"])
+                gain_low=gained.low, gain_high=gained.high, macro_f1=score_predictions(together)["macro_f1"],
+                single_brier=float(brier), brier=scaled["brier"]) | scaled
 
 def _tabulate_ensembles(
     judged: list[_Judged], # On either split
-)->pd.DataFrame:          # task, split, ensemble, members, n, single and together with intervals, gain
+)->pd.DataFrame:          # task, split, ensemble, members, n; single and together with intervals; calibration
     "Every ensemble that can be made of networks that have not seen the source."
     rows = []
     for (task, split), several in _group_judged(judged, "task", "split").items():
         for name, networks in _list_ensembles(list(dict.fromkeys(j.network for j in several))).items():
-            parts = [part for part in _gather_members([j for j in several if j.network in networks]) if len(part) > 1]
-            if parts: rows.append(dict(task=task, split=split, ensemble=name) | _score_ensemble(parts))
+            found = [j for j in judged if j.task == task and j.network in networks]
+            members = {where: _gather_members(of) for (where,), of in _group_judged(found, "split").items()}
+            parts = [part for part in members[split] if len(part) > 1]
+            if parts: rows.append(dict(task=task, split=split, ensemble=name)
+                                  | _score_ensemble(parts, members.get("validation", [])))
     return pd.DataFrame(rows)
 
 # %% ../nbs/23_benchmark.ipynb #2a52ebc3

@@ -306,7 +306,8 @@ def list_waiting(folder: Path, job: dict)->list[int]:
 _CARDS = dict(  # FITS keyword: key of a job
               RUN="run", KIND="kind", SETTINGS="settings", COMMIT="commit", TASK="task", NETWORK="network",
               SURVEY="survey", TRAINSET="trained_on", MODEL="model", MEMBERS="members", ENGINE="engine",
-              CALIBRAT="calibrated", POSHASH="positions", IMAGES="images", SIMULATE="simulated", VERSION="version")
+              CALIBRAT="calibrated", TEMPERAT="temperature", POSHASH="positions", IMAGES="images",
+              SIMULATE="simulated", VERSION="version")
 
 @contextmanager
 def _open_atomic(path: Path)->Iterator[io.BufferedWriter]:
@@ -332,7 +333,7 @@ def _write_head(columns: dict[str, ColumnFacts], record: np.dtype, job: dict)->b
     for i, facts in enumerate(columns.values(), 1):
         header[f"TCOMM{i}"], header[f"TUCD{i}"] = facts.description, facts.ucd
         if facts.unit: header[f"TUNIT{i}"] = facts.unit
-    header.update({card: job[key] for card, key in _CARDS.items() if key in job})
+    header.update({card: job[key] for card, key in _CARDS.items() if job.get(key) is not None})
     return (fits.PrimaryHDU().header.tostring() + header.tostring()).encode("ascii")
 
 def _encode_rows(rows: pd.DataFrame, record: np.dtype)->bytes:
@@ -438,10 +439,11 @@ class Request:
     raw: str = ""          # Where downloads are, and stay; '': in the folder, and deleted
     kept: tuple[str, ...] = () # "cutouts", "downloads": not deleted
     source: str = ""       # What images came from, for the job; '': found by `_describe_images`
+    seed: int|None = None  # Replaces the settings' seeds
 
 def _find_task(request: Request)->tuple[RunConfig, Task]:
     "Settings that prepare images as a task's training set, and the task; raises `ConfigError` for an unknown one."
-    config = read_config(request.toml_path)
+    config = read_config(request.toml_path, request.seed)
     tasks = config.list_tasks()
     if request.task not in tasks:
         raise ConfigError(f"no task {request.task!r} in {request.run}: there are {', '.join(tasks)}")
@@ -477,10 +479,11 @@ def _describe_images(request: Request)->str:
 def _describe_job(request: Request, ensemble: Ensemble)->dict: # Plain values
     "What decides a catalogue's rows."
     config, task = _find_task(request)
-    return describe_run(read_config(request.toml_path), request.run, find_root()) | dict(
+    return describe_run(read_config(request.toml_path, request.seed), request.run, find_root()) | dict(
         task=request.task, network=request.network, survey=request.survey, trained_on=task.images,
         classes=list(ensemble.classes), model=ensemble.identity, members=len(ensemble.members), engine=ensemble.engine,
-        calibrated=ensemble.calibrated, simulated=config.simulated, shard_size=request.shard_size, version=__version__,
+        calibrated=ensemble.calibrated, temperature=ensemble.temperature, simulated=config.simulated,
+        shard_size=request.shard_size, version=__version__,
         images=request.source or _describe_images(request), positions=hash_file(request.positions)[:16])
 
 def _list_sources(request: Request, config: RunConfig)->Table: # name, ra, dec, crowding

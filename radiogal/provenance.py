@@ -571,7 +571,7 @@ def _list_neighbours(outputs: list[Path])->list[Path]: # outputs: files, or fold
 def run_notebook(
     notebook: str,      # Its name, without .ipynb
     run: str,           # A file of config/
-    parameters: dict,   # Paths below the root; toml_path, run, out_dir and code are added where they are declared
+    parameters: dict,   # Paths below the root; toml_path, run, out_dir, code and seed are added where declared
     executed: Path,     # Where the executed copy will be
     out_dir: Path,      # Where its results will be
     inputs: list[Path], # Files it depends on, for the provenance
@@ -583,7 +583,8 @@ def run_notebook(
     settings, read = read_config(paths.settings(run), seed), hash_files(inputs, paths.root)
     check_inputs(read, paths.results(run))
     source, code = paths.nbs/f"{notebook}.ipynb", digest_code(paths.nbs/f"{notebook}.ipynb", paths.root/"radiogal")
-    common = dict(toml_path=f"config/{run}.toml", run=run, out_dir=os.path.relpath(out_dir, paths.root), code=code)
+    common = dict(toml_path=f"config/{run}.toml", run=run, out_dir=os.path.relpath(out_dir, paths.root), code=code,
+                  seed=-1 if seed is None else seed)
     declared = _list_parameters(source)
     parameters = {key: value for key, value in common.items() if key in declared} | parameters
     _execute_notebook(source, _resolve_paths(parameters, paths.root), executed)

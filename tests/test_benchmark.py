@@ -71,3 +71,17 @@ def test_another_recipe_trains_only_its_own_network_again(finished, tmp_path):
     after = {path: path.stat().st_mtime_ns for path in results.rglob("timing.json")}
     assert after.keys() == before.keys()
     assert {path.parents[2].name for path in before if after[path] != before[path]} == {"fields"}
+
+
+def test_one_new_training_in_a_clone_does_not_hide_the_kept_ones(finished, tmp_path):
+    status, said = finish(radiogal(finished, "keep", "smoke"))
+    assert status == 0, said
+    folder, one = copy_project(tmp_path/"clone"), "results/smoke/training/fr/fields/fold0/seed1"
+    shutil.copy(finished/"config"/"smoke.toml", folder/"config")
+    shutil.copytree(finished/"docs"/"results", folder/"docs"/"results")
+    shutil.copytree(finished/one, folder/one)
+    status, said = finish(radiogal(folder, "figures", "smoke"))
+    assert status == 0, said
+    pd.testing.assert_frame_equal(read_table(folder), read_table(finished))
+    told = (folder/"results"/"smoke"/"notebooks"/"23_benchmark.ipynb").read_text()
+    assert "1 new" in told and "4 kept" in told

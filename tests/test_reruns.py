@@ -112,3 +112,15 @@ def test_more_cells_train_what_is_new_and_leave_the_rest(smoke_run, tmp_path):
     assert status == 0, said
     after = {p: p.stat().st_mtime_ns for p in (folder/"results"/"smoke"/"training").glob("**/network.weights.h5")}
     assert len(after) == 2*len(before) and {p: after[p] for p in before} == before
+
+
+def test_every_record_of_a_seeded_run_tells_the_seed_and_the_settings_that_it_used(smoke_run, tmp_path):
+    folder = shutil.copytree(smoke_run, tmp_path/"project", symlinks=True)
+    shutil.rmtree(folder/"results"/"smoke")
+    status, said = finish(radiogal(folder, "run", "smoke", "--seed", "7"))
+    assert status == 0, said
+    made = [json.loads(path.read_text()) for path in (folder/"results"/"smoke").rglob("provenance.json")]
+    assert len(made) > 15 and {tuple(each["resolved_settings"]["seeds"]) for each in made} == {(7,)}
+    settings = {each["settings"] for each in made}
+    assert len(settings) == 1
+    assert f"settings `{settings.pop()}`" in (folder/"results"/"smoke"/"report"/"findings.md").read_text()

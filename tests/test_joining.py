@@ -1,0 +1,115 @@
+"New results of a run beside kept ones: which a report is drawn from, what it says of it, and what it refuses to mix."
+import json
+import shutil
+
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+from radiogal.benchmark import _read_validation
+from radiogal.config import read_config, write_json
+from radiogal.diagnosis import _ORIGINS, tell_origins
+from radiogal.joining import choose_results, find_places
+from radiogal.provenance import read_signed, sign
+
+KEPT = ROOT/"docs"/"results"/"optimisers"  # Three optimisers, three folds each, of one set of images
+NEW = "training/adam/dense/fold1/seed1"
+
+
+@pytest.fixture
+def config(): return read_config(ROOT/"config"/"optimisers.toml")
+
+
+@pytest.fixture
+def results(tmp_path):
+    "One new training of a run of which nine were kept."
+    shutil.copytree(KEPT/NEW, tmp_path/"results"/"optimisers"/NEW)
+    return tmp_path/"results"/"optimisers"
+
+
+def change(results, edit, place=NEW):
+    "A new training that was made otherwise."
+    path = results/place/"provenance.json"
+    made = read_signed(path)
+    edit(made)
+    write_json(path, sign({key: value for key, value in made.items() if key != "digest"}))
+
+
+def of_images(made): made["inputs"] |= {path: "f"*64 for path in made["inputs"] if path.endswith("/prepared.h5")}
+def of_recipe(made): made["resolved_settings"]["recipes"] = dict(dense=dict(epochs=99))
+def of_code(made): made |= dict(code="1"*64, notebook="10_modelling")
+
+
+def join(results, config, mixed=False):
+    "Where each result comes from."
+    joined = choose_results(find_places(results, KEPT), results.parent/".joined"/"optimisers", config, mixed)
+    return joined, pd.read_csv(joined/_ORIGINS, keep_default_na=False).set_index("place")
+
+
+def test_one_new_result_does_not_hide_the_kept_ones(results, config):
+    told = json.loads((results/NEW/"metrics.json").read_text())
+    (results/NEW/"metrics.json").write_text(json.dumps(told | dict(epochs=7)))
+    joined, origins = join(results, config)
+    assert origins["origin"].value_counts().to_dict() == {"kept": 8, "new": 1} and set(origins["why"]) == {""}
+    judged = _read_validation(joined, config)
+    assert len(judged) == len(_read_validation(KEPT, config)) == 9
+    assert [j.run.metrics["epochs"] for j in judged if (j.task, j.fold) == ("adam", 1)] == [7]
+
+
+def test_the_report_says_which_are_new_and_which_were_kept(results, config):
+    said = tell_origins(join(results, config)[0])
+    assert "8 kept, 1 new" in said and "training/adam/dense" in said and "training/rmsprop/dense" in said
+    assert tell_origins(KEPT) == ""
+
+
+def test_kept_results_of_other_images_are_left_out_whatever_is_asked(results, config):
+    change(results, of_images)
+    for mixed in (False, True):
+        joined, origins = join(results, config, mixed)
+        assert (origins["origin"] == "left out").sum() == 8  # all are of the same set
+        assert origins.drop(NEW)["why"].str.startswith("of other images than the new ones (griese").all()
+        assert [j.task for j in _read_validation(joined, config)] == ["adam"]
+        assert "of other images" in (joined/"training/adam/dense/fold0/seed1/error.txt").read_text()
+        assert "8 left out" in tell_origins(joined)
+
+
+def test_kept_results_of_other_settings_are_not_averaged_with_new_ones_of_their_kind(results, config):
+    change(results, of_recipe)
+    _, origins = join(results, config)
+    odd = origins[origins["origin"] == "left out"]
+    assert {place.split("/")[1] for place in odd.index} == {"adam"} and len(odd) == 2
+    assert odd["why"].eq("made with other settings than the new ones (recipe)").all()
+    assert (join(results, config, mixed=True)[1]["origin"] != "left out").all()
+
+
+def test_a_report_of_transfers_takes_no_other_code_unless_asked_to(results, config):
+    change(results, of_code)
+    assert (join(results, config)[1]["origin"] != "left out").all()  # a benchmark is trained over months
+    transfers = read_config(ROOT/"config"/"transfer.toml")
+    assert transfers.has_report and not config.has_report
+    _, origins = join(results, transfers)
+    assert (origins["origin"] == "left out").sum() == 8 and origins["why"].str.contains("--mixed").sum() == 8
+    assert (join(results, transfers, mixed=True)[1]["origin"] != "left out").all()
+
+
+def test_facts_come_from_where_the_results_of_their_set_come(results, config):
+    facts = "preparation/griese/facts.ecsv"
+    for place in (facts, "preparation/other/facts.ecsv"):
+        (results/place).parent.mkdir(parents=True)
+        (results/place).write_text("new")
+    joined, _ = join(results, config)
+    assert (joined/facts).read_text() == (joined/"preparation/other/facts.ecsv").read_text() == "new"
+    change(results, lambda made: made.update(inputs={}))
+    joined, _ = join(results, config)
+    assert (joined/facts).read_bytes() == (KEPT/facts).read_bytes()  # what kept networks were judged on
+
+
+def test_a_folder_alone_is_taken_as_it_is_and_links_are_made_anew(results, config):
+    joined = results.parent/".joined"/"optimisers"
+    assert choose_results([KEPT], joined, config, False) == KEPT and not joined.exists()
+    join(results, config)
+    shutil.rmtree(results/NEW)
+    shutil.copytree(KEPT/"training/adam/dense/fold0/seed1", results/"training/adam/dense/fold0/seed1")
+    _, origins = join(results, config)
+    assert list(origins.index[origins["origin"] == "new"]) == ["training/adam/dense/fold0/seed1"] and len(origins) == 9
+    assert not (KEPT/_ORIGINS).exists() and find_places(results, KEPT) == [results, KEPT]
