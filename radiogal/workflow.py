@@ -123,6 +123,7 @@ def _describe_settings(config: RunConfig, steps: dict)->dict[str, str]: # steps:
               for step, cells in steps["transfers"].items()}
     published = [config.preparation.published_pixels, whole["group_radius"]*("griese-apart" in config.published)]
     as_text = {name: json.dumps(value, sort_keys=True) for name, value in (chosen | grids).items()}
+    as_text["preparation"] += json.dumps({survey: config.list_labels(survey) for survey in config.surveys})
     return as_text | dict(published=json.dumps(published), everything=config.model_dump_json())
 
 @dataclass(frozen=True)
@@ -460,7 +461,7 @@ _KEPT = (*(f"{kind}/**/{name}" for kind in ("training", "transfer") for name in 
 
 _NO_RESULTS = "no results of run {run!r} in results/{run}: make run-all RUN={run} first"
 
-def _check_results(paths: Paths, found: Path)->None: # found: from `_find_results`
+def _check_results(paths: Paths, found: Path)->None: # found: results/<run>, or where it is kept
     "Raises `Damaged` where a file that a report is drawn from, or that is kept, is lost or not what was written."
     for record in found.glob("t*/**/provenance.json"): check_network(record.parent)
     ends = [found/name for name in ("report", "benchmark")]
@@ -483,10 +484,6 @@ def _keep_results(run: str)->int: # How many files
     if findings.is_file(): write_atomic(paths.root/"docs"/"findings.md", findings.read_bytes())
     return len(files)
 
-def _find_results(paths: Paths, run: str, pattern: str)->Path|None: # pattern: of a file that they hold
-    "Where a run's results are: in results, else among those kept; None where neither has such a file."
-    return next((place for place in (paths.results(run), paths.kept(run)) if any(place.glob(pattern))), None)
-
 # %% ../nbs/25_workflow.ipynb #6ea15f80
 def _name_report(config: RunConfig)->tuple[str, str]: # Notebook, and its folder below results/<run>
     "In what a run ends: the report, or the benchmark."
@@ -503,19 +500,20 @@ def _redraw_figures(
     pdf: bool = False,     # Figures are saved for print too
 )->Path:                   # The executed notebook
     "Redraw a run's report. Raises `ConfigError` if it has no results, `Damaged` if one is damaged."
+    from radiogal.joining import ANSWERS, choose_results, find_places
     paths = Paths(find_root())
     config, results = read_config(paths.settings(run), seed), paths.results(run)
-    found = _find_results(paths, run, "t*/**/predictions.parquet")
-    if not found: raise ConfigError(_NO_RESULTS.format(run=run))
+    places = find_places(results, paths.kept(run))
+    if not places: raise ConfigError(_NO_RESULTS.format(run=run))
     notebook, place = _name_report(config)
-    parameters = dict(results_dir=str(found.relative_to(paths.root)), figures_dir=f"figures/{run}",
-                      seed=-1 if seed is None else seed, pdf=pdf)
-    if config.has_report: parameters |= name_others(paths) | dict(mixed=mixed)
+    more = name_others(paths) | dict(mixed=mixed) if config.has_report else {}
+    parameters = dict(figures_dir=f"figures/{run}", seed=-1 if seed is None else seed, pdf=pdf) | more
     executed = results/"notebooks"/f"{notebook}.ipynb"
     with _take_lock(paths.root):
-        _check_results(paths, found)
-        run_notebook(notebook, run, parameters, executed, results/place,
-                     sorted(found.glob("t*/**/predictions.parquet")), [paths.figures(run)], seed)
+        for found in places: _check_results(paths, found)
+        drawn = choose_results(places, results.parent/".joined"/run, config, mixed)
+        run_notebook(notebook, run, parameters | dict(results_dir=str(drawn.relative_to(paths.root))), executed,
+                     results/place, sorted(drawn.glob(ANSWERS)), [paths.figures(run)], seed)
     return executed
 
 def _report_run(*asked)->Path: # As `_redraw_figures`
@@ -544,11 +542,12 @@ def _add_classify(parser: argparse.ArgumentParser)->None:
 def _read_request(a: argparse.Namespace): # radiogal.classify.Request
     "A command line as a request. Raises `ConfigError` for numbers below one and invalid names."
     from radiogal.classify import Request
+    from radiogal.joining import find_places
     if min(a.shard_size, a.workers) < 1: raise ConfigError("--shard-size and --workers must be at least 1")
     for what in ("task", "survey", "network"): check_name(getattr(a, what), what)
     paths = Paths(find_root())
     results, sky = paths.results(a.run), paths.results(a.run)/"sky"/"sky.ecsv"
-    trained = _find_results(paths, a.run, f"training/{a.task}/{a.network}/fold*/seed*/network.weights.h5") or results
+    trained = next(iter(find_places(results, paths.kept(a.run), f"training/{a.task}/{a.network}/*/*/*.h5")), results)
     return Request(paths.settings(a.run), a.run, a.task, a.survey, a.network, results, trained, a.positions.resolve(),
                    a.out.resolve(), a.shard_size, a.engine, a.images, str(sky) if sky.is_file() else "",
                    kept=tuple(a.keep))
@@ -582,7 +581,7 @@ def _classify(a: argparse.Namespace)->int: # Exit status
     for path in list_retries(request.folder) if a.retry else []: path.unlink(missing_ok=True)
     done, waiting = classify_positions(request, a.workers)
     total = read_job(request.folder)["n"]
-    print(f"{len(done)} shards done here", file=sys.stderr)
+    print(f"{len(done)} shards done here, by networks in {request.trained.relative_to(root)}", file=sys.stderr)
     if waiting:
         print(f"{len(waiting)} shards are with other workers: the last one makes the catalogue", file=sys.stderr)
     else:
