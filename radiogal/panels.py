@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['read_shown', 'read_panels', 'measure_colours', 'draw_as_panel', 'draw_fits', 'pair_panels', 'PanelSets',
-           'build_pairs', 'build_rest', 'build_files', 'list_panel_files', 'read_study']
+           'build_pairs', 'build_rest', 'build_files', 'list_published', 'read_study']
 
 # %% ../nbs/15a_panels.ipynb #850dc8dc
 import base64
@@ -22,7 +22,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.stats import sigma_clipped_stats
-from astropy.table import Table, vstack
+from astropy.table import Table, unique, vstack
 
 from .candidates import exclude_positions, group_sky, split_folds
 from .catalogues import CATALOGUES, find_registered, read_catalogue
@@ -36,8 +36,11 @@ from .surveys import get_survey
 _FIGURES = {4: ("FRI", 147), 10: ("FRII", 279)}  # Cells of the study's notebook: the label and number of their panels
 
 def read_shown()->Table: # cell, panel, name, ra, dec (deg), label, catalogue, posterior, position_confidence
-    "What is known of the study's panels: one row for each panel whose source is known."
-    return Table.read(package_files("radiogal")/"panels.csv", format="ascii.csv")
+    "What is known of the study's panels: a row for each whose source is known; of two of one name, the surer."
+    table = Table.read(package_files("radiogal")/"panels.csv", format="ascii.csv")
+    surest = unique(table[np.argsort(-table["posterior"], kind="stable")], keys="name", keep="first")
+    surest.sort(["cell", "panel"])
+    return surest
 
 def _name_panel(cell: int, panel: int)->str: return f"panel {panel} of cell {cell}"
 
@@ -228,8 +231,8 @@ def _explain_unpaired(row: Table.Row, other: Table.Row, apart: u.Quantity)->str:
     if apart > _FIELD/2: return "no image of FIRST at its position"
     if apart > _SAME:
         return f"the positions disagree: FIRST's image of {other['name']} is {apart.to_value(u.arcsec):.0f} arcsec away"
-    if row["label"] != other["label"]: return f"it is {row['label']} in the study and {other['label']} in {other['set']}"
-    return ""
+    if row["label"] == other["label"]: return ""
+    return f"it is {row['label']} in the study and {other['label']} in {other['set']}"
 
 def pair_panels(
     panels: _Images, # From `read_panels`
@@ -304,17 +307,17 @@ def build_pairs(
                 pairs.pop(name, None)
     if not pairs: raise ValueError(f"none of {len(panels.facts)} panels has an image of FIRST")
     facts = panels.facts[np.isin(panels.facts["name"], list(pairs))]
-    origins = dict(zip(first.facts["name"].tolist(), first.facts["set"].tolist(), strict=True))
+    of_set = dict(zip(first.facts["name"].tolist(), first.facts["set"].tolist(), strict=True))
     facts["first_image"] = [pairs[name] for name in facts["name"]]
-    facts["first_set"] = [origins[name] for name in facts["first_image"]]
+    facts["first_set"] = [of_set[name] for name in facts["first_image"]]
     facts.meta, split = {"SIMULATE": config.simulated}, _fold_sky(facts, config)
     facts["sky_group"], facts["fold"] = split
     vlass = np.stack([panels.levels[name] for name in facts["name"]])
     drawn = np.stack([first.levels[name] for name in facts["first_image"]])
-    return PanelSets(
-        _build_set(facts, vlass, "VLASS", config, "figures of the original study", split),
-        _build_set(facts, drawn, "FIRST", config, "FRDEEP's files, else Griese et al. 2023", split),
-        facts, reasons)
+    origins = "figures of the original study", "FRDEEP's files, else Griese et al. 2023"
+    both = [_build_set(facts, levels, survey, config, origin, split)
+            for levels, survey, origin in zip((vlass, drawn), ("VLASS", "FIRST"), origins, strict=True)]
+    return PanelSets(*both, facts, reasons)
 
 def build_rest(
     griese: _Images,   # Griese's images
@@ -357,10 +360,16 @@ def build_files(
     return _build_set(facts, np.stack(levels), "VLASS", config, "files of VLASS", (groups, groups*0)), reasons
 
 # %% ../nbs/15a_panels.ipynb #1f5b2a77
-def list_panel_files()->list[RegisteredFile]:
-    "Registered files that the panels' sets are made of."
-    return [*select_files("study-vlass"), *select_files("griese", "FIRST", "fold0"),
-            *select_files("frdeep", "FIRST", "train"), *_list_labelled()]
+def list_published(
+    published: tuple[str, ...], # Sets of images that are as their authors made them, as settings name them
+)->list[RegisteredFile]:        # Each once
+    "Registered files that they are made of."
+    kinds = {name.split("-")[0] for name in published}
+    files = [f for f in select_files("griese", "FIRST") if f.split.startswith("fold")] if "griese" in kinds else []
+    if "panels" in kinds:
+        files += [*select_files("study-vlass"), *select_files("griese", "FIRST", "fold0"), *_list_labelled(),
+                  find_registered(CATALOGUES["frdeep"]), *select_files("frdeep", "FIRST", "train")]
+    return list(dict.fromkeys(files))
 
 def _list_labelled()->list[RegisteredFile]: # The split of a file is its label
     "VLASS files with a published class."
