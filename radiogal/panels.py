@@ -113,8 +113,9 @@ def _invert_colours(
     panel: np.ndarray, # (height, width, 3), uint8
 )->tuple[np.ndarray, np.ndarray]: # Both (height, width): level, uint8; largest difference of a colour from the map's
     "The level of the nearest colour of the map."
-    colours, places = np.unique(panel.reshape(-1, 3), axis=0, return_inverse=True)
-    apart = np.abs(colours[:, None].astype(int) - _INFERNO).max(axis=2)
+    packed, places = np.unique(panel.astype(int) @ [65536, 256, 1], return_inverse=True)  # a number sorts faster than 3
+    colours = np.transpose([packed >> 16, packed >> 8 & 255, packed & 255])
+    apart = np.abs(colours[:, None] - _INFERNO).max(axis=2)
     spread = lambda values: values[places.ravel()].reshape(panel.shape[:2])
     return spread(apart.argmin(axis=1).astype(np.uint8)), spread(apart.min(axis=1))
 
