@@ -42,7 +42,9 @@ def read_shown()->Table: # cell, panel, name, ra, dec (deg), label, catalogue, p
     surest.sort(["cell", "panel"])
     return surest
 
-def _name_panel(cell: int, panel: int)->str: return f"panel {panel} of cell {cell}"
+def _name_panel(cell: int, panel: int)->str:
+    "What a panel is called whose source is not known."
+    return f"panel {panel} of cell {cell}"
 
 # %% ../nbs/15a_panels.ipynb #30f5b922
 class _FigureError(RadiogalError, ValueError):
