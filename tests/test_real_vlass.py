@@ -15,7 +15,7 @@ from radiogal.archives import serve_archives
 from radiogal.clients import VLASS_ROUTES, ArchiveAccess
 from radiogal.config import read_config
 from radiogal.fetch import Fetcher, Limits, Manifest, select_files, url_to_path
-from radiogal.panels import build_files, draw_as_panel, draw_fits
+from radiogal.panels import _read_field, build_files, draw_as_panel
 from radiogal.preparation import Unusable, read_image
 from radiogal.scraping import FitsFolder, fetch_cutouts
 
@@ -70,9 +70,10 @@ LABELLED = {"1.2.ql.T14t21.J135214": "FRI", "1.1.ql.T24t11.J105159": "FRII", "2.
 
 def test_real_files_become_a_set_as_the_study_would_have_drawn_them(mirror):
     paths = {part: (find_path(mirror, part), label) for part, label in LABELLED.items()}
-    made, reasons = build_files(paths, read_config(ROOT/"config"/"vlass.toml"))
+    made, facts, reasons = build_files(paths, read_config(ROOT/"config"/"vlass.toml"))
     assert made.labels.tolist() == [0, 1] and made.images.shape == (2, 150, 150, 1) and not made.simulated
     assert reasons == {"2.1.se.T10t34.J220659": "pixels of 0.6″ × 0.6″, VLASS has 1″"}
+    assert (facts["step_percent"] < 2).all() and (facts["pixels_left"] < 0.6).all() and (facts["peak_left"] <= 1).all()
     assert set(np.unique(made.images*255)) <= set(np.arange(256.0)) and made.images.max() > 0.9
     for position, (path, _) in zip(made.positions, paths.values(), strict=False):
         assert SkyCoord(*position, unit="deg").separation(locate_middle(path)[0]) < 1*u.arcsec
@@ -81,7 +82,7 @@ def test_real_files_become_a_set_as_the_study_would_have_drawn_them(mirror):
 @pytest.mark.parametrize("part", ["1.2.ql.T15t21.J150110", "1.2.ql.T14t25.J164029"])
 def test_a_strip_of_an_image_is_refused_and_its_gaps_are_zero_as_in_the_study(mirror, part):
     path = find_path(mirror, part)
-    with pytest.raises(Unusable, match="% of the field has data"): draw_fits(path, "VLASS")
+    with pytest.raises(Unusable, match="% of the field has data"): _read_field(path, "VLASS")
     data = read_image(path, "VLASS").data
     assert np.isnan(data).any()
     np.testing.assert_array_equal(draw_as_panel(data), draw_as_panel(np.nan_to_num(data)))
