@@ -95,7 +95,7 @@ def _one_of(what: str)->type:
 
 CutoutSurvey, _Network = _one_of("survey"), _one_of("network")
 MorphologyClass = Literal["FRI", "FRII", "Bent", "Compact"]
-_PublishedSet = Literal["griese", "griese-catalogues", "griese-apart"]
+_PublishedSet = Literal["griese", "griese-catalogues", "griese-apart", "panels-VLASS", "panels-FIRST", "panels-griese"]
 _Name = Annotated[str, Field(pattern=f"^{_NAME}$")]
 
 class _Section(BaseModel):
@@ -351,6 +351,11 @@ class _Grid(_Settings):
         networks = {network: self.folds for network in self.networks}
         return {name: task if task.networks else task.model_copy(update=dict(networks=networks))
                 for name, task in tasks.items()}
+
+    def list_scraped(self)->tuple[str, ...]:
+        "Surveys whose cutouts a task is about."
+        used = {task.images for task in self.list_tasks().values()}
+        return tuple(survey for survey in self.surveys if survey in used)
 
     def list_labels(self, *images: str)->tuple[str, ...]:
         "Labels that the tasks on these images need, in the order of `classes`."

@@ -69,7 +69,7 @@ def _isolate()->Iterator[dict[str, str]]: # As from `_list_overridden`
 def _deal_steps(config: RunConfig, per_step: int, cores: int)->dict[str, dict[str, list]]: # As `plan_run`
     "What each step of several works through, by kind, and by the step's name such as '1of2'."
     per_process = len(config.surveys) if config.simulated else 1  # archives take their time
-    return dict(surveys=deal_cells(list(config.surveys), lambda survey: 0, per_process, cores),
+    return dict(surveys=deal_cells(list(config.list_scraped()), lambda survey: 0, per_process, cores),
                 trainings=deal_cells(list_asked(config), lambda key: key[1], per_step, cores),
                 transfers=deal_cells(config.list_transfers(), lambda cell: (cell.network, cell.method), per_step,
                                      cores))
@@ -86,22 +86,21 @@ def _list_files(config: RunConfig)->list[RegisteredFile]:
     "Registered files that a run will fetch: label tables, and images where they are pinned."
     if config.simulated: return []
     from radiogal.catalogues import choose_services, list_registered  # what imports much, only where it is needed
+    from radiogal.panels import list_published
     needed = list_registered(config.targets.catalogues + config.targets.compared, choose_services(config))
     if config.scraping.archive == "registry":
-        needed += [f for c in config.targets.catalogues for s in config.surveys for f in select_files(c, s, "train")]
-    datasets = {name.split("-")[0] for name in config.published}
-    return needed + [f for name in sorted(datasets) for f in select_files(name, "FIRST") if f.split.startswith("fold")]
+        needed += [f for c in config.targets.catalogues for s in config.list_scraped()
+                   for f in select_files(c, s, "train")]
+    return needed + list_published(config.published)
 
 def _list_images(config: RunConfig, surveys: dict[str, list])->list[str]: # surveys: by step; below results/<run>
     "Folders of the steps up to prepared images."
     used = {task.images for task in config.list_tasks().values()}
-    asked = {survey for survey in config.surveys if config.has_report or survey in used}
     drawn = sorted(images for images in used if images.startswith("artificial-"))
-    griese = any(images.startswith("griese") for images in used)
-    return [*["sky"]*config.simulated, "catalogues", *["curation"]*bool(asked),
-            *(f"steps/scraping/{part}" for part in surveys if asked),
-            *(f"steps/preparation/{part}" for part, several in surveys.items() if asked & set(several)),
-            *["preparation/griese"]*griese, *(str(find_images("", images)) for images in drawn)]
+    published = sorted({images.split("-")[0] for images in used} & {"griese", "panels"})
+    return [*["sky"]*config.simulated, "catalogues", *["curation"]*bool(surveys),
+            *(f"steps/{step}/{part}" for step in ("scraping", "preparation") for part in surveys),
+            *(f"preparation/{name}" for name in published), *(str(find_images("", images)) for images in drawn)]
 
 # %% ../nbs/25_workflow.ipynb #4bda82ba
 _SECTIONS = dict(  # Of the settings, by the rule that depends on them
@@ -109,6 +108,7 @@ _SECTIONS = dict(  # Of the settings, by the rule that depends on them
     scraping=("kind", "scraping", "sky"), curation=("curation",),
     preparation=("kind", "classes", "targets", "scraping", "preparation", "group_radius"),
     heldout=("classes", "scraping", "preparation", "targets", "group_radius"),
+    panels=("kind", "scraping", "preparation"),
     artificial=("classes", "surveys", "sky", "scraping", "preparation", "targets", "group_radius"),
     classify=("kind", "classes", "folds", "seeds", "scraping", "preparation", "targets"))
 

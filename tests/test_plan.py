@@ -7,7 +7,7 @@ from conftest import ROOT
 from radiogal.config import Paths, parse_config, read_config
 from radiogal.workflow import _OLD_NOTEBOOKS, _check_notebook, main, plan_run
 
-RUNS = ("smoke", "demo", "real", "live", "benchmark", "optimisers", "transfer")
+RUNS = ("smoke", "demo", "real", "live", "benchmark", "optimisers", "transfer", "vlass")
 
 
 def plan(run, root=ROOT, **how):
@@ -81,3 +81,11 @@ def test_an_old_name_of_a_notebook_says_which_one_replaced_it(capsys):
     with pytest.raises(ValueError, match="no notebook of the name 'nobody'.*25_workflow"):
         _check_notebook("nobody", ROOT/"nbs")
     assert _check_notebook("08_sky", ROOT/"nbs") == "08_sky"
+
+
+def test_a_run_on_published_images_scrapes_nothing():
+    made = plan("vlass")
+    assert made.surveys == {} and made.images == ["catalogues", "preparation/panels"]
+    assert made.prepared == [f"results/vlass/preparation/panels/{name}/prepared.h5"
+                             for name in ("FIRST", "VLASS", "griese")]
+    assert {"study-vlass", "frdeep", "griese", "vlass"} <= {file.dataset for file in made.files}
