@@ -89,8 +89,11 @@ def test_every_position_has_a_row_and_every_missing_image_a_reason(project):
     assert (rows.reason[~good].str.len() > 10).all() and (rows.reason[good] == "").all()
     assert set(rows.state) <= {"ok", "not_covered", "reject"}
     np.testing.assert_allclose(rows.loc[good, ["p_FRI", "p_FRII"]].sum(axis=1), 1)
-    numbers = ["p_FRI", "p_FRII", "entropy", "spread", "peak", "rms", "flux_density", "extent", "covered_fraction"]
+    numbers = ["p_FRI", "p_FRII", "entropy", "spread", "peak", "rms", "covered_fraction"]
     assert rows.loc[good, numbers].notna().all(axis=None) and rows.loc[~good, numbers].isna().all(axis=None)
+    lost = rows[["flux_density", "flux_error", "extent"]].isna().any(axis=1)
+    assert (good & lost).sum() < 5 and rows.flags[good & lost].str.startswith("nothing above 7 sigma").all()
+    assert lost[~good].all() and (rows.flux_density[~lost] > 0).all()
     assert (rows.sha256[good].str.len() == 64).all() and rows.model.nunique() == 1
     assert not list((folder/"all").rglob("*.fits"))[1:], "cutouts and downloads were to be thrown away"
     page = (folder/"all"/"quicklook.html").read_text()
