@@ -499,7 +499,7 @@ def check_preparation(
 
 # %% ../nbs/21_engines.ipynb #e5f6742f
 NUMBERS = ("covered_fraction", "peak", "rms", "flux_density", "flux_error", "extent")  # Of a cutout; NaN without one
-TEXTS = ("state", "reason", "sha256", "flags")
+TEXTS = ("state", "reason", "sha256", "measure_flags")
 
 @dataclass(frozen=True, eq=False)
 class PreparedShard:
@@ -533,7 +533,7 @@ def prepare_cutouts(
     images, facts = [], []
     for row in cutouts:
         told = {key: str(row[key]) for key in ("state", "reason", "sha256")}
-        fact = dict.fromkeys(NUMBERS, np.nan) | dict(flags="") | told
+        fact = dict.fromkeys(NUMBERS, np.nan) | dict(measure_flags="") | told
         try:
             if fact["state"] == "ok":
                 image, measured = _measure_cutout(root/row["path"], survey, config)
@@ -605,7 +605,7 @@ def describe_columns(
         flux_error=C("float", "Jy", "stat.error;phot.flux.density;em.radio", "Of flux_density, noise alone"),
         extent=C("float", "arcsec", "phys.angSize;src",
                  "Between the outermost peaks; deconvolved FWHM of a single peak"),
-        flags=C("str", "", "meta.code.qual", "What makes flux_density and extent doubtful, parted by ;"),
+        measure_flags=C("str", "", "meta.code.qual", "What makes flux_density and extent doubtful, parted by ;"),
         state=C("str", "", "meta.code.status", "ok, not_covered, retry, reject or not_asked"),
         reason=C("str", "", "meta.note", "Why there is no image; empty if there is one"),
         sha256=C("str", "", "meta.id;meta.file", "SHA-256 of the cutout"),

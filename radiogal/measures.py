@@ -78,7 +78,7 @@ class Measures(NamedTuple):
     flux_density: float # Jy; NaN where there is no source
     flux_error: float   # Jy, of the noise alone
     extent: float       # arcsec, between the outermost peaks; of a single peak the deconvolved FWHM
-    flags: str          # What to beware of, in words, parted by '; '
+    measure_flags: str  # What to beware of, in words, parted by '; '
 
 def _grow(
     islands: np.ndarray, # From `_find_islands`

@@ -47,7 +47,7 @@ def test_what_was_put_in_is_measured_and_no_neighbour(sources, mjy, arcsec):
     ([(60, 95, 4000, 40)], "reaches the edge of the data")])
 def test_doubts_are_said(sources, flag):
     found = measure_source(make_image(sources))
-    assert found.flags == flag and np.isnan(found.flux_density) == flag.startswith("nothing")
+    assert found.measure_flags == flag and np.isnan(found.flux_density) == flag.startswith("nothing")
 
 
 def test_pixels_without_data_are_an_edge_and_no_flux():
@@ -55,13 +55,13 @@ def test_pixels_without_data_are_an_edge_and_no_flux():
     whole = measure_source(hdu)
     hdu.data[61:] = np.nan
     half = measure_source(hdu)
-    assert half.flags == "reaches the edge of the data" and 0.4 < half.flux_density/whole.flux_density < 0.8
+    assert half.measure_flags == "reaches the edge of the data" and 0.4 < half.flux_density/whole.flux_density < 0.8
 
 
 def test_an_image_without_noise_is_not_measured():
     hdu = make_image([(60, 60, 100, 5.4)], noise=0)
     hdu.data[:] = 1
-    assert measure_source(hdu).flags == "no noise to measure against"
+    assert measure_source(hdu).measure_flags == "no noise to measure against"
 
 
 def list_published(mirror):
