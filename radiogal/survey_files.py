@@ -7,6 +7,7 @@ __all__ = ['read_surveys']
 
 # %% ../nbs/03a_survey_files.ipynb #8a623e84
 import math
+import re
 import tomllib
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from .config import ConfigError
 from .surveys import Survey, add_survey
 
 # %% ../nbs/03a_survey_files.ipynb #e396b894
+_BEAM = re.compile(r"([\d.]+)\s*(?:[x×]\s*([\d.]+)\s*)?([a-zA-Z]+)")
 _NEEDED_KEYS = ("frequency", "beam", "pixel", "folder")
 _FURTHER_KEYS = ("label", "rms", "reference", "n_sources", "area", "projection", "n_axes", "south")
 
@@ -27,11 +29,10 @@ def _read_quantity(value, unit: u.UnitBase, what: str)->u.Quantity: # what: sect
 
 def _read_beam_axes(value, what: str)->tuple[u.Quantity, u.Quantity]: # bmaj, bmin
     "A beam such as '11.2 x 9.3 arcsec' or '45 arcsec'; raises `ConfigError` where it is not one."
-    numbers, _, unit = str(value).strip().rpartition(" ")
-    axes = numbers.replace("×", "x").split("x")
-    if len(axes) > 2: raise ConfigError(f"{what} = {value!r}: give one axis or two, '11.2 x 9.3 arcsec'")
-    found = sorted((_read_quantity(f"{axis} {unit}", u.arcsec, what) for axis in axes), reverse=True)
-    return found[0], found[-1]
+    found = _BEAM.fullmatch(str(value).strip())
+    if not found: raise ConfigError(f"{what} = {value!r}: give one axis or two, and a unit: '11.2 x 9.3 arcsec'")
+    axes = [_read_quantity(f"{axis} {found[3]}", u.arcsec, what) for axis in (found[1], found[2] or found[1])]
+    return max(axes), min(axes)
 
 def _make_survey(name: str, said: dict, root: Path)->Survey: # said: a section; root: what its folder is relative to
     "The record of a section; raises `ConfigError` naming what is missing, unknown or not understood."
