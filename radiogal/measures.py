@@ -108,7 +108,7 @@ def measure_source(
     coord: SkyCoord|None = None, # Where the source is; default: the middle
 )->Measures:
     "Flux density and size of one source of a cutout; NaN, and a flag, where nothing at its place exceeds 7 rms."
-    h, pixel = hdu.header, measure_pixel(hdu.header).value
+    h, pixel = hdu.header, float(measure_pixel(hdu.header).value)
     place = [n//2 for n in hdu.data.shape[::-1]] if coord is None else WCS(h).world_to_pixel(coord)
     median, rms = (float(each[0]) for each in estimate_background(hdu.data[None]))
     if not rms > 0: return Measures(np.nan, np.nan, np.nan, "no noise to measure against")
