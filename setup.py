@@ -21,6 +21,6 @@ setup(
                                     "templates/*/*"]},
     python_requires=f'>={cfg["min_python"]},<3.14', install_requires=lines("requirements"),
     extras_require={extra: lines(f"{extra}_requirements") for extra in ("train", "gpu", "dev", "engines")},
-    entry_points={"console_scripts": ["radiogal=radiogal.workflow:main"],
+    entry_points={"console_scripts": ["radiogal=radiogal.cli:main"],
                   "nbdev": [f'{cfg["lib_name"]}={cfg["lib_name"]}._modidx:d']},
 )

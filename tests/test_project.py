@@ -32,7 +32,7 @@ def test_import_is_light():
 
 
 def test_a_step_begins_without_what_only_its_notebook_needs():
-    code = ("import sys, papermill, radiogal.workflow\n"
+    code = ("import sys, papermill, radiogal.cli, radiogal.workflow\n"
             "print([m for m in ('scipy', 'sklearn', 'astropy', 'pandas', 'h5py', 'lark') if m in sys.modules])")
     assert (subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
             .stdout.strip() == "[]")
