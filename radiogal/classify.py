@@ -40,11 +40,11 @@ from .config import (ConfigError, Damaged, RunConfig, Task, describe_run, find_r
                              write_atomic)
 from .cutouts import CutoutPlan, count_pixels, name_file, to_ascii
 from .datasets import choose_classes, read_prepared
-from .diagnosis import plot_images
 from .engines import (ColumnFacts, Ensemble, PreparedShard, adapt_config, check_preparation, classify_shard,
                               count_neighbours, describe_columns, hash_json, list_members, open_ensemble,
                               prepare_cutouts, read_prepared_shard, write_prepared_shard)
 from .fetch import AGAIN, hash_file
+from .pages import draw_thumbnail, view_prepared, write_sources
 from .positions import BadPositions, read_sources
 from .provenance import is_as_written, read_signed, sign
 from .scraping import FitsFolder, fetch_targets, open_archive, open_services
@@ -615,47 +615,29 @@ def _plot_measures(rows: pd.DataFrame, title: str): # Figure; rows: flux_density
     return fig
 
 # %% ../nbs/22_classify.ipynb #79b133a3
-_GALLERY = 12  # Images
+_MOST_ROWS = 200  # Of a page, each with a picture
 
-def _choose_random(rows: pd.DataFrame)->np.ndarray: # Row numbers, in order
-    "Some rows with an image, the same ones each time."
-    there = np.flatnonzero(rows.state == "ok")
-    return np.sort(np.random.default_rng(1).permutation(there)[:_GALLERY])
-
-def _choose_uncertain(rows: pd.DataFrame)->np.ndarray: # Row numbers
-    "The rows of the highest entropy, the highest first."
-    there = np.flatnonzero(rows.state == "ok")
-    return there[np.argsort(-rows.entropy.to_numpy()[there], kind="stable")[:_GALLERY]]
-
-def _read_images(
+def _draw_pictures(
     folder: Path,       # Of a finished request
     job: dict,
-    chosen: np.ndarray, # Row numbers of the catalogue, with images
-)->np.ndarray:          # (n, size, size), 0–1
-    "Prepared images of some rows."
-    images, size = {}, job["shard_size"]
-    for number in sorted(set((chosen//size).tolist())):
+    rows: pd.DataFrame, # The first of the catalogue
+)->list[str]:           # As from `draw_thumbnail`; '' for a row without an image
+    "Pictures of the prepared images of some rows."
+    pictures, size = [""]*len(rows), job["shard_size"]
+    for number in range(-(-len(rows)//size)):
         shard = read_prepared_shard(name_shard(folder, "prepared", number, ".npz"))
-        places = {number*size + row: i for i, row in enumerate(shard.rows.tolist())}
-        images |= {row: shard.images[places[row], :, :, 0].copy() for row in chosen.tolist() if row in places}
-    return np.array([images[row] for row in chosen.tolist()])
-
-def _caption_row(row)->str:
-    "Name, class and probability."
-    name = row["name"] if len(row["name"]) <= 18 else f"{row['name'][:17]}…"
-    return f"{name}\n{row['class']} {row['p_' + row['class']]:.2f}"
+        for image, row in zip(shard.images, (number*size + shard.rows).tolist(), strict=True):
+            if row < len(rows): pictures[row] = draw_thumbnail(view_prepared(image[:, :, 0], shard.pixel_arcsec))
+    return pictures
 
 # %% ../nbs/22_classify.ipynb #17e50d93
-def _draw_page(folder: Path, rows: pd.DataFrame, job: dict)->dict: # Heading: Figure
+def _draw_page(rows: pd.DataFrame, job: dict)->dict: # Heading: Figure
     "All figures of a quick look."
     import matplotlib.pyplot as plt
     title = f"{job['survey']}, {job['network']}" + ", simulated"*job["simulated"]
-    caption = lambda chosen: [_caption_row(row) for _, row in rows.iloc[chosen].iterrows()]
-    gallery = lambda chosen: plot_images(_read_images(folder, job, chosen), caption(chosen), title)
     with plt.style.context("radiogal.radiogal"):
         return {"Classes": _plot_class_counts(rows, title).figure, "On the sky": _plot_sky(rows, title).figure,
-                "Flux density and size": _plot_measures(rows, title), "Entropy": _plot_entropy(rows, title).figure,
-                "Drawn at random": gallery(_choose_random(rows)), "Most uncertain": gallery(_choose_uncertain(rows))}
+                "Flux density and size": _plot_measures(rows, title), "Entropy": _plot_entropy(rows, title).figure}
 
 def _encode_figure(figure)->str: # A PNG in Base64
     "A figure as text, and closed."
@@ -669,16 +651,17 @@ def _count_reasons(rows: pd.DataFrame)->pd.DataFrame: # state, reason, sources
     "Why there is no image, the commonest reasons first, at most twenty."
     return rows[rows.state != "ok"].groupby(["state", "reason"]).size().nlargest(20).reset_index(name="sources")
 
-_SHOWN = ("name", "ra", "dec", "class", "entropy", "flux_density", "extent", "state", "reason")
+_SHOWN = ("name", "ra", "dec", "class", "entropy", "ood_score", "n_trained", "crowding", "covered_fraction",
+          "flux_density", "extent", "state", "reason")
 
 def write_page(folder: Path)->Path: # quicklook.html
     "The quick look at a finished request."
-    from jinja2 import Environment, PackageLoader
     job = read_job(folder)
     columns = [*_SHOWN, *(f"p_{c}" for c in job["classes"])]  # a hash for each of a million rows would fill the memory
     rows = pd.read_parquet(folder/"catalogue.parquet", columns=columns)
-    template = Environment(loader=PackageLoader("radiogal"), autoescape=True).get_template("quicklook.html")
-    return write_atomic(folder/"quicklook.html", template.render(
-        title=f"{len(rows)} positions in {job['survey']}" + ", simulated"*job["simulated"],
-        figures={heading: _encode_figure(figure) for heading, figure in _draw_page(folder, rows, job).items()},
-        reasons=_count_reasons(rows), facts=pd.DataFrame(job.items(), columns=["fact", "value"])))
+    first, title = rows[:_MOST_ROWS], f"{len(rows)} positions in {job['survey']}" + ", simulated"*job["simulated"]
+    missing = {f"{row.sources} without an image": f"{row.state}: {row.reason}"
+               for row in _count_reasons(rows).itertuples()}
+    figures = {heading: _encode_figure(figure) for heading, figure in _draw_page(rows, job).items()}
+    return write_sources(first, _draw_pictures(folder, job, first), folder/"quicklook.html", title, missing | job,
+                         figures, len(rows))

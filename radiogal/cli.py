@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['commands', 'main']
 
-# %% ../nbs/25a_cli.ipynb #2b6adfa9
+# %% ../nbs/25a_cli.ipynb #11010f7d
 import json
 import os
 import sys
@@ -18,7 +18,7 @@ import click
 
 from . import __version__
 
-# %% ../nbs/25a_cli.ipynb #36ab7d5f
+# %% ../nbs/25a_cli.ipynb #2f6aa6d2
 _GROUPS = {  # Heading: sub-commands, in order
     "Classify galaxies": ("classify",),
     "Runs of a clone": ("run", "plan", "prepare", "figures", "report", "keep"),
@@ -46,7 +46,7 @@ class _Commands(click.Group):
                                      'zsh, in ~/.zshrc:    eval "$(_RADIOGAL_COMPLETE=zsh_source radiogal)"',
                                      "fish:                _RADIOGAL_COMPLETE=fish_source radiogal | source"])
 
-# %% ../nbs/25a_cli.ipynb #fd4b7462
+# %% ../nbs/25a_cli.ipynb #4c324678
 def _repeat_options(arguments: list[str], names: tuple[str, ...])->list[str]:
     "Arguments in which each value of some options has the option's name before it."
     out, name = [], ""
@@ -69,7 +69,7 @@ class _Command(click.Command):
         with formatter.section("Exit codes"):
             formatter.write_dl([(str(code), text) for code, text in self.codes.items()])
 
-# %% ../nbs/25a_cli.ipynb #28b58f28
+# %% ../nbs/25a_cli.ipynb #876cf7fe
 class _Told(click.ClickException):
     "An error in one line, after the program's name."
     def show(self, file=None)->None: click.echo(f"radiogal: {self.message}", file=file, err=True)
@@ -104,7 +104,7 @@ def _guard(do: Callable)->Callable:
         if isinstance(status, int): click.get_current_context().exit(status)
     return guarded
 
-# %% ../nbs/25a_cli.ipynb #db589915
+# %% ../nbs/25a_cli.ipynb #e21fea46
 @click.group(cls=_Commands, context_settings=dict(show_default=True, help_option_names=["-h", "--help"],
                                                   max_content_width=110))
 @click.version_option(__version__, message="radiogal %(version)s")
@@ -125,7 +125,7 @@ def main(arguments: list[str]|None = None)->int: # Exit status
         return e.exit_code
     except click.Abort: return 130  # Ctrl-C
 
-# %% ../nbs/25a_cli.ipynb #e7c3ed8c
+# %% ../nbs/25a_cli.ipynb #a330aa52
 def _complete_run(ctx: click.Context, param: click.Parameter, begun: str)->list[str]:
     "Runs whose name begins so; none outside a clone."
     from radiogal.config import ConfigError, Paths, find_root
@@ -150,7 +150,7 @@ def _tell_end(run: str, status: int)->int: # The same exit status
     click.echo(broke if status else ended, err=True)
     return status
 
-# %% ../nbs/25a_cli.ipynb #d34ac604
+# %% ../nbs/25a_cli.ipynb #ff3cd0d3
 @_command("run", "radiogal run demo", "radiogal run real --seed 2 --cores 4", "radiogal run real --profile slurm")
 @_add_graph
 def _do_run(run, seed, profile, cores)->int: # Exit status
@@ -173,7 +173,7 @@ def _do_prepare(run, images)->int: # Exit status
     from radiogal.workflow import prepare_sets
     return prepare_sets(run, list(images))
 
-# %% ../nbs/25a_cli.ipynb #e7071e0d
+# %% ../nbs/25a_cli.ipynb #78d1fb59
 def _add_redrawn(do: Callable)->Callable:
     "A function with what is said of a report that is drawn again."
     for add in (click.option("--pdf", is_flag=True, help="Save the figures for print too."),
@@ -202,7 +202,7 @@ def _do_keep(run)->None:
     from radiogal.workflow import keep_results
     click.echo(f"{keep_results(run)} files in docs/results/{run}")
 
-# %% ../nbs/25a_cli.ipynb #14273a9d
+# %% ../nbs/25a_cli.ipynb #4464be22
 class _Json(click.ParamType):
     "Values as JSON."
     name = "json"
@@ -237,7 +237,7 @@ def _do_refresh(notebooks)->None:
     from radiogal.provenance import refresh_notebook
     for path in notebooks: refresh_notebook(path)
 
-# %% ../nbs/25a_cli.ipynb #e2bf7e47
+# %% ../nbs/25a_cli.ipynb #eaa2d698
 def _tell_finding(finding)->None: # finding: of `radiogal.doctor.Finding`
     "One line of what was found, and one of what to do."
     mark = click.style("look", fg="red") if finding.remedy else click.style("  ok", fg="green")
@@ -260,7 +260,7 @@ def _do_canary()->int: # Exit status
     from radiogal.scraping import run_canary
     return run_canary()
 
-# %% ../nbs/25a_cli.ipynb #ac2bb7ce
+# %% ../nbs/25a_cli.ipynb #ce9b1f9e
 def _tell_rows(states: list[str], reasons: list[str])->int: # Exit status
     "Say how many rows were classified, and why the others were not, the commonest reasons first."
     counts = Counter((state, reason) for state, reason in zip(states, reasons, strict=True) if state != "ok")
@@ -273,7 +273,7 @@ def _tell_rows(states: list[str], reasons: list[str])->int: # Exit status
     click.echo(f"{n - odd} of {n} classified" + f": {kinds} ({why})"*bool(odd), err=True)
     return 0 if not odd else 3 if odd < n else 1
 
-# %% ../nbs/25a_cli.ipynb #61d55c38
+# %% ../nbs/25a_cli.ipynb #1662b3ab
 def _classify_run(asked: dict)->int: # Exit status; asked: what `_do_classify` takes
     "A catalogue by the networks of a run; says how many positions have a class."
     import pandas as pd
@@ -288,7 +288,7 @@ def _classify_run(asked: dict)->int: # Exit status; asked: what `_do_classify` t
     rows = pd.read_parquet(request.folder/"catalogue.parquet", columns=["state", "reason"])
     return _tell_rows(rows.state.tolist(), rows.reason.tolist())
 
-# %% ../nbs/25a_cli.ipynb #b52aeed8
+# %% ../nbs/25a_cli.ipynb #c7957e1b
 _ANSWERS = {0: "all have a class", 1: "none has, or not done", 2: "not a command or an option", 3: "some have none"}
 
 def _add_catalogue(do: Callable)->Callable:
