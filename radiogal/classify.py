@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['JobMismatch', 'read_job', 'begin_job', 'name_shard', 'claim_shard', 'Worker', 'work_through', 'ShardError',
-           'list_waiting', 'merge_shards', 'Request', 'classify_positions', 'list_retries', 'write_page']
+           'list_waiting', 'merge_shards', 'open_images', 'Request', 'hash_folder', 'work_together',
+           'classify_positions', 'list_retries', 'write_page']
 
 # %% ../nbs/22_classify.ipynb #b26dd351
 import base64
@@ -403,8 +404,8 @@ def _check_folder(folder: FitsFolder, survey: str)->None: # survey: '' for any
                       f"wanted are {survey or 'FIRST'}/*.fits, or .fit, .fits.gz, .fits.fz; there is {found}{odd}")
 
 @contextmanager
-def _open_images(
-    config: RunConfig,
+def open_images(
+    config: RunConfig|None, # None: no run's
     images: str,       # '': the run's own; registry: pinned files; a folder with FIRST/, VLASS/ …
     sky: str,          # As for `open_services`
     survey: str = "",  # Of which a folder must have images; '': of any
@@ -414,7 +415,7 @@ def _open_images(
     elif images:
         _check_folder(folder := FitsFolder(_find_folder(images)), survey)
         with serve_archives(folder) as services: yield services
-    elif config.simulated:
+    elif config and config.simulated:
         with open_services(config, sky, []) as services: yield services
     else: yield LIVE_SERVICES
 
@@ -433,7 +434,7 @@ class Request:
     folder: Path           # For the catalogue and its parts
     shard_size: int = 1000
     engine: str = ""       # '': the fastest that is installed
-    images: str = ""       # As for `_open_images`
+    images: str = ""       # As for `open_images`
     sky: str = ""
     raw: str = ""          # Where downloads are, and stay; '': in the folder, and deleted
     kept: tuple[str, ...] = () # "cutouts", "downloads": not deleted
@@ -458,7 +459,7 @@ def _open_networks(request: Request)->Ensemble:
                          choose_classes(trained, task.classes), request.folder/"engines", request.engine)
 
 # %% ../nbs/22_classify.ipynb #f8bdde19
-def _hash_folder(
+def hash_folder(
     folder: Path,  # Of images
     out: Path,     # Of the catalogue, which may be inside
 )->str:            # 16 hexadecimal digits
@@ -471,7 +472,7 @@ def _describe_images(request: Request)->str:
     "Where images come from, with a digest of a folder or sky; raises `ConfigError` for a folder that is not there."
     if request.images == "registry": return "registry"
     if request.images:
-        return f"folder {_hash_folder(_find_folder(request.images), request.folder)}"
+        return f"folder {hash_folder(_find_folder(request.images), request.folder)}"
     return f"sky {hash_file(request.sky)[:16]}" if request.sky else "archive"
 
 def _describe_job(request: Request, ensemble: Ensemble)->dict: # Plain values
@@ -507,7 +508,7 @@ def _open_worker(request: Request)->Iterator[Worker]:
     job = begin_job(request.folder, _describe_job(request, ensemble), load)
     _drop_damaged(request.folder)
     deleted = tuple(each for each in ("cutouts", *["downloads"]*(not request.raw)) if each not in request.kept)
-    with _open_images(config, request.images, request.sky, request.survey) as services:
+    with open_images(config, request.images, request.sky, request.survey) as services:
         archive = open_archive(services, _find_raw(request), request.survey)
         yield Worker(request.folder, job, config, ensemble, archive, deleted)
 
@@ -519,19 +520,23 @@ def _limit_threads(n: int)->None:
     "Leave processors to other workers; libraries read this when they are loaded."
     os.environ |= dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(n))
 
-def _work_together(request: Request, workers: int)->list[int]: # Shards that were done
+def work_together(
+    work: Callable, # Does what is left of an order; its answer: shards that were done
+    order,          # Such as a `Request`
+    workers: int,
+)->list[int]:       # Shards that were done
     "Several workers on this machine."
-    if workers == 1: return _work_alone(request)
+    if workers == 1: return work(order)
     threads = max(1, (os.cpu_count() or 1)//workers)
     with ProcessPoolExecutor(workers, get_context("spawn"), _limit_threads, (threads,)) as pool:
-        return sorted(sum(pool.map(_work_alone, [request]*workers), []))
+        return sorted(sum(pool.map(work, [order]*workers), []))
 
 def classify_positions(
     request: Request,
     workers: int = 1,
 )->tuple[list[int], list[int]]: # Shards done here, and those that other workers still have
     "Do what is left of a request; who finds all shards done merges them. Raises `ConfigError` saying what is wrong."
-    done = _work_together(replace(request, source=_describe_images(request)), workers)
+    done = work_together(_work_alone, replace(request, source=_describe_images(request)), workers)
     job = read_job(request.folder)
     waiting = list_waiting(request.folder, job)
     if not waiting: merge_shards(request.folder, job)

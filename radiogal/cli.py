@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['commands', 'main']
 
-# %% ../nbs/25a_cli.ipynb #11010f7d
+# %% ../nbs/25a_cli.ipynb #140bc637
 import json
 import os
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from functools import wraps
@@ -18,9 +19,9 @@ import click
 
 from . import __version__
 
-# %% ../nbs/25a_cli.ipynb #2f6aa6d2
+# %% ../nbs/25a_cli.ipynb #1616b79c
 _GROUPS = {  # Heading: sub-commands, in order
-    "Classify galaxies": ("classify",),
+    "Classify galaxies": ("classify", "cutout", "models"),
     "Runs of a clone": ("run", "plan", "prepare", "figures", "report", "keep"),
     "Notebooks of a clone": ("notebook", "refresh"),
     "When something is wrong": ("doctor", "canary")}
@@ -46,7 +47,7 @@ class _Commands(click.Group):
                                      'zsh, in ~/.zshrc:    eval "$(_RADIOGAL_COMPLETE=zsh_source radiogal)"',
                                      "fish:                _RADIOGAL_COMPLETE=fish_source radiogal | source"])
 
-# %% ../nbs/25a_cli.ipynb #4c324678
+# %% ../nbs/25a_cli.ipynb #e6ac3e78
 def _repeat_options(arguments: list[str], names: tuple[str, ...])->list[str]:
     "Arguments in which each value of some options has the option's name before it."
     out, name = [], ""
@@ -69,7 +70,7 @@ class _Command(click.Command):
         with formatter.section("Exit codes"):
             formatter.write_dl([(str(code), text) for code, text in self.codes.items()])
 
-# %% ../nbs/25a_cli.ipynb #876cf7fe
+# %% ../nbs/25a_cli.ipynb #413e8de0
 class _Told(click.ClickException):
     "An error in one line, after the program's name."
     def show(self, file=None)->None: click.echo(f"radiogal: {self.message}", file=file, err=True)
@@ -104,7 +105,7 @@ def _guard(do: Callable)->Callable:
         if isinstance(status, int): click.get_current_context().exit(status)
     return guarded
 
-# %% ../nbs/25a_cli.ipynb #e21fea46
+# %% ../nbs/25a_cli.ipynb #fab491db
 @click.group(cls=_Commands, context_settings=dict(show_default=True, help_option_names=["-h", "--help"],
                                                   max_content_width=110))
 @click.version_option(__version__, message="radiogal %(version)s")
@@ -125,7 +126,7 @@ def main(arguments: list[str]|None = None)->int: # Exit status
         return e.exit_code
     except click.Abort: return 130  # Ctrl-C
 
-# %% ../nbs/25a_cli.ipynb #a330aa52
+# %% ../nbs/25a_cli.ipynb #68214539
 def _complete_run(ctx: click.Context, param: click.Parameter, begun: str)->list[str]:
     "Runs whose name begins so; none outside a clone."
     from radiogal.config import ConfigError, Paths, find_root
@@ -150,7 +151,7 @@ def _tell_end(run: str, status: int)->int: # The same exit status
     click.echo(broke if status else ended, err=True)
     return status
 
-# %% ../nbs/25a_cli.ipynb #ff3cd0d3
+# %% ../nbs/25a_cli.ipynb #bbb2d830
 @_command("run", "radiogal run demo", "radiogal run real --seed 2 --cores 4", "radiogal run real --profile slurm")
 @_add_graph
 def _do_run(run, seed, profile, cores)->int: # Exit status
@@ -173,7 +174,7 @@ def _do_prepare(run, images)->int: # Exit status
     from radiogal.workflow import prepare_sets
     return prepare_sets(run, list(images))
 
-# %% ../nbs/25a_cli.ipynb #78d1fb59
+# %% ../nbs/25a_cli.ipynb #60123ac7
 def _add_redrawn(do: Callable)->Callable:
     "A function with what is said of a report that is drawn again."
     for add in (click.option("--pdf", is_flag=True, help="Save the figures for print too."),
@@ -202,7 +203,7 @@ def _do_keep(run)->None:
     from radiogal.workflow import keep_results
     click.echo(f"{keep_results(run)} files in docs/results/{run}")
 
-# %% ../nbs/25a_cli.ipynb #4464be22
+# %% ../nbs/25a_cli.ipynb #b196c77e
 class _Json(click.ParamType):
     "Values as JSON."
     name = "json"
@@ -237,7 +238,7 @@ def _do_refresh(notebooks)->None:
     from radiogal.provenance import refresh_notebook
     for path in notebooks: refresh_notebook(path)
 
-# %% ../nbs/25a_cli.ipynb #eaa2d698
+# %% ../nbs/25a_cli.ipynb #3c12b2b1
 def _tell_finding(finding)->None: # finding: of `radiogal.doctor.Finding`
     "One line of what was found, and one of what to do."
     mark = click.style("look", fg="red") if finding.remedy else click.style("  ok", fg="green")
@@ -260,59 +261,191 @@ def _do_canary()->int: # Exit status
     from radiogal.scraping import run_canary
     return run_canary()
 
-# %% ../nbs/25a_cli.ipynb #ce9b1f9e
-def _tell_rows(states: list[str], reasons: list[str])->int: # Exit status
-    "Say how many rows were classified, and why the others were not, the commonest reasons first."
+# %% ../nbs/25a_cli.ipynb #389e1a40
+_REASON = 100  # Letters of a reason in the last line
+
+def _tell_rows(states: list[str], reasons: list[str], done: str = "classified")->int: # Exit status
+    "Say how many rows were done, and why the others were not, the commonest reasons first."
     counts = Counter((state, reason) for state, reason in zip(states, reasons, strict=True) if state != "ok")
     odd, n = counts.total(), len(states)
     ends = Counter(states)
     ends.pop("ok", None)
     words = {"reject": "rejected", "not_covered": "not covered", "retry": "without an answer"}
     kinds = ", ".join(f"{count} {words.get(state, state)}" for state, count in ends.most_common())
-    why = "; ".join(f"{reason} × {count}" for (_, reason), count in counts.most_common(5))
-    click.echo(f"{n - odd} of {n} classified" + f": {kinds} ({why})"*bool(odd), err=True)
+    cut = lambda text: text if len(text) <= _REASON else f"{text[:_REASON - 1]}…"
+    why = "; ".join(f"{cut(reason)} × {count}" for (_, reason), count in counts.most_common(5))
+    click.echo(f"{n - odd} of {n} {done}" + f": {kinds} ({why})"*bool(odd), err=True)
     return 0 if not odd else 3 if odd < n else 1
 
-# %% ../nbs/25a_cli.ipynb #1662b3ab
+# %% ../nbs/25a_cli.ipynb #2a16055c
+def _tell_catalogue(folder: Path, waiting: int)->int: # Exit status; waiting: shards that are with other workers
+    "Say how many positions of a catalogue have a class, once it is there."
+    if waiting: return 0
+    import pandas as pd
+    rows = pd.read_parquet(folder/"catalogue.parquet", columns=["state", "reason"])
+    return _tell_rows(rows["state"].tolist(), rows["reason"].tolist())
+
 def _classify_run(asked: dict)->int: # Exit status; asked: what `_do_classify` takes
     "A catalogue by the networks of a run; says how many positions have a class."
-    import pandas as pd
-
-    from radiogal.workflow import make_catalogue, read_request
+    from radiogal.workflow import classify_by_run, read_request
     if missing := [f"--{name}" for name in ("task", "survey", "positions", "out") if not asked[name]]:
         raise click.UsageError(f"--run goes with {', '.join(missing)}")
     request = read_request(*(asked[name] for name in ("run", "task", "survey", "positions", "out")),
                            **{name: asked[name] for name in ("network", "shard_size", "engine", "images")},
                            kept=asked["keep"])
-    if make_catalogue(request, asked["workers"], asked["retry"]): return 0
-    rows = pd.read_parquet(request.folder/"catalogue.parquet", columns=["state", "reason"])
-    return _tell_rows(rows.state.tolist(), rows.reason.tolist())
+    return _tell_catalogue(request.folder, classify_by_run(request, asked["workers"], asked["retry"]))
 
-# %% ../nbs/25a_cli.ipynb #c7957e1b
+# %% ../nbs/25a_cli.ipynb #28580068
+_NOTE = 60  # Letters of flags and reasons in a table on the terminal
+
+def _format_rows(rows)->str: # rows: as from `radiogal.answers.answer_targets`
+    "Answers as a table for the terminal."
+    from tabulate import tabulate
+    bars = [name for name in rows.columns if name.startswith("p_")]
+    notes = [reason or flags for reason, flags in zip(rows["reason"], rows["flags"], strict=True)]
+    short = [note if len(note) <= _NOTE else f"{note[:_NOTE - 1]}…" for note in notes]
+    shown = rows[["name", "ra", "dec", "class", *bars]].assign(notes=short).astype(object)
+    heads = ["name", "ra", "dec", "class", *(name.removeprefix("p_") for name in bars), "notes"]
+    return tabulate(shown.where(shown.notna(), None).values.tolist(), heads, missingval="",
+                    floatfmt=("", ".5f", ".5f", "", *[".2f"]*len(bars), ""), disable_numparse=[0, 3, 4 + len(bars)])
+
+def _show_rows(rows, as_json: bool)->None:
+    "Answers on standard output."
+    from radiogal.answers import format_json
+    click.echo(format_json(rows) if as_json else _format_rows(rows))
+
+def _classify_folder(asked: dict, question, rows)->int: # Exit status; question, rows: as in `_classify_targets`
+    "A catalogue in a folder by a network of the package, in shards, by several workers, resumed."
+    from radiogal import answers
+    from radiogal.workflow import make_catalogue
+    if min(asked["workers"], asked["shard_size"]) < 1: raise click.UsageError("--shard-size and --workers: at least 1")
+    order = answers.make_order(question, rows, asked["out"].resolve(), asked["shard_size"], asked["keep"])
+    return _tell_catalogue(order.folder, make_catalogue(
+        order.folder, lambda: answers.work_order(order, asked["workers"]), asked["retry"]))
+
+def _classify_targets(asked: dict)->int: # Exit status; asked: what `_do_classify` takes
+    "Answers of a network of the package, shown and written; says how many have a class."
+    from radiogal import answers
+    question = answers.Question(asked["model"], asked["survey"], asked["images"], asked["min_covered"], asked["prior"])
+    rows = answers.read_targets(asked["targets"], **{name: asked[name] for name in ("ra", "dec", "name")})
+    if asked["out"] and not answers.is_answer_file(asked["out"]): return _classify_folder(asked, question, rows)
+    if asked["workers"] != 1: raise click.UsageError("--workers wants --out FOLDER, where the parts of a catalogue go")
+    with tempfile.TemporaryDirectory() as folder:
+        answered, paths = answers.answer_targets(rows, question, Path(folder))
+        if asked["page"]: answers.write_answer_page(answered, paths, asked["page"], question)
+    if asked["out"]: answers.write_answers(answered, asked["out"], answers.describe_question(question))
+    _show_rows(answered, asked["json"])
+    return _tell_rows(answered.state.tolist(), answered.reason.tolist())
+
+# %% ../nbs/25a_cli.ipynb #d703eb50
 _ANSWERS = {0: "all have a class", 1: "none has, or not done", 2: "not a command or an option", 3: "some have none"}
 
-def _add_catalogue(do: Callable)->Callable:
-    "A function with what is said of a catalogue by the networks of a run."
-    for add in (click.option("--run", help="A run of this clone, whose networks answer.", shell_complete=_complete_run),
-                click.option("--task", help="With --run: what its networks were trained on."),
-                click.option("--network", default="fields", help="With --run: which of its networks."),
-                click.option("--positions", type=_PATH, help="With --run: a table with ra, dec and name."),
-                click.option("--shard-size", default=1000, help="Positions of a part of the catalogue."),
-                click.option("--workers", default=1, help="Processes on this machine."),
-                click.option("--engine", default="", help="keras, onnxruntime or openvino.  [default: the fastest]"),
-                click.option("--keep", multiple=True, type=click.Choice(["cutouts", "downloads"]),
-                             help="What is not deleted after use, after one --keep."),
-                click.option("--retry", is_flag=True,
-                             help="First forget shards with positions whose archive did not answer.")):
-        do = add(do)
-    return do
+def _add_options(options: list[Callable])->Callable: # options: of `click.option`, as in the help
+    "Makes a function one with more options."
+    def add(do: Callable)->Callable:
+        for option in reversed(options): do = option(do)
+        return do
+    return add
 
-@_command("classify", "radiogal classify --run real --task FIRST --survey FIRST --positions mine.csv --out catalogue",
+_IMAGES = click.option("--images", default="", show_default="the survey's archive",
+                       help="A folder of FITS files, or registry.")
+_TARGETS = click.argument("targets", nargs=-1, metavar="[TARGETS]...")
+_COLUMNS = [click.option(f"--{key}", default="", show_default="found by its name or UCD",
+                         help=f"Column of {what} in a table.")
+            for key, what in (("ra", "right ascension"), ("dec", "declination"), ("name", "names"))]
+
+_ASKED = [
+    click.option("--model", default="first-4class", help="A network of the package: radiogal models."),
+    click.option("--survey", default="", show_default="as headers say, or the model's", help="Whose images."),
+    _IMAGES, *_COLUMNS,
+    click.option("--min-covered", type=click.FloatRange(0, 1), show_default="as in training",
+                 help="Least part of the network's field that must have data."),
+    click.option("--prior", default="", show_default="as the network answers",
+                 help="Mix of classes to expect: balanced, training, or your own, as FRI=0.3,FRII=0.7."),
+    click.option("--json", is_flag=True, help="A JSON list instead of a table on standard output."),
+    click.option("--out", type=_PATH, help="A .fits, .vot, .csv, .ecsv, .parquet, .reg or .json file; with --run or "
+                 "--workers, the folder of the catalogue and its parts."),
+    click.option("--page", type=_PATH, help="An HTML page with a picture of each source.")]
+
+_CATALOGUE = [
+    click.option("--run", default="", shell_complete=_complete_run, show_default=False,
+                 help="A run of this clone, whose networks answer; wants --task, --survey, --positions and --out."),
+    click.option("--task", default="", show_default=False, help="With --run: what its networks were trained on."),
+    click.option("--network", default="fields", help="With --run: which of its networks."),
+    click.option("--positions", type=_PATH, help="With --run: a table of positions."),
+    click.option("--shard-size", default=1000, help="Positions of a part of the catalogue."),
+    click.option("--workers", default=1, help="Processes on this machine."),
+    click.option("--engine", default="", show_default="the fastest there is", help="keras, onnxruntime or openvino."),
+    click.option("--keep", multiple=True, type=click.Choice(["cutouts", "downloads"]),
+                 help="What is not deleted after use, after one --keep."),
+    click.option("--retry", is_flag=True, help="First forget shards with positions whose archive did not answer.")]
+
+# %% ../nbs/25a_cli.ipynb #98be07ed
+@_command("classify", "radiogal classify my.fits", "radiogal classify *.fits --json",
+          'radiogal classify "08 12 40.8 +48 46 02"', 'radiogal classify "3C 31" --page page.html',
+          "radiogal classify mine.csv --survey FIRST --out classes.fits", "radiogal classify - < mine.csv",
+          "radiogal classify --run real --task FIRST --survey FIRST --positions mine.csv --out catalogue --workers 2",
           codes=_ANSWERS, several=("--keep",))
-@click.option("--survey", default="", help="Whose images.")
-@click.option("--images", default="", help="A folder of FITS files, or registry, instead of the survey's archive.")
-@click.option("--out", type=_PATH, help="Folder of the catalogue and its parts.")
-@_add_catalogue
+@_TARGETS
+@_add_options([*_ASKED, *_CATALOGUE])
 def _do_classify(**asked)->int: # Exit status
-    "Classify."
-    return _classify_run(asked)
+    """Classify images, tables of positions, positions or names.
+
+    TARGETS are FITS images, folders of them, tables of positions (CSV with any separator, ECSV, FITS, VOTable, Parquet,
+    DS9 regions; - for standard input), positions or names. Images of positions come from the survey's archive or from
+    --images. The networks look at a field of 9 arcmin, which first-4class wants nearly full of data: for smaller
+    images, give --min-covered. With --run, the networks of a run make a catalogue in a folder, which may be stopped and
+    called again, by several workers and machines at once.
+    """
+    if asked["run"]: return _classify_run(asked)
+    if asked["positions"] or asked["task"]: raise click.UsageError("--positions and --task go with --run")
+    if not asked["targets"]: raise click.UsageError("nothing to classify: give an image, a table, a position or a name")
+    return _classify_targets(asked)
+
+# %% ../nbs/25a_cli.ipynb #cc015008
+@_command("models", "radiogal models", "radiogal models first-4class")
+@click.argument("name", required=False)
+def _do_models(name)->None:
+    "List the networks that come with the package, or show the card of one: data, scores, and where it fails."
+    from tabulate import tabulate
+
+    from radiogal.pretrained import list_models, load_model
+    if name:
+        click.echo(load_model(name).card)
+        return
+    models = list_models()
+    heads = [f"{key} [{unit}]" if (unit := models[key].unit) else key for key in models.colnames]
+    click.echo(tabulate([list(row) for row in models], heads))
+
+_FIGURES = (".png", ".pdf", ".svg")
+
+def _save_figure(rows, path: Path)->None: # rows: as from `radiogal.answers.save_cutouts`
+    "One figure of all cutouts."
+    import matplotlib.pyplot as plt
+
+    from radiogal.answers import plot_cutouts
+    with plt.style.context("radiogal.radiogal"): plot_cutouts(rows).savefig(path)
+
+@_command("cutout", 'radiogal cutout "3C 31" --survey all --figure 3c31.png',
+          "radiogal cutout mine.csv --size 4.5 --out cutouts", "radiogal cutout mine.csv --images ~/mosaics --survey FIRST", codes=_ANSWERS | {0: "all were cut out"})
+@_TARGETS
+@click.option("--survey", default="FIRST", help="Whose images, or all.")
+@click.option("--size", default=9., help="Side in arcmin.")
+@click.option("--out", type=_PATH, show_default="cutouts, without --figure", help="Folder of the FITS files.")
+@click.option("--figure", type=_PATH, help="A .png, .pdf or .svg of all, with beams and scale bars.")
+@_add_options([_IMAGES, *_COLUMNS])
+def _do_cutout(targets, survey, size, out, figure, images, **columns)->int: # Exit status
+    "Cut images of positions or names out of surveys, as FITS files or as one figure."
+    from astropy import units as u
+
+    from radiogal import answers
+    if not targets: raise click.UsageError("nothing to cut out: give a position, a name or a table of positions")
+    if figure and figure.suffix not in _FIGURES: raise click.UsageError(f"--figure {figure}: {', '.join(_FIGURES)}")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = out or (Path(scratch) if figure else Path("cutouts"))
+        rows = answers.save_cutouts(answers.read_targets(targets, **columns), answers.choose_surveys(survey),
+                                    size*u.arcmin, folder, images)
+        if figure and (rows.path != "").any(): _save_figure(rows, figure)
+    for path in rows.path:
+        if path and (out or not figure): click.echo(path)
+    return _tell_rows(rows.state.tolist(), rows.reason.tolist(), "cut out")

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Finding', 'examine']
 
-# %% ../nbs/24a_doctor.ipynb #015ed162
+# %% ../nbs/24a_doctor.ipynb #22f482f4
 import json
 import os
 import platform
@@ -25,7 +25,7 @@ from .fetch import find_mirror, read_registry, url_to_path
 from .provenance import find_unexported
 from .surveys import LIVE_SERVICES
 
-# %% ../nbs/24a_doctor.ipynb #25046e62
+# %% ../nbs/24a_doctor.ipynb #3d94e713
 @dataclass(frozen=True)
 class Finding:
     "What was looked at, and what to do where it is not in order."
@@ -33,7 +33,7 @@ class Finding:
     told: str        # What was found
     remedy: str = "" # '': it is in order
 
-# %% ../nbs/24a_doctor.ipynb #26c51784
+# %% ../nbs/24a_doctor.ipynb #d6cbde49
 _PYTHONS = ((3, 11), (3, 13))  # Oldest, newest
 
 def _check_python()->Iterator[Finding]:
@@ -65,7 +65,7 @@ def _check_packages(root: Path|None)->Iterator[Finding]: # root: of the clone
     if others: yield Finding("packages", f"of other versions: {'; '.join(others)}", remedy)
     if not missing + others: yield Finding("packages", f"all {n} are as asked for")
 
-# %% ../nbs/24a_doctor.ipynb #1810ac21
+# %% ../nbs/24a_doctor.ipynb #990b5c5e
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 _LEAST_MEMORY, _LEAST_DISK = 3e9, 5e9  # Bytes: two notebooks that train at a time; downloads and results of a run
 
@@ -109,7 +109,7 @@ def _check_clock()->Iterator[Finding]:
     yield Finding("clock", f"{told}, before radiogal was installed" if late else told,
                   "set the clock: with it, archives are not trusted and what is new looks old" if late else "")
 
-# %% ../nbs/24a_doctor.ipynb #e9d2fdf2
+# %% ../nbs/24a_doctor.ipynb #602b65c2
 def _try_writing(folder: Path)->str: # Why not; '' if one can
     "Try to write into a folder, or into what holds it where it is not there."
     while not folder.exists() and not folder.is_symlink(): folder = folder.parent
@@ -136,7 +136,7 @@ def _check_home()->Iterator[Finding]:
         yield Finding("home", f"cannot be written: {why}", "export HOME=/a/folder/of/yours")
     else: yield Finding("home", home)
 
-# %% ../nbs/24a_doctor.ipynb #dd5f8f46
+# %% ../nbs/24a_doctor.ipynb #80f4e2d0
 def _check_mirror()->Iterator[Finding]:
     "Does the mirror have registered files, of their sizes?"
     unset = "unset RADIOGAL_MIRROR to use the network, or name the folder that holds"
@@ -177,7 +177,7 @@ def _check_archives(services = LIVE_SERVICES)->Iterator[Finding]: # services: of
     elif why: yield Finding("archives", f"no answer from {', '.join(why)}", "try later; radiogal canary says more")
     else: yield Finding("archives", f"{len(hosts)} hosts answer")
 
-# %% ../nbs/24a_doctor.ipynb #00e36673
+# %% ../nbs/24a_doctor.ipynb #fdeda1a6
 def _is_clean(path: Path)->bool: # A notebook
     "Has it neither run numbers nor what an editor adds? False for what is not a notebook, as after a conflict."
     try: cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
@@ -199,7 +199,7 @@ def _check_clone(root: Path|None)->Iterator[Finding]:
         yield Finding("clone", f"{', '.join(late)} and its module in radiogal/ differ", "make export writes it anew")
     if not dirty and not late and library == root/"radiogal": yield Finding("clone", f"in step at {root}")
 
-# %% ../nbs/24a_doctor.ipynb #5b6f3090
+# %% ../nbs/24a_doctor.ipynb #5d5608a6
 def _find_clone()->Path|None: # None outside one
     "The clone's folder."
     try: return find_root()

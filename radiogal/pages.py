@@ -6,7 +6,7 @@
 __all__ = ['View', 'view_cutout', 'view_prepared', 'find_half', 'draw_source', 'draw_thumbnail', 'list_flags', 'link_position',
            'write_sources']
 
-# %% ../nbs/21b_pages.ipynb #18aab294
+# %% ../nbs/21b_pages.ipynb #fac006ee
 import base64
 import hashlib
 import io
@@ -24,7 +24,7 @@ from astropy.io import fits
 from .config import write_atomic
 from .cutouts import draw_beam, draw_scale, estimate_noise, measure_side
 
-# %% ../nbs/21b_pages.ipynb #52349560
+# %% ../nbs/21b_pages.ipynb #4e48b2d5
 @dataclass(frozen=True)
 class View:
     "An image to draw."
@@ -45,7 +45,7 @@ def view_prepared(image: np.ndarray, pixel_arcsec: float)->View: # image: (size,
     "A prepared image, of which what exceeds a tenth of the brightest pixel is source."
     return View(image, pixel_arcsec, _PART*float(image.max()) or 1.)
 
-# %% ../nbs/21b_pages.ipynb #88ca6e4c
+# %% ../nbs/21b_pages.ipynb #54f5666e
 _GAP, _LEAST = 9, 12  # Pixels: between parts of a source at most; half of a picture at least
 
 def find_half(view: View)->float: # arcsec
@@ -77,7 +77,7 @@ def draw_source(view: View, ax): # Axes
     if view.beam: draw_beam(ax, view.beam, half)
     return ax
 
-# %% ../nbs/21b_pages.ipynb #95d926f2
+# %% ../nbs/21b_pages.ipynb #38c4ab84
 _INCHES, _DPI = 1.6, 100  # Of a picture in a row
 
 def draw_thumbnail(view: View)->str: # A WebP image in Base64
@@ -91,7 +91,7 @@ def draw_thumbnail(view: View)->str: # A WebP image in Base64
         figure.savefig(out, format="webp", dpi=_DPI)
     return base64.b64encode(out.getvalue()).decode()
 
-# %% ../nbs/21b_pages.ipynb #01e45488
+# %% ../nbs/21b_pages.ipynb #07728479
 _UNLIKE = 3.  # Sigma of validation sources, beyond which an image is unlike those that a network was trained on
 
 def list_flags(row: dict)->list[str]:
@@ -125,7 +125,7 @@ def _describe_row(row: dict, classes: list[str], picture: str)->dict:
                 kind=row["class"], bars=bars, best=max((p for _, p in bars), default=0), flags=list_flags(row),
                 state=row["state"], reason=row["reason"], links=link_position(ra, dec))
 
-# %% ../nbs/21b_pages.ipynb #b49a5f36
+# %% ../nbs/21b_pages.ipynb #178dc3de
 def _read_part(name: str)->str:
     "A file of the package's templates."
     return (files("radiogal")/"templates"/name).read_text(encoding="utf-8")

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['isolate_settings', 'Plan', 'plan_run', 'end_children', 'hear_stops', 'run_all', 'preview_run', 'prepare_sets',
            'keep_results', 'name_others', 'redraw_figures', 'report_run', 'read_request', 'make_catalogue',
-           'check_notebook']
+           'classify_by_run', 'check_notebook']
 
 # %% ../nbs/25_workflow.ipynb #535aa57a
 import fcntl
@@ -563,26 +563,35 @@ def _write_digests(folder: Path)->Path: # files.json
     return write_json(folder/"files.json", sign(dict(files=hash_files(files, folder))))
 
 def make_catalogue(
-    request,             # As from `read_request`
-    workers: int = 1,    # On this machine
+    folder: Path,        # For the catalogue and its parts
+    work: Callable,      # Does what is left; its answer: shards done here, and those that other workers have
     retry: bool = False, # First forget shards with positions whose archive did not answer
 )->int:                  # Shards that are with other workers; the catalogue is there where there are none
-    "Do what is left of a catalogue, and say how far it is; raises `ConfigError` for fewer workers than one."
-    from radiogal.classify import classify_positions, list_retries, read_job, write_page
-    if workers < 1: raise ConfigError("--shard-size and --workers must be at least 1")
-    read = [path for path in (Path(request.sky), request.positions) if path.is_file()]
-    check_inputs(hash_files(read, find_root()), request.results)
-    _name_changed(request.folder)
-    for path in list_retries(request.folder) if retry else []: path.unlink(missing_ok=True)
-    done, waiting = classify_positions(request, workers)
+    "Do what is left of a catalogue, and say how far it is."
+    from radiogal.classify import list_retries, read_job, write_page
+    _name_changed(folder)
+    for path in list_retries(folder) if retry else []: path.unlink(missing_ok=True)
+    done, waiting = work()
     print(f"{len(done)} shards done here", file=sys.stderr)
     if waiting:
         print(f"{len(waiting)} shards are with other workers: the last one makes the catalogue", file=sys.stderr)
     else:
-        print(f"{read_job(request.folder)['n']} positions in {os.path.relpath(request.folder)}/catalogue.fits, "
-              f"at a glance in {write_page(request.folder).name}", file=sys.stderr)
-        _write_digests(request.folder)
+        print(f"{read_job(folder)['n']} positions in {os.path.relpath(folder)}/catalogue.fits, "
+              f"at a glance in {write_page(folder).name}", file=sys.stderr)
+        _write_digests(folder)
     return len(waiting)
+
+def classify_by_run(
+    request,             # As from `read_request`
+    workers: int = 1,    # On this machine
+    retry: bool = False, # As `make_catalogue`
+)->int:                  # As `make_catalogue`
+    "A catalogue by the networks of a run; raises `ConfigError` for fewer workers than one, or other inputs."
+    from radiogal.classify import classify_positions
+    if workers < 1: raise ConfigError("--shard-size and --workers must be at least 1")
+    read = [path for path in (Path(request.sky), request.positions) if path.is_file()]
+    check_inputs(hash_files(read, find_root()), request.results)
+    return make_catalogue(request.folder, lambda: classify_positions(request, workers), retry)
 
 # %% ../nbs/25_workflow.ipynb #9cd13889
 _OLD_NOTEBOOKS = {  # Notebooks of earlier versions: what took their place, the one that a run executes last
