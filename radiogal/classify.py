@@ -37,7 +37,7 @@ from astropy.table import Table
 from . import __version__
 from .archives import serve_archives
 from .clients import ArchiveAccess
-from .config import (ConfigError, Damaged, RunConfig, Task, describe_run, find_root, read_config, write_json,
+from .config import (ConfigError, Damaged, RunConfig, Task, describe_run, read_config, write_json,
                              write_atomic)
 from .cutouts import CutoutPlan, count_pixels, name_file, to_ascii
 from .datasets import choose_classes, read_prepared
@@ -48,7 +48,7 @@ from .fetch import AGAIN, hash_file
 from .pages import draw_thumbnail, view_prepared, write_sources
 from .positions import BadPositions, read_sources
 from .provenance import is_as_written, read_signed, sign
-from .scraping import FitsFolder, fetch_targets, open_archive, open_services
+from .scraping import FitsFolder, fetch_targets, find_home, open_archive, open_services
 from .surveys import LIVE_SERVICES, Services, get_survey
 
 # %% ../nbs/22_classify.ipynb #62e78eb8
@@ -478,7 +478,7 @@ def _describe_images(request: Request)->str:
 def _describe_job(request: Request, ensemble: Ensemble)->dict: # Plain values
     "What decides a catalogue's rows."
     config, task = _find_task(request)
-    return describe_run(read_config(request.toml_path), request.run, find_root()) | dict(
+    return describe_run(read_config(request.toml_path), request.run, find_home()) | dict(
         task=request.task, network=request.network, survey=request.survey, trained_on=task.images,
         classes=list(ensemble.classes), model=ensemble.identity, members=len(ensemble.members), engine=ensemble.engine,
         calibrated=ensemble.calibrated, simulated=config.simulated, shard_size=request.shard_size, version=__version__,

@@ -427,7 +427,8 @@ def _save_figure(rows, path: Path)->None: # rows: as from `radiogal.answers.save
     with plt.style.context("radiogal.radiogal"): plot_cutouts(rows).savefig(path)
 
 @_command("cutout", 'radiogal cutout "3C 31" --survey all --figure 3c31.png',
-          "radiogal cutout mine.csv --size 4.5 --out cutouts", "radiogal cutout mine.csv --images ~/mosaics --survey FIRST", codes=_ANSWERS | {0: "all were cut out"})
+          "radiogal cutout mine.csv --size 4.5 --out cutouts",
+          "radiogal cutout mine.csv --images ~/mosaics --survey FIRST", codes=_ANSWERS | {0: "all were cut out"})
 @_TARGETS
 @click.option("--survey", default="FIRST", help="Whose images, or all.")
 @click.option("--size", default=9., help="Side in arcmin.")

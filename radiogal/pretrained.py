@@ -6,7 +6,7 @@
 __all__ = ['FORMAT', 'UnknownModel', 'WrongModel', 'PretrainedModel', 'load_model', 'list_models', 'find_image_survey',
            'classify']
 
-# %% ../nbs/21a_pretrained.ipynb #bc767310
+# %% ../nbs/21a_pretrained.ipynb #ac31c6a4
 import hashlib
 import json
 import re
@@ -36,7 +36,7 @@ from .preparation import (Unusable, match_survey, measure_pixel, prepare_image, 
                                   regrid_image)
 from .surveys import SURVEYS, get_survey, list_imaged
 
-# %% ../nbs/21a_pretrained.ipynb #76fc0f11
+# %% ../nbs/21a_pretrained.ipynb #85f9f08a
 FORMAT = 1  # Of models.json; changes with what a model's files hold, or how they are used
 
 class UnknownModel(ConfigError):
@@ -67,7 +67,7 @@ def _read_packed(folder, manifest: dict, name: str)->bytes:
         raise WrongModel(f"{folder/name} has SHA-256 {found[:12]}…, listed is {listed[:12]}…: install radiogal again")
     return content
 
-# %% ../nbs/21a_pretrained.ipynb #d0ea5da2
+# %% ../nbs/21a_pretrained.ipynb #e97a556d
 @dataclass(frozen=True, eq=False)
 class PretrainedModel:
     "Networks of the package that answer together."
@@ -88,9 +88,10 @@ class PretrainedModel:
 
 def _configure(facts: dict)->RunConfig:
     "Settings that prepare images as a model's training images were; only those of preparation count."
+    scraping = dict(archive="registry", cutout_pixels=facts["field_pixels"], min_covered=facts["min_covered"])
     return parse_config(dict(kind="real", surveys=[facts["survey"]], classes=facts["ensemble"]["classes"],
-                             preparation=facts["preparation"],
-                             scraping=dict(archive="registry", min_covered=facts["min_covered"])), "models.json")
+                             targets=dict(catalogues=["frdeep"]), preparation=facts["preparation"],
+                             scraping=scraping), "models.json")
 
 def _open_packed(folder, name: str)->PretrainedModel:
     "A model from a folder of packed ones; raises `UnknownModel` and `WrongModel`."
@@ -100,7 +101,8 @@ def _open_packed(folder, name: str)->PretrainedModel:
     facts, read = manifest["models"][name], lambda file: _read_packed(folder, manifest, file)
     members = tuple(read_member(read(f"{m['files']}.npz"), open_onnxruntime(read(f"{m['files']}.onnx")), **m["facts"])
                     for m in facts["members"])
-    ensemble = Ensemble(**facts["ensemble"] | dict(classes=tuple(facts["ensemble"]["classes"]), members=members))
+    known = facts["ensemble"]
+    ensemble = Ensemble(**known | dict(classes=tuple(known["classes"]), members=members))
     return PretrainedModel(name, facts["survey"], facts["field_pixels"], _configure(facts), ensemble,
                            read(f"{name}.md").decode())
 
@@ -124,7 +126,7 @@ def list_models()->Table: # name, classes, survey, field (arcmin), members, mega
     return Table(rows=rows or None, names=names, dtype=(str, str, str, float, int, float, str),
                  units=dict(field=u.arcmin))
 
-# %% ../nbs/21a_pretrained.ipynb #50c770ba
+# %% ../nbs/21a_pretrained.ipynb #7d85ed38
 _SAME_PIXELS = 0.05  # Relative; as `radiogal.cutouts` accepts them
 
 def _fits_survey(name: str, pixel: float, telescope: str)->bool: # pixel: arcsec; telescope: '' for any
@@ -148,7 +150,7 @@ def find_image_survey(
     raise Unusable(f"its survey is not known: pixels of {pixel:.3g}″ from {telescope or 'an unnamed telescope'}; known "
                    f"are {known}")
 
-# %% ../nbs/21a_pretrained.ipynb #88f78ef1
+# %% ../nbs/21a_pretrained.ipynb #2a221c4e
 def _find_hdu(hdus)->fits.PrimaryHDU:
     "The first image of an open file, as a primary one; raises `Unusable` where there is none."
     for hdu in hdus:
@@ -197,20 +199,7 @@ def _read_any(image, survey: str)->fits.PrimaryHDU: # survey: '' for the one tha
     except FetchError as e: raise Unusable(e.reason) from e
     except OSError as e: raise Unusable(f"cannot be read: {e.strerror or e}") from e
 
-# %% ../nbs/21a_pretrained.ipynb #a105a3aa
-def _fit_survey(
-    hdu: fits.PrimaryHDU, # As from `read_cutout`
-    survey: str,          # Of the training images
-)->tuple[fits.PrimaryHDU, list[str]]: # And what it has cost
-    "An image on the pixels of a survey, and with its beam where that is the larger one."
-    own = hdu.header["SURVEY"]
-    if own == survey: return hdu, []
-    flags, sharp = [f"trained on {survey}, this is {own}"], get_survey(survey).bmaj.to_value(u.arcsec)
-    try: return match_survey(hdu, survey), flags
-    except Unusable:
-        beam = hdu.header["BMAJ"]*3600
-        return regrid_image(hdu, survey), [*flags, f"beam of {beam:.3g}″, {survey} has {sharp:.3g}″"]
-
+# %% ../nbs/21a_pretrained.ipynb #d79497ac
 def _cut_field(hdu: fits.PrimaryHDU, side: int)->fits.PrimaryHDU:
     "The middle of an image, at most `side` pixels of each axis; pixel `n // 2` stays the central one."
     low, left = (max(0, n//2 - side//2) for n in hdu.data.shape)
@@ -218,10 +207,27 @@ def _cut_field(hdu: fits.PrimaryHDU, side: int)->fits.PrimaryHDU:
     header["CRPIX1"], header["CRPIX2"] = header["CRPIX1"] - left, header["CRPIX2"] - low
     return fits.PrimaryHDU(hdu.data[low:low + side, left:left + side], header)
 
+_MARGIN_BEAMS = 4  # Around what is convolved and interpolated, as a whole
+
+def _fit_survey(
+    hdu: fits.PrimaryHDU,   # As from `read_cutout`
+    model: PretrainedModel,
+)->tuple[fits.PrimaryHDU, list[str]]: # And what it has cost
+    "An image on the pixels of the training survey, and with its beam where that is the larger one."
+    own, survey = hdu.header["SURVEY"], get_survey(model.survey)
+    if own == model.survey: return hdu, []
+    beam, flags = hdu.header["BMAJ"]*3600*u.arcsec, [f"trained on {model.survey}, this is {own}"]
+    needed = model.field + _MARGIN_BEAMS*max(beam, survey.bmaj)
+    hdu = _cut_field(hdu, int(np.ceil((needed/measure_pixel(hdu.header)).to_value(u.one))))
+    try: return match_survey(hdu, model.survey), flags
+    except Unusable:
+        said = f"beam of {beam.value:.3g}″, {model.survey} has {survey.bmaj.to_value(u.arcsec):.3g}″"
+        return regrid_image(hdu, model.survey), [*flags, said]
+
 class _Prepared(NamedTuple):
     "An image as a network takes it, and what is known of it."
-    image: np.ndarray # (size, size), float32, 0–1
-    coord: SkyCoord   # Of its middle
+    image: np.ndarray          # (size, size), float32, 0–1
+    place: tuple[float, float] # Right ascension and declination of its middle, deg
     flags: list[str]
 
 def _prepare_any(image, model: PretrainedModel, survey: str, config: RunConfig)->_Prepared:
@@ -229,13 +235,13 @@ def _prepare_any(image, model: PretrainedModel, survey: str, config: RunConfig)-
     hdu = _read_any(image, survey)
     if hdu.header["SIMULATE"]: raise Unusable("simulated, and the network was trained on the real sky")
     coord = WCS(hdu.header).pixel_to_world(*(n//2 for n in hdu.data.shape[::-1])).icrs
-    hdu, flags = _fit_survey(hdu, model.survey)
+    hdu, flags = _fit_survey(hdu, model)
     if min(hdu.data.shape) < model.field_pixels:
         field = (min(hdu.data.shape)*measure_pixel(hdu.header)).to_value(u.arcmin)
         flags.append(f"field of {field:.1f}′, the network needs {model.field.value:.1f}′: the rest is empty")
-    return _Prepared(prepare_image(_cut_field(hdu, model.field_pixels), config).image, coord, flags)
+    return _Prepared(prepare_image(_cut_field(hdu, model.field_pixels), config).image, (coord.ra.deg, coord.dec.deg), flags)
 
-# %% ../nbs/21a_pretrained.ipynb #4aba2982
+# %% ../nbs/21a_pretrained.ipynb #dde2be7e
 def _list_images(images)->list: # Paths and HDUs
     "One image, or several, as a list."
     alone = isinstance(images, str | Path | fits.HDUList) or hasattr(images, "is_image")
@@ -252,7 +258,7 @@ def _fill_answers(rows: QTable, prepared: list[_Prepared], model: PretrainedMode
     from scipy.stats import entropy
     used = np.flatnonzero(rows["state"] == "ok")
     said = ask_ensemble(model.ensemble, np.stack([each.image for each in prepared])[..., None])
-    coords = SkyCoord([each.coord for each in prepared])
+    coords = SkyCoord([each.place for each in prepared], unit="deg")
     rows["ra"][used], rows["dec"][used] = coords.ra.deg*u.deg, coords.dec.deg*u.deg
     rows["class"][used] = np.array(model.classes)[said.probabilities.argmax(axis=1)]
     for i, name in enumerate(model.classes): rows[f"p_{name}"][used] = said.probabilities[:, i]
