@@ -121,12 +121,12 @@ def measure_plan(folder, n):
     from astropy import units as u
 
     from radiogal.engines import count_neighbours
-    from radiogal.positions import read_sources
+    from radiogal.inputs import read_positions
     rng = np.random.default_rng(1)
     path = folder/f"positions{n}.fits"
     Table(dict(ra=rng.uniform(0, 360, n), dec=rng.uniform(-40, 90, n))).write(path)
     began = time.perf_counter()
-    count_neighbours(read_sources(path), 1*u.arcmin)
+    count_neighbours(read_positions(path), 1*u.arcmin)
     return dict(positions=n, seconds=time.perf_counter() - began, MB=read_peak())
 
 

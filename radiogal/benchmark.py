@@ -23,12 +23,12 @@ from .config import RunConfig, find_images, find_place, list_asked, write_atomic
 from .datasets import PreparedSet, choose_classes, cut_images, read_prepared
 from .diagnosis import (TrainedRun, assign_groups, bin_accuracy, guess_by_catalogue, map_occlusion,
                                 plot_intervals, read_facts, read_trainings)
-from .engines import measure_extent
 from .evaluation import (CalibrationError, apply_temperature, average_predictions, calibrate_across,
                                  check_predictions, compare_kinds, correct_holm, fit_temperature, match_tables,
                                  pool_tables, score_calibration, score_gain, score_pooled, score_predictions,
                                  summarise_classes, summarise_tables, wilson_interval)
 from .fetch import hash_file
+from .measures import measure_span
 from .models import build_network, choose_size, load_network_weights
 from .preparation import crop_or_pad
 from .training import predict_sources, start_keras
@@ -414,9 +414,10 @@ def _cut_centre(sources: PreparedSet)->PreparedSet:
 def _measure_sizes(
     sources: PreparedSet, # With images
 )->pd.Series:             # arcsec, by name; NaN where the centre is empty
-    "Largest extent of what is in the central 4.5 arcmin."
-    cut = _cut_centre(sources)
-    return measure_extent(cut.select(cut.images.max(axis=(1, 2, 3)) > 0)).reindex(pd.Index(sources.names))
+    "Largest extent of what exceeds a tenth of the brightest pixel in the central 4.5 arcmin."
+    sizes = [measure_span(np.argwhere(image >= image.max()/10)) if image.max() > 0 else np.nan
+             for image in _cut_centre(sources).images[:, :, :, 0]]
+    return pd.Series(sizes, index=pd.Index(sources.names), name="extent")*sources.pixel_arcsec
 
 def _tabulate_property(
     predictions: pd.DataFrame, # A table of predictions

@@ -45,8 +45,9 @@ from .engines import (ColumnFacts, Ensemble, PreparedShard, adapt_config, check_
                               count_neighbours, describe_columns, hash_json, list_members, open_ensemble,
                               prepare_cutouts, read_prepared_shard, write_prepared_shard)
 from .fetch import AGAIN, hash_file
+from .inputs import read_positions
 from .pages import draw_thumbnail, view_prepared, write_sources
-from .positions import BadPositions, read_sources
+from .positions import BadPositions
 from .provenance import is_as_written, read_signed, sign
 from .scraping import FitsFolder, fetch_targets, find_home, open_archive, open_services
 from .surveys import LIVE_SERVICES, Services, get_survey
@@ -430,7 +431,7 @@ class Request:
     network: str
     results: Path          # Of the run: prepared sets
     trained: Path          # The same, or where its trained networks were kept
-    positions: Path        # As for `read_sources`
+    positions: Path        # As for `read_positions`
     folder: Path           # For the catalogue and its parts
     shard_size: int = 1000
     engine: str = ""       # '': the fastest that is installed
@@ -485,8 +486,11 @@ def _describe_job(request: Request, ensemble: Ensemble)->dict: # Plain values
         images=request.source or _describe_images(request), positions=hash_file(request.positions)[:16])
 
 def _list_sources(request: Request, config: RunConfig)->Table: # name, ra, dec, crowding
-    "The positions asked for; raises `BadPositions` for a wrong table, and for simulated ones in a real run."
-    sources = read_sources(request.positions)
+    "The positions asked for, warning of rows that are none; raises `BadPositions` for simulated ones in a real run."
+    sources = read_positions(request.positions)
+    if rejected := sources.meta["rejected"]:
+        told = "; ".join(f"row {row}: {reason}" for row, reason in rejected[:5])
+        warnings.warn(f"{request.positions.name}: {len(rejected)} rows are no positions: {told}", stacklevel=2)
     if sources.meta["SIMULATE"] and not config.simulated: raise BadPositions("simulated positions in a run that is not")
     side = count_pixels(config.scraping, request.survey)*get_survey(request.survey).pixel_scale
     sources["crowding"] = count_neighbours(sources, side/2)

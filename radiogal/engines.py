@@ -5,9 +5,8 @@
 # %% auto #0
 __all__ = ['NUMBERS', 'TEXTS', 'open_onnxruntime', 'list_engines', 'Member', 'hash_json', 'export_graph', 'read_member',
            'Ensemble', 'ask_ensemble', 'list_members', 'open_ensemble', 'write_untrained', 'adapt_config',
-           'check_preparation', 'PreparedShard', 'measure_extent', 'prepare_cutouts', 'write_prepared_shard',
-           'read_prepared_shard', 'ColumnFacts', 'describe_columns', 'count_neighbours', 'count_trained',
-           'classify_shard']
+           'check_preparation', 'PreparedShard', 'prepare_cutouts', 'write_prepared_shard', 'read_prepared_shard',
+           'ColumnFacts', 'describe_columns', 'count_neighbours', 'count_trained', 'classify_shard']
 
 # %% ../nbs/21_engines.ipynb #8619fe38
 import io
@@ -34,10 +33,11 @@ from astropy.table import Table
 from . import __version__
 from .config import ConfigError, Damaged, RunConfig, read_json, write_atomic
 from .datasets import GRIESE_HISTORY, PreparedSet, describe_steps, digest_arrays, encode_column
-from .evaluation import CalibrationError, fit_temperature, list_classes, refuse_rows
+from .evaluation import CalibrationError, fit_temperature, list_classes
 from .fetch import hash_file
+from .measures import measure_source
 from .models import build_network, choose_size, load_network_weights
-from .preparation import Unusable, crop_or_pad, measure_flux, prepare_image, read_image
+from .preparation import Unusable, crop_or_pad, prepare_image, read_image
 from .provenance import check_network
 from .surveys import get_survey
 from .training import hash_bytes, predict_sources, start_keras, write_training
@@ -521,8 +521,8 @@ def check_preparation(
                           f"images of {survey} show another field")
 
 # %% ../nbs/21_engines.ipynb #e5f6742f
-NUMBERS = ("covered_fraction", "peak", "rms", "flux_density", "extent")  # Measured on a cutout; NaN without one
-TEXTS = ("state", "reason", "sha256")
+NUMBERS = ("covered_fraction", "peak", "rms", "flux_density", "flux_error", "extent")  # Of a cutout; NaN without one
+TEXTS = ("state", "reason", "sha256", "measure_flags")
 
 @dataclass(frozen=True, eq=False)
 class PreparedShard:
@@ -534,31 +534,16 @@ class PreparedShard:
     survey: str
     pixel_arcsec: float # Side of a prepared pixel
 
-_EXTENT_LEVEL = 0.1  # Of the brightest pixel: above the 3 sigma peaks of noise that clipping leaves
-
-def measure_extent(
-    sources: PreparedSet|PreparedShard, # Images, 0–1
-)->pd.Series:                           # arcsec, indexed by name
-    "Largest extent of what exceeds a tenth of the brightest pixel; raises `ValueError` naming empty images."
-    peaks = sources.images.max(axis=(1, 2, 3))
-    refuse_rows(sources.names, peaks <= 0, f"nothing in the images from {sources.survey} of")
-    turns = np.radians(np.arange(180))
-    across = np.stack([np.cos(turns), np.sin(turns)])
-    bright = (np.argwhere(image[:, :, 0] >= _EXTENT_LEVEL*peak)
-              for image, peak in zip(sources.images, peaks, strict=True))
-    pixels = [np.ptp(places @ across, axis=0).max() for places in bright]
-    return pd.Series(pixels, index=sources.names, name="extent")*sources.pixel_arcsec
-
 def _measure_cutout(
     path: Path,        # Of a cutout
     survey: str,
     config: RunConfig, # That prepares it
-)->tuple[np.ndarray, dict]: # (size, size), float32, 0–1; `NUMBERS` but extent, in Jy/beam and Jy
+)->tuple[np.ndarray, dict]: # (size, size), float32, 0–1; `NUMBERS` in Jy/beam, Jy and arcsec, and flags
     "A prepared image, and what was measured; raises `Unusable` saying why there is none."
     hdu = read_image(path, survey)
     ready = prepare_image(hdu, config)
-    return ready.image, dict(covered_fraction=ready.covered, peak=float(np.nanmax(hdu.data)), rms=ready.rms,
-                             flux_density=float(measure_flux(hdu).to_value(u.Jy)))
+    facts = dict(covered_fraction=ready.covered, peak=float(np.nanmax(hdu.data)), rms=ready.rms)
+    return ready.image, facts | measure_source(hdu)._asdict()
 
 # %% ../nbs/21_engines.ipynb #0ed846f0
 def prepare_cutouts(
@@ -570,7 +555,8 @@ def prepare_cutouts(
     "Every cutout prepared, or the reason why not."
     images, facts = [], []
     for row in cutouts:
-        fact = dict.fromkeys(NUMBERS, np.nan) | {key: str(row[key]) for key in TEXTS}
+        told = {key: str(row[key]) for key in ("state", "reason", "sha256")}
+        fact = dict.fromkeys(NUMBERS, np.nan) | dict(measure_flags="") | told
         try:
             if fact["state"] == "ok":
                 image, measured = _measure_cutout(root/row["path"], survey, config)
@@ -583,9 +569,7 @@ def prepare_cutouts(
     images = np.stack(images)[..., None] if images else np.zeros((0, size, size, 1), np.float32)
     pixel = config.preparation.field_arcmin*60/size if config.preparation.grid == "angle" else get_survey(
         config.preparation.match_survey or survey).pixel_scale.to_value(u.arcsec)
-    shard = PreparedShard(np.array(cutouts["name"], str)[rows], rows, images, facts, survey, pixel)
-    facts.loc[rows, "extent"] = measure_extent(shard).to_numpy() if len(rows) else []
-    return shard
+    return PreparedShard(np.array(cutouts["name"], str)[rows], rows, images, facts, survey, pixel)
 
 def write_prepared_shard(shard: PreparedShard, path: Path)->Path:
     "Plain arrays with their digest, compressed, atomically, the same bytes for the same content."
@@ -640,8 +624,11 @@ def describe_columns(
         peak_over_rms=C("float", "", "stat.snr", "Brightest pixel of the cutout over its noise"),
         peak=C("float", "Jy/beam", "phot.flux.density;em.radio;stat.max", "Brightest pixel of the cutout"),
         rms=C("float", "Jy/beam", "stat.stdev;phot.flux.density;em.radio", "Noise of the cutout"),
-        flux_density=C("float", "Jy", "phot.flux.density;em.radio", "Sum over the whole cutout, neighbours included"),
-        extent=C("float", "arcsec", "phys.angSize;src", "Largest extent above a tenth of the peak"),
+        flux_density=C("float", "Jy", "phot.flux.density;em.radio", "Of the source's islands above 3 sigma"),
+        flux_error=C("float", "Jy", "stat.error;phot.flux.density;em.radio", "Of flux_density, noise alone"),
+        extent=C("float", "arcsec", "phys.angSize;src",
+                 "Between the outermost peaks; deconvolved FWHM of a single peak"),
+        measure_flags=C("str", "", "meta.code.qual", "What makes flux_density and extent doubtful, parted by ;"),
         state=C("str", "", "meta.code.status", "ok, not_covered, retry, reject or not_asked"),
         reason=C("str", "", "meta.note", "Why there is no image; empty if there is one"),
         sha256=C("str", "", "meta.id;meta.file", "SHA-256 of the cutout"),

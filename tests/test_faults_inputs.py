@@ -25,7 +25,8 @@ from radiogal.datasets import describe_steps
 from radiogal.diagnosis import plot_images
 from radiogal.engines import check_preparation
 from radiogal.fetch import Fetcher, Limits, Manifest
-from radiogal.positions import BadPositions, CatalogueError, _read_frame, read_sources
+from radiogal.inputs import read_positions
+from radiogal.positions import BadPositions, CatalogueError, read_frame
 from radiogal.preparation import Unusable, measure_flux, read_image
 from radiogal.scraping import FitsFolder, fetch_cutouts
 from radiogal.sky import make_wcs
@@ -279,11 +280,11 @@ def test_frame_that_is_not_understood_is_shown(tmp_path, saw, words):
 
 def test_frame_by_words():
     for words in ("FK4", "eq_FK4", "fk4 B1950", "B1950", "FK4 (1950.0)"):
-        assert _read_frame(words).is_equivalent_frame(FK4())
-    assert _read_frame("", 1983.9).name == "fk4" and _read_frame("", "J1975").name == "fk5"
-    assert _read_frame("FK5 J2000", 2000).is_equivalent_frame(FK5())
+        assert read_frame(words).is_equivalent_frame(FK4())
+    assert read_frame("", 1983.9).name == "fk4" and read_frame("", "J1975").name == "fk5"
+    assert read_frame("FK5 J2000", 2000).is_equivalent_frame(FK5())
     for odd in ("FK6", "galactic", "B", "J", "ICRS B1950", "1066"):
-        with pytest.raises(CatalogueError, match=odd): _read_frame(odd)
+        with pytest.raises(CatalogueError, match=odd): read_frame(odd)
 
 
 # ---------------------------------------------------------------- units, beams, zeros
@@ -449,7 +450,7 @@ def read(folder, content, suffix=".csv", encoding="utf-8"):
     path = folder/f"mine{suffix}"
     if callable(content): content(path)
     else: path.write_bytes(content.encode(encoding) if isinstance(content, str) else content)
-    try: found = read_sources(path)
+    try: found = read_positions(path)
     except BadPositions as e:
         assert "\n" not in str(e)
         return str(e)
@@ -502,11 +503,10 @@ def test_names_stay_as_written(tmp_path, saw, name):
     saw("names as written")
 
 
-SHAPES = {"name,ra,dec\nA,1,2,3\n": "row 1 has 4 cells, the heading 3", "name,ra,dec\nA,1\n": "row 1 has 2 cells",
+SHAPES = {"name,ra,dec\nA,1,2,3\n": "row 1: it has 4 cells, the heading 3", "name,ra,dec\nA,1\n": "row 1: it has 2",
           "": "it is empty", "\n \n": "it is empty", "#\n": "no column dec, ra",
-          "name ra dec\nA 1 2\n": "it has 'name ra dec'", "a,b\n1,2\n": "it has 'a', 'b'",
+          "name x y\nA 1 2\n": "it has 'name x y'", "a,b\n1,2\n": "it has 'a', 'b': say which hold the position",
           "name,NAME,name,ra,dec\nA,B,C,1,2\n": "which one?", "name,Ra,RA,dec\nA,1,2,3\n": "columns Ra, RA: which one?",
-          "ra,dec\n1,2\n1,2\n": "row 2: a position of a row above",
           "name,ra,dec\nA,--,2\n": "row 1: the position is missing", "name,ra,dec\nA,null,null\n": "'null'",
           "name,ra,dec\nA\tB,1,2\n": "characters that FITS does not allow"}
 
@@ -649,7 +649,9 @@ def test_masked_positions_and_headings_alike(tmp_path, saw):
     masked = Table(dict(name=["A", "B"], ra=MaskedColumn([1., 2.], mask=[False, True]), dec=[3., 4.]))
     for suffix, form in ((".fits", "fits"), (".ecsv", "ascii.ecsv"), (".vot", "votable")):
         save = lambda path, form=form: masked.write(path, format=form, overwrite=True)
-        assert "row 2: the position is missing" in read(tmp_path, save, suffix)
+        assert read(tmp_path, save, suffix) == [("A", 1., 3.)]
+        rejected = read_positions(tmp_path/f"mine{suffix}").meta["rejected"]
+        assert rejected == [(2, "the position is missing, not finite, or not on the sky")]
     for text in ("name,ra,dec,B,b\nA,162.53,30.677,18.2,62.1\n", "name,RA,DEC,ra,dec\nA,x,y,162.53,30.677\n"):
         assert read(tmp_path, text) == TRUE
     alike = write_votable("", ra="ra").replace('name="x"', 'name="RA"')

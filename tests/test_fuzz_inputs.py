@@ -15,7 +15,8 @@ from made import write_centred
 
 from radiogal.cutouts import read_cutout
 from radiogal.fetch import FetchError
-from radiogal.positions import BadImage, BadPositions, read_sources
+from radiogal.inputs import read_positions
+from radiogal.positions import BadImage, BadPositions
 from radiogal.scraping import _cut_file, _read_footprint
 
 # astropy says much of broken cards, which is its right
@@ -97,7 +98,7 @@ tables = st.tuples(st.sampled_from(",;\t|"), st.booleans(), st.lists(headings, m
 
 def check_sources(path):
     "Positions on the sky with names of their own, or words in one line."
-    try: found = read_sources(path)
+    try: found = read_positions(path)
     except BadPositions as e:
         assert "\n" not in str(e)
         return

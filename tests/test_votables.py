@@ -27,7 +27,8 @@ from radiogal.clients import (
     _select_newest,
 )
 from radiogal.fetch import FetchError
-from radiogal.positions import BadPositions, BadVotable, HostileVotable, parse_votable, read_sources
+from radiogal.inputs import read_positions
+from radiogal.positions import BadPositions, BadVotable, HostileVotable, parse_votable
 
 fault = pytest.mark.fault
 HERE = SkyCoord(162.5303, 30.6771, unit="deg")
@@ -148,7 +149,7 @@ def test_stream_elsewhere_is_never_opened(tmp_path, saw, monkeypatch, serial, hr
         with pytest.raises(FetchError, match="^reject: .*data are elsewhere"): check()
     for suffix in (".vot", ".xml"):
         path.with_suffix(suffix).write_bytes(content)
-        with pytest.raises(BadPositions, match="data are elsewhere"): read_sources(path.with_suffix(suffix))
+        with pytest.raises(BadPositions, match="data are elsewhere"): read_positions(path.with_suffix(suffix))
     saw("STREAM href in answers of SIAP, TAP, DataLink and VizieR, and in a user's file: refused, nothing opened")
 
 
@@ -212,7 +213,7 @@ def test_large_tables_of_users_are_read(tmp_path, saw):
                        dec=np.zeros(n)))
     for form in ("tabledata", "binary2"):
         table.write(tmp_path/"a.vot", format="votable", tabledata_format=form, overwrite=True)
-        assert len(read_sources(tmp_path/"a.vot")) == n
+        assert len(read_positions(tmp_path/"a.vot")) == n
     saw("5000 rows of a user: read")
 
 
