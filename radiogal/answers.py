@@ -68,7 +68,8 @@ def _is_image(path: Path)->bool:
 # %% ../nbs/22b_answers.ipynb #32ae4def
 def _row(name: str, ra: float = math.nan, dec: float = math.nan, path: str = "", reason: str = "")->dict:
     "One row of what was asked for: of an image, of a position, or the reason why it is neither."
-    return dict(name=name, ra=ra, dec=dec, path=path, state="reject" if reason else "ok", reason=reason)
+    state = "reject" if reason else "ok"
+    return dict(name=name, ra=ra, dec=dec, path=path, state=state, reason=reason, covered=math.nan)
 
 def _list_rows(source: str|Path, columns: dict[str, str])->list[dict]: # columns: as `read_positions` takes them
     "Rows of a table of positions, and of those of its rows that are none; raises `BadPositions` where all are."
@@ -98,7 +99,7 @@ def _read_target(target: str, columns: dict[str, str])->list[dict]:
 def read_targets(
     targets: Iterable[str], # Files, folders, positions, names, or - for standard input
     **columns: str,         # Of tables: ra, dec, name, as `read_positions` takes them
-)->pd.DataFrame:            # name, ra, dec (deg), path, state, reason: a row for each image or position
+)->pd.DataFrame:            # name, ra, dec (deg), path, state, reason, covered (of a cutout): a row for each
     "What was asked for, in its order; a target that cannot be read is a row with its reason."
     rows = []
     for target in targets:
@@ -134,6 +135,7 @@ def find_cutouts(
         try: cutouts = fetch_targets(targets, open_archive(services, folder/"raw", survey), plan, folder)
         except ValueError as e: raise ConfigError(str(e)) from e
     for column in ("state", "reason"): found.loc[found.index[wanted], column] = list(map(str, cutouts[column]))
+    found.loc[found.index[wanted], "covered"] = np.array(cutouts["covered_fraction"])
     found.loc[found.index[wanted], "path"] = [str(folder/path) if path else "" for path in cutouts["path"]]
     return found
 
@@ -181,6 +183,8 @@ class Question:
     min_covered: float|None = None # Least part of an image with data; None: as in training
     prior: str = ""             # As for `find_prior`; '': as the model answers
 
+_WELL_COVERED = 0.9 # Of a cutout, below which it is flagged
+
 def _fill_rows(found: pd.DataFrame, said: pd.DataFrame)->pd.DataFrame: # said: as from `classify`, of rows with a path
     "Answers beside all that was asked for, in its order."
     used = found.index[found.path != ""]
@@ -190,6 +194,9 @@ def _fill_rows(found: pd.DataFrame, said: pd.DataFrame)->pd.DataFrame: # said: a
     odd = found.index.difference(used)
     for key in ("state", "reason"): rows.loc[odd, key] = found.loc[odd, key]
     for key in ("class", "flags"): rows[key] = rows[key].fillna("")
+    for i in found.index[(found.covered < _WELL_COVERED) & (rows.state == "ok")]:
+        told = f"{found.covered[i]:.0%} of the field has data"
+        rows.loc[i, "flags"] = "; ".join(filter(None, [rows["flags"][i], told]))
     return rows
 
 def answer_targets(
@@ -199,6 +206,7 @@ def answer_targets(
 )->tuple[pd.DataFrame, list[str]]: # As from `classify`, a row for each that was asked for; paths of images, '' for none
     "Classes of what was asked for; raises `ConfigError` for a question that cannot be asked."
     model = load_model(question.model)
+    if question.survey: choose_surveys(question.survey)
     factors = find_prior(model, question.prior) if question.prior else None
     covered = model.config.scraping.min_covered if question.min_covered is None else question.min_covered
     found = find_cutouts(asked, question.survey or model.survey, model.field, folder, question.images, covered)
@@ -251,8 +259,10 @@ _WRITERS: dict[str, Callable] = {
     ".json": lambda rows, facts: format_json(rows).encode()}
 
 def is_answer_file(path: Path)->bool:
-    "Does a file's name say which kind of table it is to be?"
-    return path.suffix.lower() in _WRITERS
+    "Does a name say which kind of table a file is to be? False for a folder; raises `ConfigError` for another kind."
+    if path.is_dir() or not path.suffix: return False
+    if path.suffix.lower() not in _WRITERS: raise ConfigError(f"--out {path}: {', '.join(_WRITERS)} or a folder")
+    return True
 
 def write_answers(
     rows: pd.DataFrame, # As from `answer_targets`
@@ -260,7 +270,7 @@ def write_answers(
     facts: dict,        # For the header: model, prior …
 )->Path:
     "Write answers, atomically; raises `ConfigError` for another kind of file."
-    if not is_answer_file(path): raise ConfigError(f"--out {path}: {', '.join(_WRITERS)} or a folder")
+    if not is_answer_file(path): raise ConfigError(f"--out {path} is a folder, not a file")
     return write_atomic(path, _WRITERS[path.suffix.lower()](rows, facts))
 
 # %% ../nbs/22b_answers.ipynb #764182c2

@@ -393,9 +393,13 @@ def _do_classify(**asked)->int: # Exit status
 
     TARGETS are FITS images, folders of them, tables of positions (CSV with any separator, ECSV, FITS, VOTable, Parquet,
     DS9 regions; - for standard input), positions or names. Images of positions come from the survey's archive or from
-    --images. The networks look at a field of 9 arcmin, which first-4class wants nearly full of data: for smaller
-    images, give --min-covered. With --run, the networks of a run make a catalogue in a folder, which may be stopped and
-    called again, by several workers and machines at once.
+    --images.
+
+    The networks look at a field of 9 arcmin. An image that is smaller is filled up, and flagged; a cutout of a
+    position must have data in nine tenths of the field, or as --min-covered says.
+
+    With --out FOLDER the positions are classified in shards, by --workers processes, and resumed when called again; with
+    --run by the networks of a run of this clone.
     """
     if asked["run"]: return _classify_run(asked)
     if asked["positions"] or asked["task"]: raise click.UsageError("--positions and --task go with --run")

@@ -6,17 +6,22 @@ import shutil
 import subprocess
 import sys
 import time
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from importlib import metadata
 from threading import Thread
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
+from astropy.coordinates.name_resolve import sesame_url
+from astropy.table import Table
 from click.testing import CliRunner
 from conftest import ROOT, copy_project
 
-from radiogal import __version__, doctor
+from radiogal import __version__, answers, doctor
 from radiogal.cli import _GROUPS, commands, main
+from radiogal.config import read_config
+from radiogal.cutouts import read_cutout
 
 
 def ask(*arguments, **more):
@@ -190,3 +195,176 @@ def test_the_doctor_names_an_archive_that_does_not_answer():
     assert "no answer from 127.0.0.1:9" in found.told and found.remedy
     (found,) = doctor._check_archives(SimpleNamespace(down=down))
     assert not found.remedy and "none can be reached" in found.told
+
+
+SAMPLE = ROOT/"radiogal"/"samples"/"FIRST"/"J135214.56+123401.7.fits"
+HERE = "13 52 14.56 +12 34 01.7"
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    "A folder to work in, outside a clone, with an image, a folder of images as surveys name them, and other things."
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RADIOGAL_HOME", raising=False)
+    (tmp_path/"images"/"FIRST").mkdir(parents=True)
+    for copy in ("mine.fits", "images/FIRST/J1352.fits"): shutil.copy(SAMPLE, copy)
+    Table(dict(flux=[1., 2.])).write("measures.fits")
+    (tmp_path/"broken.fits").write_text("not FITS")
+    (tmp_path/"two.csv").write_text(f"id;RAJ2000;DEJ2000\nsource;{HERE[:11]};{HERE[12:]}\nfar;1 0 0;-80 0 0\n")
+    return tmp_path
+
+
+def read_rows(said):
+    "The rows of an answer in JSON."
+    return json.loads(said.stdout)
+
+
+def test_an_image_is_classified_with_no_option(place):
+    said = ask("classify", "mine.fits")
+    assert said.exit_code == 0 and said.stderr.splitlines()[-1] == "1 of 1 classified", said.output
+    head, _, row = said.stdout.splitlines()
+    assert head.split()[:8] == ["name", "ra", "dec", "class", "FRI", "FRII", "Compact", "Bent"] and "FRI" in row
+    assert said.stderr.count("\n") == 1 and "\x1b" not in said.output and "%|" not in said.output
+
+
+def test_some_that_cannot_be_read_are_said_and_the_others_classified(place):
+    said = ask("classify", "mine.fits", "nowhere.fits", "broken.fits", "measures.fits", "--json")
+    assert said.exit_code == 3 and said.stderr.splitlines()[-1].startswith("1 of 4 classified: 3 rejected (")
+    rows = read_rows(said)
+    assert [row["state"] for row in rows] == ["ok", "reject", "reject", "reject"]
+    assert rows[1]["reason"] == "there is no such file" and all(row["reason"] for row in rows[1:])
+    assert rows[0]["p_FRI"] > 0 and rows[1]["p_FRI"] is None
+
+
+def test_none_classified_is_a_failure_that_counts_its_reasons(place):
+    said = ask("classify", "a.fits", "b.fits")
+    assert said.exit_code == 1
+    assert said.stderr.splitlines()[-1] == "0 of 2 classified: 2 rejected (there is no such file × 2)"
+
+
+@pytest.mark.parametrize("targets, more, n", [
+    ([HERE], {}, 1), (["two.csv"], {}, 2), (["-"], dict(input=f"name,ra,dec\nx,{HERE[:11]},{HERE[12:]}\n"), 1),
+    (["images"], {}, 1), (["mine.fits", "two.csv"], {}, 3)])
+def test_positions_tables_folders_and_standard_input(place, targets, more, n):
+    said = ask("classify", *targets, "--images", "images", "--min-covered", "0.2", "--json", **more)
+    rows = read_rows(said)
+    assert len(rows) == n and rows[0]["class"] and said.exit_code == (3 if "two.csv" in targets else 0), said.stderr
+    if "two.csv" in targets: assert [row["name"] for row in rows][-2:] == ["source", "far"] and rows[-1]["reason"]
+
+
+def test_columns_may_be_named(place):
+    (place/"odd.csv").write_text("who,a,d\nx,208.0607,12.5671\n")
+    named = ("--images", "images", "--min-covered", "0.2", "--json")
+    assert ask("classify", "odd.csv", *named).exit_code == 1
+    said = ask("classify", "odd.csv", "--ra", "a", "--dec", "d", "--name", "who", *named)
+    (row,) = read_rows(said)
+    assert said.exit_code == 0 and row["name"] == "x" and "% of the field has data" in row["flags"]
+
+
+class Sesame(BaseHTTPRequestHandler):
+    "Knows one name."
+    def do_GET(self):
+        self.send_response(200); self.end_headers()
+        known = b"%J 208.060667 +12.567139 = 13:52:14.56 +12:34:01.7" if "MySource" in self.path else b"#!nothing"
+        self.wfile.write(b"# ?\n" + known + b"\n")
+
+    def log_message(self, *_): pass
+
+
+def test_a_name_is_resolved_or_nobody_knows_it_or_nobody_answers(place):
+    named = ("--images", "images", "--min-covered", "0.2", "--json")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Sesame) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        with sesame_url.set([f"http://127.0.0.1:{server.server_port}/"]):
+            (row,), (odd,) = (read_rows(ask("classify", name, *named)) for name in ("MySource 1", "NoSource 1"))
+        server.shutdown()
+    assert row["name"] == "MySource 1" and row["class"] and abs(row["ra"] - 208.060667) < 1e-6
+    assert "nobody resolves the name 'NoSource 1'" in odd["reason"] and "give a position" in odd["reason"]
+    with sesame_url.set(["http://127.0.0.1:9/"]): (row,) = read_rows(ask("classify", "MySource 2", *named))
+    assert "does not answer; offline, give a position" in row["reason"]
+
+
+@pytest.mark.parametrize("suffix, form", [(".fits", "fits"), (".vot", "votable"), (".csv", "ascii.csv"),
+                                          (".ecsv", "ascii.ecsv"), (".parquet", ""), (".json", ""), (".reg", "")])
+def test_answers_go_to_a_file_of_the_kind_that_its_name_says(place, suffix, form):
+    path = place/f"out{suffix}"
+    assert ask("classify", "mine.fits", "nowhere.fits", "--out", path).exit_code == 3
+    if suffix == ".reg":
+        lines = path.read_text().splitlines()
+        assert lines[1] == "icrs" and len(lines) == 3 and lines[2].startswith("point(208.06") and "mine" in lines[2]
+    elif form:
+        table = Table.read(path, format=form)
+        assert len(table) == 2 and str(table["class"][0]) in ("FRI", "FRII", "Compact", "Bent")
+        if suffix == ".fits": assert table.meta["MODEL"] == "first-4class" and str(table["ra"].unit) == "deg"
+    else: assert len((pd.read_parquet if suffix == ".parquet" else pd.read_json)(path)) == 2
+
+
+def test_a_prior_changes_probabilities_by_bayes_rule(place):
+    plain, even, rare = (read_rows(ask("classify", "mine.fits", "--json", *more))[0] for more in (
+        (), ("--prior", "balanced"), ("--prior", "FRI=0.01,FRII=0.33,Compact=0.33,Bent=0.33")))
+    assert even["p_FRII"] < plain["p_FRII"] and rare["p_FRI"] < even["p_FRI"]
+    assert sum(rare[f"p_{name}"] for name in ("FRI", "FRII", "Compact", "Bent")) == pytest.approx(1)
+    odds = (rare["p_FRI"]/rare["p_FRII"])/(even["p_FRI"]/even["p_FRII"])
+    assert odds == pytest.approx(0.01/0.33)
+    for wrong in ("odd", "FRI=1", "FRI=-1,FRII=1,Compact=1,Bent=1", "FRI=x,FRII=1,Compact=1,Bent=1"):
+        said = ask("classify", "mine.fits", "--prior", wrong)
+        assert said.exit_code == 1 and f"--prior {wrong}" in said.stderr
+
+
+def test_the_mix_of_the_training_is_the_kept_one():
+    kept = (ROOT/"docs"/"results"/"benchmark"/"training"/"griese"/"fields").glob("fold*/seed1/predictions.parquet")
+    counts = pd.concat([pd.read_parquet(path) for path in kept]).label.value_counts().to_dict()
+    assert counts == answers._TRAINED["griese"]
+    settings = read_config(ROOT/"config"/"benchmark.toml")
+    assert settings.training.class_weights == answers._WEIGHT_POWER
+
+
+@pytest.mark.full
+def test_a_catalogue_in_a_folder_is_made_by_workers_and_resumed(place):
+    (place/"here.csv").write_text(f"name,ra,dec\nx,{HERE[:11]},{HERE[12:]}\ny,{HERE[:11]},{HERE[12:]}\n")
+    asked = ("classify", "here.csv", "--images", "images", "--out", "folder", "--shard-size", "1")
+    said = ask(*asked)
+    assert "2 shards done here" in said.stderr and "0.9 is the least" in said.stderr.splitlines()[-1]
+    assert said.exit_code == 1 and (place/"folder"/"quicklook.html").is_file()
+    assert "0 shards done here" in ask(*asked).stderr
+    assert "give --out a file" in ask("classify", "mine.fits", "--out", "other").stderr
+    assert "--workers wants --out FOLDER" in ask("classify", "here.csv", "--workers", "2").stderr
+
+
+@pytest.mark.parametrize("asked, status, told", [
+    ([], 2, "nothing to classify"), (["mine.fits", "--model", "nix"], 1, "no model 'nix': there are first-4class"),
+    (["mine.fits", "--out", "a.doc"], 1, "--out a.doc"), (["mine.fits", "--task", "x"], 2, "go with --run"),
+    ([HERE, "--images", "nowhere"], 1, "neither registry nor a folder"),
+    ([HERE, "--survey", "NIX"], 1, "--survey NIX: all, FIRST")])
+def test_a_question_that_cannot_be_asked(place, asked, status, told):
+    said = ask("classify", *asked)
+    assert said.exit_code == status and told in said.stderr and "Traceback" not in said.stderr, said.stderr
+
+
+def test_models_are_listed_and_have_cards(place):
+    said = ask("models").output
+    assert "first-4class" in said and "FRI, FRII, Compact, Bent" in said
+    assert "## Scores" in ask("models", "first-4class").output
+    said = ask("models", "nix")
+    assert said.exit_code == 1 and "there are first-4class" in said.stderr
+
+
+def test_cutouts_are_files_or_a_figure(place):
+    said = ask("cutout", "two.csv", "--images", "images", "--size", "3", "--out", "cuts", "--figure", "two.png")
+    assert said.exit_code == 3 and said.stderr.splitlines()[-1].startswith("1 of 2 cut out: 1 not covered (")
+    (path,) = said.stdout.split()
+    assert read_cutout(path, "FIRST").shape == (100, 100) and (place/"two.png").read_bytes()[:4] == b"\x89PNG"
+    assert ask("cutout", HERE, "--images", "images", "--size", "3", "--figure", "one.pdf").stdout == ""
+    assert not (place/"cutouts").exists() and (place/"one.pdf").is_file()
+    for asked, told in ((["mine.fits"], "an image, not a position"), ([HERE, "--survey", "NIX"], "--survey NIX: all, "),
+                        ([], "nothing to cut out"), ([HERE, "--figure", "a.doc"], ".png, .pdf, .svg")):
+        said = ask("cutout", *asked, "--images", "images")
+        assert said.exit_code and told in said.stderr
+
+
+def test_a_page_shows_each_source_and_escapes_what_others_wrote(place):
+    os.rename("mine.fits", place/"<b>x.fits")
+    said = ask("classify", "<b>x.fits", "nowhere.fits", "--page", "page.html")
+    page = (place/"page.html").read_text()
+    assert said.exit_code == 3 and page.count("<tr data-") == 2 and page.count("<img ") == 1
+    assert "&lt;b&gt;x" in page and "<b>x" not in page and "://" not in re.sub(r'href="[^"]+"', "", page)
