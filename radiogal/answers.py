@@ -28,13 +28,14 @@ from . import __version__
 from .classify import (Worker, begin_job, hash_folder, list_waiting, merge_shards, open_images, read_job,
                                work_through, work_together)
 from .config import ConfigError, RadiogalError, write_atomic
-from .cutouts import CutoutPlan, count_side, plot_cutout, read_cutout, to_ascii
+from .cutouts import CutoutPlan, count_side, plot_cutout, read_cutout, read_header, to_ascii
 from .engines import count_neighbours, hash_json
 from .fetch import FetchError
 from .inputs import read_positions
 from .pages import draw_thumbnail, view_cutout, write_sources
 from .positions import BadPositions
-from .pretrained import PretrainedModel, classify, load_model
+from .preparation import Unusable
+from .pretrained import PretrainedModel, classify, find_image_survey, load_model
 from .scraping import fetch_targets, open_archive
 from .surveys import get_survey, list_imaged
 
@@ -280,15 +281,14 @@ def describe_question(question: Question)->dict[str, str]:
     return dict(MODEL=model.name, IDENTITY=model.ensemble.identity, PRIOR=question.prior or "as the model answers",
                 VERSION=__version__)
 
-def _draw_path(path: str, survey: str)->str: # As from `draw_thumbnail`; '' where it cannot be drawn
-    "A picture of an image."
-    try: return draw_thumbnail(view_cutout(read_cutout(path, survey)))
-    except FetchError: return ""
+def _draw_path(path: str, survey: str)->str: # survey: '' as its header says; '' where it cannot be drawn
+    "A picture of an image, as from `draw_thumbnail`."
+    try: return draw_thumbnail(view_cutout(read_cutout(path, survey or find_image_survey(read_header(path)))))
+    except (FetchError, Unusable, OSError): return ""
 
 def write_answer_page(rows: pd.DataFrame, paths: list[str], path: Path, question: Question)->Path:
     "Answers as a page, with a picture of each image that can be drawn."
-    survey = question.survey or load_model(question.model).survey
-    pictures = [_draw_path(each, survey) if each else "" for each in paths]
+    pictures = [_draw_path(each, question.survey) if each else "" for each in paths]
     return write_sources(rows, pictures, path, f"{len(rows)} sources by {question.model}", describe_question(question))
 
 # %% ../nbs/22b_answers.ipynb #fc3acdab

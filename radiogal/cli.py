@@ -314,10 +314,15 @@ def _show_rows(rows, as_json: bool)->None:
     from radiogal.answers import format_json
     click.echo(format_json(rows) if as_json else _format_rows(rows))
 
+def _refuse_shown(asked: dict)->None:
+    "A catalogue in a folder has a page of its own, and no table on the terminal."
+    if asked["page"] or asked["json"]: raise click.UsageError("--page and --json go without a folder as --out")
+
 def _classify_folder(asked: dict, question, rows)->int: # Exit status; question, rows: as in `_classify_targets`
     "A catalogue in a folder by a network of the package, in shards, by several workers, resumed."
     from radiogal import answers
     from radiogal.workflow import make_catalogue
+    _refuse_shown(asked)
     if min(asked["workers"], asked["shard_size"]) < 1: raise click.UsageError("--shard-size and --workers: at least 1")
     order = answers.make_order(question, rows, asked["out"].resolve(), asked["shard_size"], asked["keep"])
     return _tell_catalogue(order.folder, make_catalogue(
@@ -375,7 +380,8 @@ _CATALOGUE = [
     click.option("--positions", type=_PATH, help="With --run: a table of positions."),
     click.option("--shard-size", default=1000, help="Positions of a part of the catalogue."),
     click.option("--workers", default=1, help="Processes on this machine."),
-    click.option("--engine", default="", show_default="the fastest there is", help="keras, onnxruntime or openvino."),
+    click.option("--engine", default="", show_default="the fastest there is",
+                 help="With --run: keras, onnxruntime or openvino."),
     click.option("--keep", multiple=True, type=click.Choice(["cutouts", "downloads"]),
                  help="What is not deleted after use, after one --keep."),
     click.option("--retry", is_flag=True, help="First forget shards with positions whose archive did not answer.")]
@@ -398,10 +404,13 @@ def _do_classify(**asked)->int: # Exit status
     The networks look at a field of 9 arcmin. An image that is smaller is filled up, and flagged; a cutout of a
     position must have data in nine tenths of the field, or as --min-covered says.
 
-    With --out FOLDER the positions are classified in shards, by --workers processes, and resumed when called again; with
-    --run by the networks of a run of this clone.
+    With --out FOLDER the positions are classified in shards, by --workers processes, and resumed when called
+    again; with --run by the networks of a run of this clone.
     """
-    if asked["run"]: return _classify_run(asked)
+    if asked["run"]:
+        if asked["targets"]: raise click.UsageError("with --run, the table of positions is --positions")
+        _refuse_shown(asked)
+        return _classify_run(asked)
     if asked["positions"] or asked["task"]: raise click.UsageError("--positions and --task go with --run")
     if not asked["targets"]: raise click.UsageError("nothing to classify: give an image, a table, a position or a name")
     return _classify_targets(asked)

@@ -137,6 +137,14 @@ def _check_home()->Iterator[Finding]:
     else: yield Finding("home", home)
 
 # %% ../nbs/24a_doctor.ipynb #80f4e2d0
+def _check_networks()->Iterator[Finding]:
+    "Are they as listed, by their hashes, and do they open?"
+    from radiogal.pretrained import WrongModel, list_models, load_model
+    try: names = [name for name in list_models()["name"] if load_model(name)]
+    except WrongModel as e: yield Finding("networks", str(e), "pip install --force-reinstall radiogal, or git checkout")
+    else: yield Finding("networks", f"{', '.join(names)} are as listed")
+
+# %% ../nbs/24a_doctor.ipynb #fdeda1a6
 def _check_mirror()->Iterator[Finding]:
     "Does the mirror have registered files, of their sizes?"
     unset = "unset RADIOGAL_MIRROR to use the network, or name the folder that holds"
@@ -177,7 +185,7 @@ def _check_archives(services = LIVE_SERVICES)->Iterator[Finding]: # services: of
     elif why: yield Finding("archives", f"no answer from {', '.join(why)}", "try later; radiogal canary says more")
     else: yield Finding("archives", f"{len(hosts)} hosts answer")
 
-# %% ../nbs/24a_doctor.ipynb #fdeda1a6
+# %% ../nbs/24a_doctor.ipynb #5d5608a6
 def _is_clean(path: Path)->bool: # A notebook
     "Has it neither run numbers nor what an editor adds? False for what is not a notebook, as after a conflict."
     try: cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
@@ -199,7 +207,7 @@ def _check_clone(root: Path|None)->Iterator[Finding]:
         yield Finding("clone", f"{', '.join(late)} and its module in radiogal/ differ", "make export writes it anew")
     if not dirty and not late and library == root/"radiogal": yield Finding("clone", f"in step at {root}")
 
-# %% ../nbs/24a_doctor.ipynb #5d5608a6
+# %% ../nbs/24a_doctor.ipynb #b28efe07
 def _find_clone()->Path|None: # None outside one
     "The clone's folder."
     try: return find_root()
@@ -208,9 +216,9 @@ def _find_clone()->Path|None: # None outside one
 def _list_checks(root: Path|None, services)->dict[str, Callable]: # By subject
     "All looks, in the order in which they help."
     return dict(python=_check_python, packages=lambda: _check_packages(root), clone=lambda: _check_clone(root),
-                folders=lambda: _check_places(root), home=_check_home, threads=_check_threads, memory=_check_memory,
-                disk=lambda: _check_disk([root or Path.cwd()]), GPU=_check_gpu, clock=_check_clock,
-                mirror=_check_mirror, archives=lambda: _check_archives(services))
+                networks=_check_networks, folders=lambda: _check_places(root), home=_check_home,
+                threads=_check_threads, memory=_check_memory, disk=lambda: _check_disk([root or Path.cwd()]),
+                GPU=_check_gpu, clock=_check_clock, mirror=_check_mirror, archives=lambda: _check_archives(services))
 
 def examine(
     services = LIVE_SERVICES, # Archives that are asked for an answer

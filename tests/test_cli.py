@@ -22,6 +22,7 @@ from radiogal import __version__, answers, doctor
 from radiogal.cli import _GROUPS, commands, main
 from radiogal.config import read_config
 from radiogal.cutouts import read_cutout
+from radiogal.pretrained import load_model
 
 
 def ask(*arguments, **more):
@@ -131,6 +132,14 @@ def lose_lock(folder, line):
     with open(folder/"requirements.lock", "a") as f: f.write(line)
 
 
+def damage_network(folder, monkeypatch):
+    "Networks of which one file is not what was listed."
+    shutil.copytree(ROOT/"radiogal"/"networks", folder/"networks")
+    with open(next((folder/"networks").glob("*.onnx")), "ab") as f: f.write(b"x")
+    monkeypatch.setattr("radiogal.pretrained._PACKED", folder/"networks")
+    load_model.cache_clear()
+
+
 INDUCED = {
     "an old Python": ("3.9 in", "make PYTHON=", lambda folder, patch: patch.setattr(
         doctor.sys, "version_info", (3, 9, 1))),
@@ -168,6 +177,9 @@ INDUCED = {
     "no home": ("HOME is not set", "export HOME", lambda folder, patch: patch.delenv("HOME")),
     "a home that is not there": ("is not a folder", "mkdir -p", lambda folder, patch: patch.setenv(
         "HOME", str(folder/"gone"))),
+    "a lost network": ("models.json is not there", "force-reinstall", lambda folder, patch: patch.setattr(
+        "radiogal.pretrained._PACKED", folder/"nowhere")),
+    "a damaged network": ("has SHA-256", "force-reinstall", lambda folder, patch: damage_network(folder, patch)),
     "a clock in the past": ("before radiogal was installed", "set the clock", lambda folder, patch: os.utime(
         folder/"radiogal"/"__init__.py", (time.time() + 10**7,)*2))}
 
