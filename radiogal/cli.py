@@ -83,10 +83,12 @@ def _stop(number: int, _)->None:
     end_children(psutil.Process())
     sys.exit(128 + number)
 
+_WITH_BARS = ("_do_classify", "_do_cutout")  # On a terminal; other programs are spared them
+
 def _work(do: Callable, named: dict): # What it returns
     "Do something away from the user's settings for other programs, and hear requests to stop."
+    if do.__name__ in _WITH_BARS and not sys.stderr.isatty(): os.environ["TQDM_DISABLE"] = "1"  # read at its import
     from radiogal.workflow import hear_stops, isolate_settings
-    if not sys.stderr.isatty(): os.environ.setdefault("TQDM_DISABLE", "1")  # bars are for people
     with isolate_settings() as overridden, hear_stops(_stop):
         if overridden and do.__name__ not in ("_do_notebook", "_do_doctor"):
             click.echo(f"Not used: {', '.join(overridden)}", err=True)
@@ -332,7 +334,7 @@ def _classify_targets(asked: dict)->int: # Exit status; asked: what `_do_classif
     "Answers of a network of the package, shown and written; says how many have a class."
     from radiogal import answers
     question = answers.Question(asked["model"], asked["survey"], asked["images"], asked["min_covered"], asked["prior"])
-    rows = answers.read_targets(asked["targets"], **{name: asked[name] for name in ("ra", "dec", "name")})
+    rows = answers.read_asked(asked["targets"], **{name: asked[name] for name in ("ra", "dec", "name")})
     if asked["out"] and not answers.is_answer_file(asked["out"]): return _classify_folder(asked, question, rows)
     if asked["workers"] != 1: raise click.UsageError("--workers wants --out FOLDER, where the parts of a catalogue go")
     with tempfile.TemporaryDirectory() as folder:
@@ -355,14 +357,14 @@ def _add_options(options: list[Callable])->Callable: # options: of `click.option
 _IMAGES = click.option("--images", default="", show_default="the survey's archive",
                        help="A folder of FITS files, or registry.")
 _TARGETS = click.argument("targets", nargs=-1, metavar="[TARGETS]...")
-_COLUMNS = [click.option(f"--{key}", default="", show_default="found by its name or UCD",
+_TABLE_COLUMNS = [click.option(f"--{key}", default="", show_default="found by its name or UCD",
                          help=f"Column of {what} in a table.")
             for key, what in (("ra", "right ascension"), ("dec", "declination"), ("name", "names"))]
 
 _ASKED = [
     click.option("--model", default="first-4class", help="A network of the package: radiogal models."),
     click.option("--survey", default="", show_default="as headers say, or the model's", help="Whose images."),
-    _IMAGES, *_COLUMNS,
+    _IMAGES, *_TABLE_COLUMNS,
     click.option("--min-covered", type=click.FloatRange(0, 1), show_default="as in training",
                  help="Least part of the network's field that must have data."),
     click.option("--prior", default="", show_default="as the network answers",
@@ -447,7 +449,7 @@ def _save_figure(rows, path: Path)->None: # rows: as from `radiogal.answers.save
 @click.option("--size", default=9., help="Side in arcmin.")
 @click.option("--out", type=_PATH, show_default="cutouts, without --figure", help="Folder of the FITS files.")
 @click.option("--figure", type=_PATH, help="A .png, .pdf or .svg of all, with beams and scale bars.")
-@_add_options([_IMAGES, *_COLUMNS])
+@_add_options([_IMAGES, *_TABLE_COLUMNS])
 def _do_cutout(targets, survey, size, out, figure, images, **columns)->int: # Exit status
     "Cut images of positions or names out of surveys, as FITS files or as one figure."
     from astropy import units as u
@@ -457,7 +459,7 @@ def _do_cutout(targets, survey, size, out, figure, images, **columns)->int: # Ex
     if figure and figure.suffix not in _FIGURES: raise click.UsageError(f"--figure {figure}: {', '.join(_FIGURES)}")
     with tempfile.TemporaryDirectory() as scratch:
         folder = out or (Path(scratch) if figure else Path("cutouts"))
-        rows = answers.save_cutouts(answers.read_targets(targets, **columns), answers.choose_surveys(survey),
+        rows = answers.save_cutouts(answers.read_asked(targets, **columns), answers.choose_surveys(survey),
                                     size*u.arcmin, folder, images)
         if figure and (rows.path != "").any(): _save_figure(rows, figure)
     for path in rows.path:

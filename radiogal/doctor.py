@@ -117,7 +117,7 @@ def _try_writing(folder: Path)->str: # Why not; '' if one can
         with tempfile.TemporaryFile(dir=folder): return ""
     except OSError as e: return f"{folder}: {e.strerror}"
 
-def _check_places(root: Path|None)->Iterator[Finding]: # root: of the clone
+def _check_folders(root: Path|None)->Iterator[Finding]: # root: of the clone
     "Can results, downloads and temporary files be written?"
     places = [root/"results", root/"figures", root/"data"/"raw"] if root else []
     if why := list(filter(None, map(_try_writing, places))):
@@ -216,7 +216,7 @@ def _find_clone()->Path|None: # None outside one
 def _list_checks(root: Path|None, services)->dict[str, Callable]: # By subject
     "All looks, in the order in which they help."
     return dict(python=_check_python, packages=lambda: _check_packages(root), clone=lambda: _check_clone(root),
-                networks=_check_networks, folders=lambda: _check_places(root), home=_check_home,
+                networks=_check_networks, folders=lambda: _check_folders(root), home=_check_home,
                 threads=_check_threads, memory=_check_memory, disk=lambda: _check_disk([root or Path.cwd()]),
                 GPU=_check_gpu, clock=_check_clock, mirror=_check_mirror, archives=lambda: _check_archives(services))
 

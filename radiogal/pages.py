@@ -33,7 +33,7 @@ class View:
     threshold: float         # What is brighter is source; in the unit of the image
     beam: dict|None = None   # BMAJ, BMIN, BPA in deg; None: not drawn
 
-_SIGMA, _PART = 4, 0.1  # Thresholds: of a cutout, in units of its noise; of a prepared image, of its brightest pixel
+_SIGMA, _PEAK_PART = 4, 0.1  # Thresholds: of a cutout, times its noise; of a prepared image, of its brightest pixel
 
 def view_cutout(hdu: fits.PrimaryHDU)->View: # hdu: as from `read_cutout`
     "A cutout, of which what exceeds four times the noise is source."
@@ -43,7 +43,7 @@ def view_cutout(hdu: fits.PrimaryHDU)->View: # hdu: as from `read_cutout`
 
 def view_prepared(image: np.ndarray, pixel_arcsec: float)->View: # image: (size, size), 0–1
     "A prepared image, of which what exceeds a tenth of the brightest pixel is source."
-    return View(image, pixel_arcsec, _PART*float(image.max()) or 1.)
+    return View(image, pixel_arcsec, _PEAK_PART*float(image.max()) or 1.)
 
 # %% ../nbs/21b_pages.ipynb #54f5666e
 _GAP, _LEAST = 9, 12  # Pixels: between parts of a source at most; half of a picture at least
