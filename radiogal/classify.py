@@ -31,6 +31,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import Table
 
@@ -47,9 +48,10 @@ from .engines import (ColumnFacts, Ensemble, PreparedShard, adapt_config, check_
 from .fetch import AGAIN, hash_file
 from .inputs import read_positions
 from .pages import draw_thumbnail, view_prepared, write_sources
-from .positions import BadPositions
+from .positions import BadPositions, locate
 from .provenance import is_as_written, read_signed, sign
-from .scraping import FitsFolder, fetch_targets, find_home, open_archive, open_services
+from .scraping import (FitsFolder, check_folder, fetch_targets, find_home, open_archive,
+                               open_services)
 from .surveys import LIVE_SERVICES, Services, get_survey
 
 # %% ../nbs/22_classify.ipynb #62e78eb8
@@ -108,6 +110,23 @@ def read_job(folder: Path)->dict:
     del job["digest"]
     return job
 
+def _has_state(path: Path, states: tuple[str, ...])->bool: # path: a shard; one that is damaged is made again anyway
+    "Does it have rows that ended in one of some states?"
+    try: return bool(_read_rows(path)[0].state.isin(states).any())
+    except Damaged: return False
+
+def _is_barren(folder: Path, there: dict, job: dict)->bool:
+    "Whether a folder's job differs in its images alone, and had none for any position: nothing is lost with it."
+    if {key for key in job if there.get(key) != job[key]} != {"images"}: return False
+    return not any(_has_state(path, ("ok",)) for path in (folder/"shards").glob("*.parquet"))
+
+def _begin_again(folder: Path, job: dict, load: Callable[[], Table])->dict: # As `begin_job`
+    "Ask all positions again, as their images changed; of several workers, one forgets the old answers."
+    with suppress(FileNotFoundError):
+        (folder/"job.json").unlink()
+        for part in ("shards", "prepared", "cutouts", "archive"): shutil.rmtree(folder/part, ignore_errors=True)
+    return begin_job(folder, job, load)
+
 def begin_job(
     folder: Path,
     job: dict,                 # What decides the catalogue: plain values
@@ -115,7 +134,9 @@ def begin_job(
 )->dict:                       # The job, with how many positions there are, and the digest of their file
     "Write a job and its positions, or find them as they were written; raises `JobMismatch` where there is another one."
     with suppress(Damaged):
-        _check_job(there := read_job(folder), job, folder)
+        there = read_job(folder)
+        if _is_barren(folder, there, job): return _begin_again(folder, job, load)
+        _check_job(there, job, folder)
         if is_as_written(folder/"positions.parquet", there["listed"]): return there
     sources = load()
     rows = pd.DataFrame({key: np.array(sources[key]) for key in ("name", "ra", "dec", "crowding")})
@@ -390,31 +411,19 @@ def _find_folder(images: str)->Path:
     if not Path(images).is_dir(): raise ConfigError(f"images = {images!r}: neither registry nor a folder of FITS files")
     return Path(images)
 
-def _check_folder(folder: FitsFolder, survey: str)->None: # survey: '' for any
-    "Warns of files that cannot be used; raises `ConfigError` saying what a folder has instead of images of a survey."
-    unusable = [reason for reasons in folder.unusable.values() for reason in reasons]
-    if unusable:
-        warnings.warn(f"{len(unusable)} files of {folder.folder} are of no use: {'; '.join(unusable[:5])}",
-                      stacklevel=2)
-    if any(images for name, images in folder.footprints.items() if survey in ("", name)): return
-    there = sorted(path.relative_to(folder.folder).as_posix() for path in Path(folder.folder).rglob("*")
-                   if path.is_file())
-    found = f"{len(there)} files, such as {', '.join(there[:3])}" if there else "no file"
-    odd = f"; of no use: {unusable[0]}" if unusable else ""
-    raise ConfigError(f"images = {str(folder.folder)!r}: no image that can be used: "
-                      f"wanted are {survey or 'FIRST'}/*.fits, or .fit, .fits.gz, .fits.fz; there is {found}{odd}")
-
 @contextmanager
 def open_images(
     config: RunConfig|None, # None: no run's
     images: str,       # '': the run's own; registry: pinned files; a folder with FIRST/, VLASS/ …
     sky: str,          # As for `open_services`
     survey: str = "",  # Of which a folder must have images; '': of any
+    coords: SkyCoord|None = None, # Positions of which one must be in an image
+    out: Path|None = None, # For results: not looked into
 )->Iterator[Services|None]: # None: the registry
     "The services that have the images; raises `ConfigError` for a folder that is not there, or has no usable image."
     if images == "registry": yield None
     elif images:
-        _check_folder(folder := FitsFolder(_find_folder(images)), survey)
+        check_folder(folder := FitsFolder(_find_folder(images), out), survey, coords)
         with serve_archives(folder) as services: yield services
     elif config and config.simulated:
         with open_services(config, sky, []) as services: yield services
@@ -439,6 +448,7 @@ class Request:
     sky: str = ""
     raw: str = ""          # Where downloads are, and stay; '': in the folder, and deleted
     kept: tuple[str, ...] = () # "cutouts", "downloads": not deleted
+    min_covered: float|None = None # Least fraction of a cutout with data; None: the run's. What is missing is padded
     source: str = ""       # What images came from, for the job; '': found by `_describe_images`
 
 def _find_task(request: Request)->tuple[RunConfig, Task]:
@@ -483,7 +493,8 @@ def _describe_job(request: Request, ensemble: Ensemble)->dict: # Plain values
         task=request.task, network=request.network, survey=request.survey, trained_on=task.images,
         classes=list(ensemble.classes), model=ensemble.identity, members=len(ensemble.members), engine=ensemble.engine,
         calibrated=ensemble.calibrated, simulated=config.simulated, shard_size=request.shard_size, version=__version__,
-        images=request.source or _describe_images(request), positions=hash_file(request.positions)[:16])
+        images=request.source or _describe_images(request), positions=hash_file(request.positions)[:16]) | (
+            {} if request.min_covered is None else dict(min_covered=request.min_covered))
 
 def _list_sources(request: Request, config: RunConfig)->Table: # name, ra, dec, crowding
     "The positions asked for, warning of rows that are none; raises `BadPositions` for simulated ones in a real run."
@@ -501,18 +512,25 @@ def _find_raw(request: Request)->Path:
     "Where downloads go: each machine has its own log of them, as SQLite needs a local file."
     return Path(request.raw) if request.raw else request.folder/"archive"/socket.gethostname()
 
+def _allow_gaps(config: RunConfig, least: float|None)->RunConfig: # least: None for the run's own
+    "Settings by which cutouts may have less data than the training images; raises `ConfigError` outside 0–1."
+    if least is None: return config
+    if not 0 <= least <= 1: raise ConfigError(f"min_covered = {least}: allowed is a fraction, 0 to 1")
+    return config.model_copy(update=dict(scraping=config.scraping.model_copy(update=dict(min_covered=least))))
+
 @contextmanager
 def _open_worker(request: Request)->Iterator[Worker]:
     "Everything checked and opened; raises `ConfigError` saying what is wrong before any work is done."
-    config, _ = _find_task(request)
+    config = _allow_gaps(_find_task(request)[0], request.min_covered)
     if not request.positions.is_file(): raise BadPositions(f"{request.positions}: there is no such file")
     load = cache(lambda: _list_sources(request, config))
-    if not (request.folder/"job.json").is_file(): load()  # Before networks are opened, which takes longer
+    new = not (request.folder/"job.json").is_file()
+    coords = locate(load()) if new else None  # Before networks are opened, which takes longer
     ensemble = _open_networks(request)
     job = begin_job(request.folder, _describe_job(request, ensemble), load)
     _drop_damaged(request.folder)
     deleted = tuple(each for each in ("cutouts", *["downloads"]*(not request.raw)) if each not in request.kept)
-    with open_images(config, request.images, request.sky, request.survey) as services:
+    with open_images(config, request.images, request.sky, request.survey, coords, request.folder) as services:
         archive = open_archive(services, _find_raw(request), request.survey)
         yield Worker(request.folder, job, config, ensemble, archive, deleted)
 
@@ -546,14 +564,9 @@ def classify_positions(
     if not waiting: merge_shards(request.folder, job)
     return done, waiting
 
-def _has_retry(path: Path)->bool: # path: a shard; one that is damaged is made again anyway
-    "Does it have rows whose images are to be fetched again?"
-    try: return bool(_read_rows(path)[0].state.isin(AGAIN).any())
-    except Damaged: return False
-
 def list_retries(folder: Path)->list[Path]: # Files to remove, that they be made again
     "Shards of which some rows ended in `retry`, and their prepared images."
-    failed = [path for path in sorted((folder/"shards").glob("*.parquet")) if _has_retry(path)]
+    failed = [path for path in sorted((folder/"shards").glob("*.parquet")) if _has_state(path, AGAIN)]
     return failed + [folder/"prepared"/f"{path.stem}.npz" for path in failed]
 
 # %% ../nbs/22_classify.ipynb #44f7182c

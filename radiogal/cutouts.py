@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['attempt', 'read_header', 'check_image', 'RawImage', 'to_ascii', 'open_image', 'check_pixels_open', 'read_cutout',
-           'estimate_noise', 'draw_beam', 'draw_scale', 'measure_side', 'plot_cutout', 'plot_survey_views',
-           'plot_coverage', 'Target', 'CutoutPlan', 'name_file', 'count_pixels', 'count_side', 'Cutout', 'cut_group']
+           'estimate_noise', 'draw_beam', 'draw_scale', 'describe_span', 'measure_side', 'plot_cutout',
+           'plot_survey_views', 'plot_coverage', 'Target', 'CutoutPlan', 'name_file', 'count_pixels', 'count_side',
+           'Cutout', 'cut_group']
 
 # %% ../nbs/10_cutouts.ipynb #8e1f1596
 import hashlib
@@ -374,6 +375,16 @@ def draw_scale(ax, half: float)->None: # As in `draw_beam`
     ax.plot([-0.9*half, -0.9*half + length], [-0.88*half]*2, color="white", lw=2)
     ax.text(-0.9*half + length/2, -0.84*half, f"{length}″", color="white", ha="center", va="bottom")
 
+def describe_span(
+    data: np.ndarray,        # (height, width), NaN where there is no data
+    pixel_scale: u.Quantity, # Side of a pixel
+)->str:                      # Such as: the image spans 5.0′ × 5.0′ of 9.0′ × 9.0′
+    "How much of the sky a cutout's data span, against its sides."
+    known, pixel = np.isfinite(data), pixel_scale.to_value(u.arcmin)
+    spans = [(np.ptp(np.flatnonzero(known.any(axis=axis))) + 1)*pixel if known.any() else 0. for axis in (0, 1)]
+    width, height = (n*pixel for n in data.shape[::-1])
+    return f"the image spans {spans[0]:.1f}′ × {spans[1]:.1f}′ of {width:.1f}′ × {height:.1f}′"
+
 def measure_side(hdu: fits.PrimaryHDU)->float: # As from `read_cutout`
     "Side of a cutout on the sky, arcsec."
     return float(proj_plane_pixel_scales(WCS(hdu.header))[0]*3600*len(hdu.data))
@@ -508,8 +519,8 @@ def _make_cutout(
         cutout, used = _fill_gaps(cutout, target, raws[1:], open_once)
         data, header = _normalise_cutout(cutout, [raws[0], *used], target.name)
     if (covered := header["COVERED"]) < plan.min_covered:
-        told = f"only {covered:.3f} of the cutout has data, {plan.min_covered:g} is the least allowed"
-        raise FetchError("reject", told)
+        raise FetchError("reject", f"only {covered:.3f} of the cutout has data, {plan.min_covered:g} is the least "
+                                   f"allowed (min_covered): {describe_span(data, survey.pixel_scale)}")
     content = _encode_image(data, header)
     path = write_atomic(plan.folder/f"{name_file(target.name)}.fits", content)
     return Cutout(path, covered, hashlib.sha256(content).hexdigest(), [raws[0], *used])

@@ -32,12 +32,13 @@ from astropy.table import Table
 
 from . import __version__
 from .config import ConfigError, Damaged, RunConfig, read_json, write_atomic
+from .cutouts import describe_span
 from .datasets import GRIESE_HISTORY, PreparedSet, describe_steps, digest_arrays, encode_column
 from .evaluation import CalibrationError, fit_temperature, list_classes
 from .fetch import hash_file
 from .measures import measure_source
 from .models import build_network, choose_size, load_network_weights
-from .preparation import Unusable, crop_or_pad, prepare_image, read_image
+from .preparation import Unusable, crop_or_pad, measure_pixel, prepare_image, read_image
 from .provenance import check_network
 from .surveys import get_survey
 from .training import hash_bytes, predict_sources, start_keras, write_training
@@ -524,6 +525,8 @@ def check_preparation(
 NUMBERS = ("covered_fraction", "peak", "rms", "flux_density", "flux_error", "extent")  # Of a cutout; NaN without one
 TEXTS = ("state", "reason", "sha256", "measure_flags")
 
+_WHOLE = 0.9 # Fraction of pixels with data below which a cutout counts as padded, as in training
+
 @dataclass(frozen=True, eq=False)
 class PreparedShard:
     "Images of some positions, and what is known of all of them."
@@ -543,7 +546,10 @@ def _measure_cutout(
     hdu = read_image(path, survey)
     ready = prepare_image(hdu, config)
     facts = dict(covered_fraction=ready.covered, peak=float(np.nanmax(hdu.data)), rms=ready.rms)
-    return ready.image, facts | measure_source(hdu)._asdict()
+    found = measure_source(hdu)._asdict()
+    padded = [f"padded: {describe_span(hdu.data, measure_pixel(hdu.header))}"]*(ready.covered < _WHOLE)
+    flags = "; ".join(filter(None, [*padded, found.pop("measure_flags")]))
+    return ready.image, facts | found | dict(measure_flags=flags)
 
 # %% ../nbs/21_engines.ipynb #0ed846f0
 def prepare_cutouts(
@@ -628,7 +634,7 @@ def describe_columns(
         flux_error=C("float", "Jy", "stat.error;phot.flux.density;em.radio", "Of flux_density, noise alone"),
         extent=C("float", "arcsec", "phys.angSize;src",
                  "Between the outermost peaks; deconvolved FWHM of a single peak"),
-        measure_flags=C("str", "", "meta.code.qual", "What makes flux_density and extent doubtful, parted by ;"),
+        measure_flags=C("str", "", "meta.code.qual", "What makes class, flux_density or extent doubtful"),
         state=C("str", "", "meta.code.status", "ok, not_covered, retry, reject or not_asked"),
         reason=C("str", "", "meta.note", "Why there is no image; empty if there is one"),
         sha256=C("str", "", "meta.id;meta.file", "SHA-256 of the cutout"),

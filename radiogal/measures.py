@@ -118,7 +118,7 @@ def measure_source(
         return Measures(np.nan, np.nan, np.nan, f"nothing above {_SEED_SIGMA:g} sigma within {_REACH_ARCSEC/60:g}′")
     mask = np.isin(islands, own)
     grown = _grow(islands, mask, beam)
-    pixels_per_beam = (beam_area(h["BMAJ"]*u.deg, h["BMIN"]*u.deg)/(pixel*u.arcsec)**2).to_value(u.one)
+    pixels_per_beam = float(beam_area(h["BMAJ"]*u.deg, h["BMIN"]*u.deg)/(pixel*u.arcsec)**2)
     edge = bool(grown[[0, -1]].any() or grown[:, [0, -1]].any() or np.isnan(hdu.data[grown]).any())
     return Measures(rms*float(snr[grown].sum())/pixels_per_beam, rms*float(np.sqrt(grown.sum()/pixels_per_beam)),
                     pixel*_measure_extent(snr, mask, grown, beam), _describe_doubts(islands, own, place, pixel, edge))

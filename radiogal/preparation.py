@@ -21,7 +21,7 @@ from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from .config import Preparation, RadiogalError, RunConfig
-from .cutouts import read_cutout
+from .cutouts import describe_span, read_cutout
 from .fetch import FetchError
 from .sky import find_covariance, make_wcs
 from .surveys import beam_area, find_beam, get_survey
@@ -311,7 +311,8 @@ def prepare_image(
     stack, h = hdu.data[None], hdu.header
     covered = float(np.isfinite(stack).mean())
     if covered < config.scraping.min_covered:
-        raise Unusable(f"covered fraction {covered:.3f} is below {config.scraping.min_covered}")
+        raise Unusable(f"covered fraction {covered:.3f} is below {config.scraping.min_covered} (min_covered): "
+                       f"{describe_span(hdu.data, measure_pixel(h))}")
     median, std = estimate_background(stack, prep.clip_sigma)
     stack = clip_background(stack, median, std, prep.clip_sigma, prep.clip)
     scaled, empty = _SCALINGS[prep.scaling](_fit_grid(stack, measure_pixel(h), prep))

@@ -68,10 +68,11 @@ def list_imaged()->tuple[str, ...]:
     return tuple(survey.name for survey in SURVEYS.values() if survey.projection)
 
 def _check_record(survey: Survey)->None:
-    "Raises `ConfigError` where a field is missing or has another unit."
+    "Raises `ConfigError` where a field is missing or has another unit; NaN is allowed of what is unverified."
     for name, unit in _UNITS.items():
         value = getattr(survey, name)
-        if not (isinstance(value, u.Quantity) and value.unit.is_equivalent(unit) and value > 0):
+        unknown = name in survey.unverified and isinstance(value, u.Quantity) and np.isnan(value)
+        if not (isinstance(value, u.Quantity) and value.unit.is_equivalent(unit) and (value > 0 or unknown)):
             raise ConfigError(f"survey {survey.name}: {name} = {value}: give it as a positive quantity in {unit}")
     if survey.projection and "BUNIT" not in survey.cards:
         raise ConfigError(f"survey {survey.name}: cards = {survey.cards}: add BUNIT, the unit of its pixels")

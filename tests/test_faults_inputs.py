@@ -433,7 +433,7 @@ def test_one_odd_file_of_a_folder_is_named(tmp_path, saw, content):
 
 @fault(54)
 @pytest.mark.parametrize("name, told",
-                         [("", "there is no file"), ("a.fits", "such as a.fits"), ("VLASS/a.fits", "FIRST/")])
+                         [("", "there is no file"), ("a.fits.txt", "such as a.fits.txt"), ("VLASS/a.fits", "FIRST/")])
 def test_folder_without_images(tmp_path, saw, name, told):
     if name:
         (tmp_path/name).parent.mkdir(exist_ok=True)

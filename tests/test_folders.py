@@ -1,0 +1,181 @@
+"A folder of any FITS images as a source of images, and surveys that a user describes in a TOML file."
+import gzip
+
+import numpy as np
+import pandas as pd
+import pytest
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.table import Table
+
+from radiogal import classify, config, surveys
+from radiogal.classify import open_images, begin_job
+from radiogal.config import ConfigError, find_root, read_config
+from radiogal.cutouts import CutoutPlan, read_cutout
+from radiogal.engines import prepare_cutouts
+from radiogal.scraping import FitsFolder, check_folder, fetch_cutouts, fetch_targets, open_archive
+from radiogal.sky import draw_population, observe, write_image
+from radiogal.survey_files import read_surveys
+
+SMOKE = read_config(find_root()/"config"/"smoke.toml")
+SOURCES = draw_population(SMOKE.sky, SMOKE.classes, SMOKE.surveys)
+HERE = SkyCoord(SOURCES["ra"][0], SOURCES["dec"][0], unit="deg")
+FAR = SkyCoord(200, -5, unit="deg")
+RACS = """[RACS]
+frequency = "1.37 GHz"
+beam = "11.2 x 9.3 arcsec"
+pixel = "2 arcsec"
+folder = "mosaics"
+"""
+
+
+def see(survey, side, coord=HERE): return observe(SOURCES, survey, coord, side, seed=1)
+
+
+def pack(path, hdu):
+    "An image compressed as its name says."
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.name.endswith(".fz"):
+        fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(hdu.data.squeeze(), hdu.header)]).writeto(path)
+    elif path.name.endswith(".gz"): path.write_bytes(gzip.compress(write_image(path.with_suffix(""), hdu).read_bytes()))
+    else: write_image(path, hdu)
+
+
+NAMES = "a.fits", "deep/er/b.fits", "c.fits.gz", "d.fits.fz", "FIRST/e.fits", "May/first/f.fit"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_images_are_found_wherever_they_lie(tmp_path, name):
+    pack(tmp_path/"images"/name, see("FIRST", 201))
+    (tmp_path/"images"/"notes.txt").write_text("mine")
+    if name == "c.fits.gz": (tmp_path/"images"/"c.fits").unlink()
+    table = fetch_cutouts(SkyCoord([HERE, FAR]), "FIRST", 2.5*u.arcmin, FitsFolder(tmp_path/"images"), tmp_path/"out",
+                          tmp_path)
+    assert list(table["state"]) == ["ok", "not_covered"], list(table["reason"])
+    assert read_cutout(tmp_path/table["path"][0], "FIRST").data.shape == (83, 83)
+
+
+def test_headers_tell_the_survey_and_mosaics_are_cut(tmp_path):
+    for survey, side in dict(FIRST=400, NVSS=81, VLASS=400).items():
+        write_image(tmp_path/f"{survey[0]}.fits", see(survey, side))
+    (fine := see("FIRST", 9)).header.update(dict(CDELT1=-1e-4, CDELT2=1e-4))
+    write_image(tmp_path/"o.fits", fine)
+    folder = FitsFolder(tmp_path)
+    assert {name: [f[0].name for f in found] for name, found in folder.footprints.items() if found} == {
+        "FIRST": ["F.fits"], "NVSS": ["N.fits"], "VLASS": ["V.fits"]}
+    assert folder.unusable[""][0].startswith("o.fits: pixels of 0.36″")
+    assert folder.cut_image("FIRST", HERE, 1*u.arcmin).data.squeeze().shape == (33, 33)
+
+
+def test_the_image_that_shows_most_is_chosen(tmp_path):
+    west = HERE.directional_offset_by(270*u.deg, 2*u.arcmin)
+    write_image(tmp_path/"a.fits", see("FIRST", 167, west))
+    write_image(tmp_path/"b.fits", see("FIRST", 167))
+    assert FitsFolder(tmp_path).find_file("FIRST", HERE).name == "b.fits"
+
+
+def test_a_folder_without_a_match_says_what_it_has(tmp_path):
+    write_image(tmp_path/"n.fits", see("NVSS", 81))
+    folder = FitsFolder(tmp_path)
+    with pytest.raises(ConfigError, match=r"wanted are images of FIRST.*1 files, such as n.fits; images of NVSS: 1"):
+        check_folder(folder, "FIRST")
+    with pytest.raises(ConfigError, match=r"none of 2 positions is in an image: the nearest of 1 of NVSS is [\d.]+°"):
+        check_folder(folder, "NVSS", SkyCoord([FAR, FAR]))
+    check_folder(folder, "NVSS", SkyCoord([FAR, HERE]))
+
+
+def test_results_in_the_folder_are_no_images(tmp_path):
+    write_image(tmp_path/"a.fits", see("FIRST", 101))
+    write_image(tmp_path/"out"/"b.fits", see("FIRST", 101))
+    with open_images(SMOKE, str(tmp_path), "", "FIRST", None, tmp_path/"out") as services:
+        assert [path.name for path in services.images.paths] == ["a.fits"]
+
+
+def test_images_written_again_are_new_images(tmp_path):
+    path = write_image(tmp_path/"a.fits", see("FIRST", 101, FAR))
+    ask = lambda: fetch_cutouts(HERE, "FIRST", 2.5*u.arcmin, FitsFolder(tmp_path), tmp_path/"out", tmp_path)
+    assert ask()["state"][0] == "not_covered"
+    size = path.stat().st_size
+    write_image(path, see("FIRST", 101))
+    assert path.stat().st_size == size and ask()["state"][0] == "ok"
+
+
+def test_a_small_image_is_refused_in_arcminutes_or_padded_and_flagged(tmp_path):
+    write_image(tmp_path/"a.fits", see("FIRST", 150))
+    ask = lambda least: fetch_cutouts(HERE, "FIRST", 9*u.arcmin, FitsFolder(tmp_path), tmp_path/f"out{least}", tmp_path,
+                                      min_covered=least)
+    (row,) = ask(0.9)
+    assert row["reason"] == ("only 0.250 of the cutout has data, 0.9 is the least allowed (min_covered): "
+                             "the image spans 4.5′ × 4.5′ of 9.0′ × 9.0′")
+    loose = SMOKE.model_copy(update=dict(scraping=SMOKE.scraping.model_copy(update=dict(min_covered=0.2))))
+    padded = prepare_cutouts(ask(0.2), tmp_path, "FIRST", loose)
+    assert padded.facts["state"][0] == "ok" and padded.images.max() == 1
+    assert padded.facts["measure_flags"][0].startswith("padded: the image spans 4.5′ × 4.5′ of 9.0′ × 9.0′")
+    refused = prepare_cutouts(ask(0.2), tmp_path, "FIRST", SMOKE)
+    assert refused.facts["reason"][0].endswith("the image spans 4.5′ × 4.5′ of 9.0′ × 9.0′")
+
+
+def write_shard(folder, states):
+    "A shard whose rows ended in some states."
+    rows = pd.DataFrame(dict(name=[f"s{i}" for i in range(len(states))], state=states))
+    classify._write_parquet(rows, folder/"shards"/"000000.parquet", {})
+
+
+@pytest.mark.parametrize("states, again", [(["not_covered", "reject"], True), (["ok", "not_covered"], False)])
+def test_positions_without_an_image_are_asked_again_when_images_changed(tmp_path, states, again):
+    block = Table(dict(name=["s0", "s1"], ra=[1., 2.], dec=[3., 4.], crowding=[0, 0]))
+    job = dict(model="m", shard_size=2, images="folder a")
+    begin_job(tmp_path, job, lambda: block)
+    write_shard(tmp_path, states)
+    if again:
+        assert begin_job(tmp_path, job | dict(images="folder b"), lambda: block)["images"] == "folder b"
+        assert not (tmp_path/"shards").exists()
+    else:
+        with pytest.raises(classify.JobMismatch, match="images was 'folder a', is 'folder b'"):
+            begin_job(tmp_path, job | dict(images="folder b"), lambda: block)
+    with pytest.raises(classify.JobMismatch, match="model was"):
+        begin_job(tmp_path, job | dict(model="n"), lambda: block)
+
+
+@pytest.fixture
+def known(monkeypatch):
+    "Surveys are made known in one test alone."
+    monkeypatch.setattr(surveys, "SURVEYS", dict(surveys.SURVEYS))
+    monkeypatch.setitem(config._ALLOWED, "survey", [*config._ALLOWED["survey"]])
+
+
+def test_a_survey_of_a_toml_file_has_its_images_cut_from_its_folder(known, tmp_path):
+    (tmp_path/"mine.toml").write_text(RACS)
+    (tmp_path/"mosaics").mkdir()
+    assert read_surveys(tmp_path/"mine.toml") == ("RACS",)
+    racs = surveys.get_survey("RACS")
+    assert (racs.frequency, racs.bmaj, racs.bmin, racs.pixel_scale) == (1.37*u.GHz, 11.2*u.arcsec, 9.3*u.arcsec,
+                                                                        2*u.arcsec)
+    made = see("FIRST", 300)
+    header = made.header.copy()
+    header.update(dict(CDELT1=-2/3600, CDELT2=2/3600, BMAJ=11.2/3600, BMIN=9.3/3600, BPA=0.))
+    write_image(tmp_path/"mosaics"/"tile"/"mosaic.fits", fits.PrimaryHDU(made.data, header))
+    targets = Table(dict(name=["here", "far"], ra=[HERE.ra.deg, FAR.ra.deg], dec=[HERE.dec.deg, FAR.dec.deg]))
+    plan = CutoutPlan("RACS", 120, tmp_path/"out")
+    table = fetch_targets(targets, open_archive(surveys.LIVE_SERVICES, tmp_path/"raw", "RACS"), plan, tmp_path)
+    assert list(table["state"]) == ["ok", "not_covered"], list(table["reason"])
+    cutout = read_cutout(tmp_path/table["path"][0], "RACS")
+    np.testing.assert_allclose([cutout.header[key]*3600 for key in ("BMAJ", "BMIN")], [11.2, 9.3])
+    assert cutout.data.shape == (120, 120)
+
+
+@pytest.mark.parametrize("change, told", [
+    (("beam", "beem"), "RACS: beam is missing"), (("folder =", "colour = 1\nfolder ="), "RACS: colour is unknown"),
+    (("1.37 GHz", "1.37"), "RACS: frequency = '1.37': give a number and a unit"),
+    (("2 arcsec", "2 GHz"), "RACS: pixel = '2 GHz'"), (("mosaics", "nowhere"), "RACS: folder = 'nowhere'"),
+    (("11.2 x 9.3 arcsec", "1 x 2 x 3 arcsec"), "RACS: beam = "), (("[RACS]", "[FIRST]"), "survey FIRST exists"),
+    (("[RACS]\n", ""), "is outside a section"), (("[RACS]", "[RACS"), "cannot be read"),
+    (("folder =", "service = 'x'\nfolder ="), "archives of other surveys cannot be asked"),
+    (("2 arcsec", "-2 arcsec"), "survey RACS: pixel_scale = -2.0 arcsec"),
+    (("2 arcsec", "nan arcsec"), "pixel_scale = nan")])
+def test_a_section_that_is_no_survey_is_refused_in_words(known, tmp_path, change, told):
+    (tmp_path/"mosaics").mkdir()
+    (tmp_path/"mine.toml").write_text(RACS.replace(*change))
+    with pytest.raises(ConfigError) as error: read_surveys(tmp_path/"mine.toml")
+    assert told in str(error.value)
