@@ -42,7 +42,7 @@ from .provenance import (Origin, clear_results, find_change, hash_files, measure
 def start_keras(
     seed: int, # For every random number that Keras draws
 )->None:
-    "Keras made deterministic, whatever a user's settings say; mixed precision on a GPU. Raises `ConfigError` without it."
+    "Keras made deterministic, whatever a user's settings say; mixed precision on a GPU; raises `ConfigError` without."
     settle_backend()  # before Keras, which imports matplotlib
     need_extra("keras", "train")
     import keras
