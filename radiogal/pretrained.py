@@ -6,7 +6,7 @@
 __all__ = ['FORMAT', 'UnknownModel', 'WrongModel', 'PretrainedModel', 'load_model', 'list_models', 'find_image_survey',
            'classify']
 
-# %% ../nbs/21a_pretrained.ipynb #ead45b41
+# %% ../nbs/21a_pretrained.ipynb #bc817fa3
 import hashlib
 import json
 import re
@@ -32,12 +32,12 @@ from .config import ConfigError, RunConfig, parse_config
 from .cutouts import read_header
 from .engines import Ensemble, ask_ensemble, count_trained, open_onnxruntime, read_member
 from .fetch import FetchError
-from .positions import BadImage, read_celestial
+from .positions import BadImage, clean_header, read_celestial
 from .preparation import (Unusable, match_survey, measure_pixel, prepare_image, read_image,
                                   regrid_image)
 from .surveys import SURVEYS, get_survey, list_imaged
 
-# %% ../nbs/21a_pretrained.ipynb #ee47e673
+# %% ../nbs/21a_pretrained.ipynb #e7f466d5
 FORMAT = 1  # Of models.json; changes with what a model's files hold, or how they are used
 
 class UnknownModel(ConfigError):
@@ -68,7 +68,7 @@ def _read_packed(folder, manifest: dict, name: str)->bytes:
         raise WrongModel(f"{folder/name} has SHA-256 {found[:12]}…, listed is {listed[:12]}…: install radiogal again")
     return content
 
-# %% ../nbs/21a_pretrained.ipynb #f749db95
+# %% ../nbs/21a_pretrained.ipynb #fec42968
 @dataclass(frozen=True, eq=False)
 class PretrainedModel:
     "Networks of the package that answer together."
@@ -127,7 +127,7 @@ def list_models()->Table: # name, classes, survey, field (arcmin), members, mega
     return Table(rows=rows or None, names=names, dtype=(str, str, str, float, int, float, str),
                  units=dict(field=u.arcmin))
 
-# %% ../nbs/21a_pretrained.ipynb #730d82e6
+# %% ../nbs/21a_pretrained.ipynb #d0f2dfae
 _SAME_PIXELS = 0.05  # Relative; as `radiogal.cutouts` accepts them
 
 def _fits_survey(name: str, pixel: float, telescope: str)->bool: # pixel: arcsec; telescope: '' for any
@@ -151,19 +151,22 @@ def find_image_survey(
     raise Unusable(f"its survey is not known: pixels of {pixel:.3g}″ from {telescope or 'an unnamed telescope'}; known "
                    f"are {known}")
 
-# %% ../nbs/21a_pretrained.ipynb #562bb991
+# %% ../nbs/21a_pretrained.ipynb #ae0e75c1
 def _find_hdu(hdus)->fits.PrimaryHDU:
     "The first image of an open file, as a primary one; raises `Unusable` where there is none."
     for hdu in hdus:
-        if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2: return fits.PrimaryHDU(hdu.data, hdu.header)
+        if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2:
+            data = hdu.data  # reading scales it, and takes the scale out of the header
+            return fits.PrimaryHDU(data, clean_header(hdu.header.copy()))
     raise Unusable("no image in it: " + ", ".join(f"{hdu.name or 'primary'} ({type(hdu).__name__})" for hdu in hdus))
 
 def _is_plain(path: Path)->bool:
     "Is a file an uncompressed FITS file whose first part is an image?"
     with open(path, "rb") as f:
         if f.read(6) != b"SIMPLE": return False
-    try: return fits.getheader(path).get("NAXIS", 0) >= 2
-    except Exception: return True  # whoever reads it says what is wrong
+        f.seek(0)
+        try: return fits.Header.fromfile(f).get("NAXIS", 0) >= 2
+        except (OSError, ValueError, fits.VerifyError): return True  # whoever reads it says what is wrong
 
 @contextmanager
 def _place_file(image)->Iterator[Path]: # image: a path, an HDU or a list of them
@@ -176,7 +179,7 @@ def _place_file(image)->Iterator[Path]: # image: a path, an HDU or a list of the
             if isinstance(image, str | Path):
                 with fits.open(image) as hdus: hdu = _find_hdu(hdus)
             else: hdu = _find_hdu(image if isinstance(image, fits.HDUList) else [image])
-            hdu.writeto(Path(folder)/"image.fits", output_verify="silentfix")
+            hdu.writeto(Path(folder)/"image.fits")
         except Exception as e:  # astropy raises anything on broken files
             raise e if isinstance(e, Unusable) else Unusable(f"cannot be read: {' '.join(str(e).split())[:200]}") from e
         yield Path(folder)/"image.fits"
@@ -200,7 +203,7 @@ def _read_any(image, survey: str)->fits.PrimaryHDU: # survey: '' for the one tha
     except FetchError as e: raise Unusable(e.reason) from e
     except OSError as e: raise Unusable(f"cannot be read: {e.strerror or e}") from e
 
-# %% ../nbs/21a_pretrained.ipynb #0b50cd3d
+# %% ../nbs/21a_pretrained.ipynb #d01eedf4
 def _cut_field(hdu: fits.PrimaryHDU, side: int)->fits.PrimaryHDU:
     "The middle of an image, at most `side` pixels of each axis; pixel `n // 2` stays the central one."
     low, left = (max(0, n//2 - side//2) for n in hdu.data.shape)
@@ -243,7 +246,7 @@ def _prepare_any(image, model: PretrainedModel, survey: str, config: RunConfig)-
         flags.append(f"field of {field:.1f}′, the network needs {model.field.value:.1f}′: the rest is empty")
     return _Prepared(prepare_image(_cut_field(hdu, model.field_pixels), config).image, place, flags)
 
-# %% ../nbs/21a_pretrained.ipynb #afeb41d3
+# %% ../nbs/21a_pretrained.ipynb #3e4b7e1e
 def _try_image(image, model: PretrainedModel, survey: str, config: RunConfig)->_Prepared|Unusable:
     "An image as `_prepare_any` gives it, or the error that it raised, as a value."
     try: return _prepare_any(image, model, survey, config)
@@ -276,13 +279,13 @@ def _fill_answers(
     model: PretrainedModel,
 )->None:
     "Write what a model says of images into their rows."
-    from scipy.stats import entropy
+    from scipy.special import entr
     said = ask_ensemble(model.ensemble, np.stack([each.image for each in prepared])[..., None])
     coords = SkyCoord([each.place for each in prepared], unit="deg")
     rows["ra"][used], rows["dec"][used] = coords.ra, coords.dec
     rows["class"][used] = np.array(model.classes)[said.probabilities.argmax(axis=1)]
     for i, name in enumerate(model.classes): rows[f"p_{name}"][used] = said.probabilities[:, i]
-    rows["entropy"][used] = entropy(said.probabilities, base=2, axis=1)*u.bit
+    rows["entropy"][used] = entr(said.probabilities).sum(axis=1)/np.log(2)*u.bit
     rows["spread"][used], rows["ood_score"][used] = said.spread, said.ood_score
     rows["n_trained"][used] = count_trained(coords, model.ensemble, model.config.targets.match_arcsec*u.arcsec)
 
