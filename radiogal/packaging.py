@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['pack_models']
 
-# %% ../nbs/21b_packaging.ipynb #f7f148a0
+# %% ../nbs/21b_packaging.ipynb #3ae36be9
 import hashlib
 import io
 from dataclasses import fields
@@ -26,7 +26,7 @@ from .evaluation import (CalibrationError, apply_temperature, average_prediction
 from .pretrained import FORMAT
 from .surveys import get_survey
 
-# %% ../nbs/21b_packaging.ipynb #2881fd35
+# %% ../nbs/21b_packaging.ipynb #6498be65
 class _Plan(NamedTuple):
     "A model that is to be in the package."
     task: str
@@ -49,7 +49,7 @@ def _choose_folders(
     if not plan.alone: return found
     return [min(found, key=lambda folder: read_json(folder/"metrics.json")["validation_loss"])]
 
-# %% ../nbs/21b_packaging.ipynb #eb72328c
+# %% ../nbs/21b_packaging.ipynb #1ce5b654
 def _pack_learnt(member: Member)->bytes: # For `read_member`
     "Features and positions of a network's training sources, half as large as they were."
     buffer, known = io.BytesIO(), member.known._asdict()
@@ -70,7 +70,7 @@ def _pack_networks(
         members.append(dict(files=stem, facts={key: getattr(member, key) for key in _PLAIN}))
     return members, content
 
-# %% ../nbs/21b_packaging.ipynb #f4d66e19
+# %% ../nbs/21b_packaging.ipynb #24068edd
 class _Said(NamedTuple):
     "What the networks of a model said of sources that they were not trained on."
     validation: list[pd.DataFrame]
@@ -109,7 +109,7 @@ def _scale_across(tables: list[pd.DataFrame])->list[pd.DataFrame]: # None where 
     try: return [calibrate_across(table) for table in tables]
     except (CalibrationError, ValueError): return []
 
-# %% ../nbs/21b_packaging.ipynb #8332c2cf
+# %% ../nbs/21b_packaging.ipynb #ad1a79a9
 def _score_row(
     who: str,
     before: list[pd.DataFrame], # Tables of predictions
@@ -151,7 +151,7 @@ def _name_worst(tables: list[pd.DataFrame])->str:
     return (f"{classes[k]} is found least often: {counts[k, k]} of {counts[k].sum()}; {wrong.max()} of the others are "
             f"taken for {classes[int(wrong.argmax())]}.")
 
-# %% ../nbs/21b_packaging.ipynb #1ea67628
+# %% ../nbs/21b_packaging.ipynb #30d4266f
 class _Data(NamedTuple):
     "What a card says of training images."
     sources: str
@@ -195,7 +195,7 @@ def _take_columns(rows: pd.DataFrame, names: dict[str, str])->str: # names: by c
     "Some columns of a table as Markdown; '' where it has no rows."
     return _to_markdown(rows[list(names)].rename(columns=names)) if len(rows) else ""
 
-# %% ../nbs/21b_packaging.ipynb #d3b2c8a3
+# %% ../nbs/21b_packaging.ipynb #f27cc9cb
 def _fill_card(
     name: str,
     facts: dict,            # Of the model, for models.json
@@ -222,7 +222,7 @@ def _fill_card(
         temperatures=_to_markdown(pd.DataFrame(heat, columns=["network", "temperature", "weights"])),
         files=_to_markdown(pd.DataFrame(hashes.items(), columns=["file", "SHA-256"])))
 
-# %% ../nbs/21b_packaging.ipynb #cee946cd
+# %% ../nbs/21b_packaging.ipynb #0367c776
 def _describe_model(
     plan: _Plan,
     config: RunConfig,
