@@ -120,7 +120,7 @@ bench: $(STAMP)  ## Time radiogal against named alternatives
 	@for script in bench/bench_*.py; do $(BIN)/python "$$script"; done
 
 MACHINES := x86_64-manylinux_2_28 aarch64-manylinux_2_28 aarch64-apple-darwin
-RESOLVE := $(BIN)/uv pip compile setup.py --extra dev --extra notebooks --extra workflow --universal --python-version 3.11 --generate-hashes \
+RESOLVE := $(BIN)/uv pip compile setup.py --extra dev --extra archives --extra notebooks --extra workflow --universal --python-version 3.11 --generate-hashes \
   --no-strip-extras --no-annotate --no-header --quiet
 lock: $(STAMP)  ## Resolve both locks again from settings.ini, and ask whether every machine finds a wheel of each package
 	$(RESOLVE) --extra train --output-file requirements.lock

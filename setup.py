@@ -32,8 +32,8 @@ setup(
     package_data={cfg["lib_name"]: ["*.mplstyle", "*.csv", "*.csv.gz", "samples/*", "samples/*/*.fits", "templates/*",
                                     "templates/*/*", "networks/*"]},
     python_requires=f'>={cfg["min_python"]},<3.14', install_requires=lines("requirements"),
-    extras_require={extra: lines(f"{extra}_requirements") for extra in ("train", "gpu", "notebooks", "workflow",
-                                                                        "dev")},
+    extras_require={extra: lines(f"{extra}_requirements") for extra in ("train", "gpu", "archives", "notebooks",
+                                                                        "workflow", "dev")},
     entry_points={"console_scripts": ["radiogal=radiogal.cli:main"],
                   "nbdev": [f'{cfg["lib_name"]}={cfg["lib_name"]}._modidx:d']},
 )

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['pack_models']
 
-# %% ../nbs/21b_packaging.ipynb #f7f148a0
+# %% ../nbs/21b_packaging.ipynb #54306048
 import hashlib
 import io
 from dataclasses import fields
@@ -26,7 +26,7 @@ from .evaluation import (CalibrationError, apply_temperature, average_prediction
 from .pretrained import FORMAT
 from .surveys import get_survey
 
-# %% ../nbs/21b_packaging.ipynb #2881fd35
+# %% ../nbs/21b_packaging.ipynb #37a3fa9d
 class _Plan(NamedTuple):
     "A model that is to be in the package."
     task: str
@@ -49,7 +49,7 @@ def _choose_folders(
     if not plan.alone: return found
     return [min(found, key=lambda folder: read_json(folder/"metrics.json")["validation_loss"])]
 
-# %% ../nbs/21b_packaging.ipynb #eb72328c
+# %% ../nbs/21b_packaging.ipynb #be232216
 def _pack_learnt(member: Member)->bytes: # For `read_member`
     "Features and positions of a network's training sources, half as large as they were."
     buffer, known = io.BytesIO(), member.known._asdict()
@@ -70,12 +70,17 @@ def _pack_networks(
         members.append(dict(files=stem, facts={key: getattr(member, key) for key in _PLAIN}))
     return members, content
 
-# %% ../nbs/21b_packaging.ipynb #f4d66e19
+# %% ../nbs/21b_packaging.ipynb #e2a1b5a7
 class _Said(NamedTuple):
     "What the networks of a model said of sources that they were not trained on."
     validation: list[pd.DataFrame]
     heldout: list[pd.DataFrame]    # In the same order; none where no answers were kept
-    temperatures: list[float|None]
+    temperatures: list[float|None] # Of each network by itself
+    together: float|None           # Of their mean; None: it is not scaled
+
+def _list_plain(ensemble: Ensemble)->dict:
+    "What an ensemble is besides its members."
+    return {f.name: getattr(ensemble, f.name) for f in fields(Ensemble) if f.name != "members"}
 
 def _read_heldout(kept: Path, place: str, weights: str)->list[pd.DataFrame]: # One table, or none
     "Answers on held-out sources, if they are of these weights."
@@ -98,18 +103,24 @@ def _read_said(
         validation.append(assign_groups(pd.read_parquet(kept/"training"/place/"predictions.parquet"), facts))
         heldout += _read_heldout(kept, place, member.weights)
     complete = heldout if len(heldout) == len(validation) else []
-    return _Said(validation, complete, [member.temperature for member in ensemble.members])
+    own = [member.temperature for member in ensemble.members]
+    return _Said(validation, complete, own, _list_plain(ensemble).get("temperature"))
 
 def _scale_tables(tables: list[pd.DataFrame], temperatures: list[float|None])->list[pd.DataFrame]:
     "Tables of predictions, each at its network's temperature."
     return [apply_temperature(table, t or 1.) for table, t in zip(tables, temperatures, strict=True)]
+
+def _answer_heldout(said: _Said)->pd.DataFrame:
+    "What a user is told of held-out sources: by the model, at its temperatures."
+    if said.together: return apply_temperature(average_predictions(said.heldout), said.together)
+    return average_predictions(_scale_tables(said.heldout, said.temperatures))
 
 def _scale_across(tables: list[pd.DataFrame])->list[pd.DataFrame]: # None where they do not determine a temperature
     "Tables of validation sources, each scaled in parts by its other sources."
     try: return [calibrate_across(table) for table in tables]
     except (CalibrationError, ValueError): return []
 
-# %% ../nbs/21b_packaging.ipynb #8332c2cf
+# %% ../nbs/21b_packaging.ipynb #33de3e61
 def _score_row(
     who: str,
     before: list[pd.DataFrame], # Tables of predictions
@@ -133,14 +144,13 @@ def _tabulate_card_scores(said: _Said)->pd.DataFrame:
     scaled = _scale_tables(said.heldout, said.temperatures)
     rows.append(_score_row(f"held-out: {each}", said.heldout, scaled))
     if len(scaled) > 1:
-        rows.append(_score_row("held-out: all together", [average_predictions(said.heldout)],
-                               [average_predictions(scaled)]))
+        rows.append(_score_row("held-out: all together", [average_predictions(said.heldout)], [_answer_heldout(said)]))
     return pd.DataFrame(rows)
 
 def _choose_last(said: _Said)->tuple[str, list[pd.DataFrame]]: # What it is; tables
     "The answers that a user gets, on the sources that count most."
     if not said.heldout: return "validation sources", said.validation
-    return "held-out sources", [average_predictions(_scale_tables(said.heldout, said.temperatures))]
+    return "held-out sources", [_answer_heldout(said)]
 
 def _name_worst(tables: list[pd.DataFrame])->str:
     "Which class is found least often, and what it is taken for, in a sentence."
@@ -151,7 +161,7 @@ def _name_worst(tables: list[pd.DataFrame])->str:
     return (f"{classes[k]} is found least often: {counts[k, k]} of {counts[k].sum()}; {wrong.max()} of the others are "
             f"taken for {classes[int(wrong.argmax())]}.")
 
-# %% ../nbs/21b_packaging.ipynb #1ea67628
+# %% ../nbs/21b_packaging.ipynb #8db72c9d
 class _Data(NamedTuple):
     "What a card says of training images."
     sources: str
@@ -195,7 +205,13 @@ def _take_columns(rows: pd.DataFrame, names: dict[str, str])->str: # names: by c
     "Some columns of a table as Markdown; '' where it has no rows."
     return _to_markdown(rows[list(names)].rename(columns=names)) if len(rows) else ""
 
-# %% ../nbs/21b_packaging.ipynb #d3b2c8a3
+# %% ../nbs/21b_packaging.ipynb #307f5561
+def _describe_answer(said: _Said)->str:
+    "How probabilities come about, in words."
+    mean = "the mean of the networks' probabilities" if len(said.validation) > 1 else "the network's probabilities"
+    if said.together: return f"{mean}, scaled by a temperature of {said.together:.3f}"
+    return f"{mean}, each network's logits divided by its own temperature"
+
 def _fill_card(
     name: str,
     facts: dict,            # Of the model, for models.json
@@ -212,7 +228,8 @@ def _fill_card(
     return environment.get_template("model_card.md").render(
         facts | ensemble | tables, name=name, classes=", ".join(ensemble["classes"]), pixel=survey.pixel_scale.value,
         field=f"{facts['field_pixels']*survey.pixel_scale.value/60:g}", data=_describe_data(facts["images"]),
-        parameters=f"{network['parameters']:,}", scores=_to_markdown(_tabulate_card_scores(said)),
+        answer=_describe_answer(said), parameters=f"{network['parameters']:,}",
+        scores=_to_markdown(_tabulate_card_scores(said)),
         heldout="" if said.heldout else "\nNo answers on held-out sources are kept: these scores are on validation "
         "sources, which chose the epoch of each network.\n",
         choice="Of the kept networks, the one with the least validation loss. " if facts["alone"] else "",
@@ -222,7 +239,7 @@ def _fill_card(
         temperatures=_to_markdown(pd.DataFrame(heat, columns=["network", "temperature", "weights"])),
         files=_to_markdown(pd.DataFrame(hashes.items(), columns=["file", "SHA-256"])))
 
-# %% ../nbs/21b_packaging.ipynb #cee946cd
+# %% ../nbs/21b_packaging.ipynb #c87744b3
 def _describe_model(
     plan: _Plan,
     config: RunConfig,
@@ -234,10 +251,9 @@ def _describe_model(
     images = config.list_tasks()[plan.task].images
     adapted = adapt_config(config, images)
     check_preparation(sources, adapted, sources.survey)
-    plain = {f.name: getattr(ensemble, f.name) for f in fields(Ensemble) if f.name != "members"}
     return dict(description=plan.description, survey=sources.survey, field_pixels=sources.images.shape[1],
                 images=images, alone=plan.alone, history=sources.history, min_covered=adapted.scraping.min_covered,
-                preparation=adapted.preparation.model_dump(), ensemble=plain, members=members)
+                preparation=adapted.preparation.model_dump(), ensemble=_list_plain(ensemble), members=members)
 
 def _pack_model(name: str, paths: Paths, run: str)->tuple[dict, dict[str, bytes]]: # Its entry; content of its files
     "A model of the package; raises `ConfigError` where its networks or their training images are not there."

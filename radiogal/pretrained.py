@@ -6,7 +6,7 @@
 __all__ = ['FORMAT', 'UnknownModel', 'WrongModel', 'PretrainedModel', 'load_model', 'list_models', 'find_image_survey',
            'classify']
 
-# %% ../nbs/21a_pretrained.ipynb #ac31c6a4
+# %% ../nbs/21a_pretrained.ipynb #bc817fa3
 import hashlib
 import json
 import re
@@ -27,16 +27,17 @@ from astropy.table import QTable, Table
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 
+from . import __version__
 from .config import ConfigError, RunConfig, parse_config
 from .cutouts import read_header
 from .engines import Ensemble, ask_ensemble, count_trained, open_onnxruntime, read_member
 from .fetch import FetchError
-from .positions import BadImage, read_celestial
+from .positions import BadImage, clean_header, read_celestial
 from .preparation import (Unusable, match_survey, measure_pixel, prepare_image, read_image,
                                   regrid_image)
 from .surveys import SURVEYS, get_survey, list_imaged
 
-# %% ../nbs/21a_pretrained.ipynb #85f9f08a
+# %% ../nbs/21a_pretrained.ipynb #e7f466d5
 FORMAT = 1  # Of models.json; changes with what a model's files hold, or how they are used
 
 class UnknownModel(ConfigError):
@@ -67,7 +68,7 @@ def _read_packed(folder, manifest: dict, name: str)->bytes:
         raise WrongModel(f"{folder/name} has SHA-256 {found[:12]}…, listed is {listed[:12]}…: install radiogal again")
     return content
 
-# %% ../nbs/21a_pretrained.ipynb #e97a556d
+# %% ../nbs/21a_pretrained.ipynb #fec42968
 @dataclass(frozen=True, eq=False)
 class PretrainedModel:
     "Networks of the package that answer together."
@@ -120,13 +121,13 @@ def list_models()->Table: # name, classes, survey, field (arcmin), members, mega
         field = facts["field_pixels"]*get_survey(facts["survey"]).pixel_scale.to_value(u.arcmin)
         parts = [_PACKED/f"{m['files']}{suffix}" for m in facts["members"] for suffix in (".onnx", ".npz")]
         size = sum(len(path.read_bytes()) for path in parts)/1e6
-        rows.append((name, ", ".join(facts["ensemble"]["classes"]), facts["survey"], field, len(facts["members"]), round(size, 1),
-                     facts["description"]))
+        rows.append((name, ", ".join(facts["ensemble"]["classes"]), facts["survey"], field, len(facts["members"]),
+                     round(size, 1), facts["description"]))
     names = ("name", "classes", "survey", "field", "members", "megabytes", "description")
     return Table(rows=rows or None, names=names, dtype=(str, str, str, float, int, float, str),
                  units=dict(field=u.arcmin))
 
-# %% ../nbs/21a_pretrained.ipynb #7d85ed38
+# %% ../nbs/21a_pretrained.ipynb #d0f2dfae
 _SAME_PIXELS = 0.05  # Relative; as `radiogal.cutouts` accepts them
 
 def _fits_survey(name: str, pixel: float, telescope: str)->bool: # pixel: arcsec; telescope: '' for any
@@ -150,19 +151,22 @@ def find_image_survey(
     raise Unusable(f"its survey is not known: pixels of {pixel:.3g}″ from {telescope or 'an unnamed telescope'}; known "
                    f"are {known}")
 
-# %% ../nbs/21a_pretrained.ipynb #2a221c4e
+# %% ../nbs/21a_pretrained.ipynb #ae0e75c1
 def _find_hdu(hdus)->fits.PrimaryHDU:
     "The first image of an open file, as a primary one; raises `Unusable` where there is none."
     for hdu in hdus:
-        if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2: return fits.PrimaryHDU(hdu.data, hdu.header)
+        if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2:
+            data = hdu.data  # reading scales it, and takes the scale out of the header
+            return fits.PrimaryHDU(data, clean_header(hdu.header.copy()))
     raise Unusable("no image in it: " + ", ".join(f"{hdu.name or 'primary'} ({type(hdu).__name__})" for hdu in hdus))
 
 def _is_plain(path: Path)->bool:
     "Is a file an uncompressed FITS file whose first part is an image?"
     with open(path, "rb") as f:
         if f.read(6) != b"SIMPLE": return False
-    try: return fits.getheader(path).get("NAXIS", 0) >= 2
-    except Exception: return True  # whoever reads it says what is wrong
+        f.seek(0)
+        try: return fits.Header.fromfile(f).get("NAXIS", 0) >= 2
+        except (OSError, ValueError, fits.VerifyError): return True  # whoever reads it says what is wrong
 
 @contextmanager
 def _place_file(image)->Iterator[Path]: # image: a path, an HDU or a list of them
@@ -175,7 +179,7 @@ def _place_file(image)->Iterator[Path]: # image: a path, an HDU or a list of the
             if isinstance(image, str | Path):
                 with fits.open(image) as hdus: hdu = _find_hdu(hdus)
             else: hdu = _find_hdu(image if isinstance(image, fits.HDUList) else [image])
-            hdu.writeto(Path(folder)/"image.fits", output_verify="silentfix")
+            hdu.writeto(Path(folder)/"image.fits")
         except Exception as e:  # astropy raises anything on broken files
             raise e if isinstance(e, Unusable) else Unusable(f"cannot be read: {' '.join(str(e).split())[:200]}") from e
         yield Path(folder)/"image.fits"
@@ -199,7 +203,7 @@ def _read_any(image, survey: str)->fits.PrimaryHDU: # survey: '' for the one tha
     except FetchError as e: raise Unusable(e.reason) from e
     except OSError as e: raise Unusable(f"cannot be read: {e.strerror or e}") from e
 
-# %% ../nbs/21a_pretrained.ipynb #d79497ac
+# %% ../nbs/21a_pretrained.ipynb #d01eedf4
 def _cut_field(hdu: fits.PrimaryHDU, side: int)->fits.PrimaryHDU:
     "The middle of an image, at most `side` pixels of each axis; pixel `n // 2` stays the central one."
     low, left = (max(0, n//2 - side//2) for n in hdu.data.shape)
@@ -235,13 +239,19 @@ def _prepare_any(image, model: PretrainedModel, survey: str, config: RunConfig)-
     hdu = _read_any(image, survey)
     if hdu.header["SIMULATE"]: raise Unusable("simulated, and the network was trained on the real sky")
     coord = WCS(hdu.header).pixel_to_world(*(n//2 for n in hdu.data.shape[::-1])).icrs
+    place = float(coord.ra.deg), float(coord.dec.deg)
     hdu, flags = _fit_survey(hdu, model)
     if min(hdu.data.shape) < model.field_pixels:
         field = (min(hdu.data.shape)*measure_pixel(hdu.header)).to_value(u.arcmin)
         flags.append(f"field of {field:.1f}′, the network needs {model.field.value:.1f}′: the rest is empty")
-    return _Prepared(prepare_image(_cut_field(hdu, model.field_pixels), config).image, (coord.ra.deg, coord.dec.deg), flags)
+    return _Prepared(prepare_image(_cut_field(hdu, model.field_pixels), config).image, place, flags)
 
-# %% ../nbs/21a_pretrained.ipynb #dde2be7e
+# %% ../nbs/21a_pretrained.ipynb #3e4b7e1e
+def _try_image(image, model: PretrainedModel, survey: str, config: RunConfig)->_Prepared|Unusable:
+    "An image as `_prepare_any` gives it, or the error that it raised, as a value."
+    try: return _prepare_any(image, model, survey, config)
+    except Unusable as e: return e
+
 def _list_images(images)->list: # Paths and HDUs
     "One image, or several, as a list."
     alone = isinstance(images, str | Path | fits.HDUList) or hasattr(images, "is_image")
@@ -253,19 +263,6 @@ def _name_image(image, number: int)->str: # number: its row, from 1
     header = getattr(image[0] if isinstance(image, fits.HDUList) else image, "header", {})
     return str(header.get("OBJECT", "")).strip() or f"image {number}"
 
-def _fill_answers(rows: QTable, prepared: list[_Prepared], model: PretrainedModel, radius: u.Quantity)->None:
-    "Write what a model says of the images that could be prepared into their rows."
-    from scipy.stats import entropy
-    used = np.flatnonzero(rows["state"] == "ok")
-    said = ask_ensemble(model.ensemble, np.stack([each.image for each in prepared])[..., None])
-    coords = SkyCoord([each.place for each in prepared], unit="deg")
-    rows["ra"][used], rows["dec"][used] = coords.ra.deg*u.deg, coords.dec.deg*u.deg
-    rows["class"][used] = np.array(model.classes)[said.probabilities.argmax(axis=1)]
-    for i, name in enumerate(model.classes): rows[f"p_{name}"][used] = said.probabilities[:, i]
-    rows["entropy"][used] = entropy(said.probabilities, base=2, axis=1)*u.bit
-    rows["spread"][used], rows["ood_score"][used] = said.spread, said.ood_score
-    rows["n_trained"][used] = count_trained(coords, model.ensemble, radius)
-
 def _begin_rows(names: list[str], classes: tuple[str, ...])->QTable:
     "The table of answers, with nothing in it but names."
     n, width = len(names), max(map(len, classes))
@@ -275,25 +272,53 @@ def _begin_rows(names: list[str], classes: tuple[str, ...])->QTable:
                     n_trained=np.zeros(n, int))
     return QTable(columns)
 
+def _fill_answers(
+    rows: QTable,              # From `_begin_rows`
+    used: np.ndarray,          # Which of them are filled
+    prepared: list[_Prepared], # Their images
+    model: PretrainedModel,
+)->None:
+    "Write what a model says of images into their rows."
+    from scipy.special import entr
+    said = ask_ensemble(model.ensemble, np.stack([each.image for each in prepared])[..., None])
+    coords = SkyCoord([each.place for each in prepared], unit="deg")
+    rows["ra"][used], rows["dec"][used] = coords.ra, coords.dec
+    rows["class"][used] = np.array(model.classes)[said.probabilities.argmax(axis=1)]
+    for i, name in enumerate(model.classes): rows[f"p_{name}"][used] = said.probabilities[:, i]
+    rows["entropy"][used] = entr(said.probabilities).sum(axis=1)/np.log(2)*u.bit
+    rows["spread"][used], rows["ood_score"][used] = said.spread, said.ood_score
+    rows["n_trained"][used] = count_trained(coords, model.ensemble, model.config.targets.match_arcsec*u.arcsec)
+
+def _join_flags(image: _Prepared|Unusable, n_trained: int, n_members: int)->str:
+    "What a reader of an answer should know, '' for nothing."
+    if isinstance(image, Unusable): return ""
+    seen = [f"{n_trained} of {n_members} networks were trained on it"]*bool(n_trained)
+    return "; ".join([*image.flags, *seen])
+
+def _set_coverage(config: RunConfig, min_covered: float|None)->RunConfig:
+    "Settings with another least coverage; None leaves it; raises `ConfigError` for one outside 0–1."
+    if min_covered is None: return config
+    if not 0 <= min_covered <= 1: raise ConfigError(f"min_covered = {min_covered}: allowed is 0 to 1")
+    return config.model_copy(update=dict(scraping=config.scraping.model_copy(update=dict(min_covered=min_covered))))
+
 def classify(
     images,                                      # A FITS file or HDU, or several
     model: str|PretrainedModel = "first-4class", # One of `list_models`, or from `load_model`
     survey: str = "",                            # Whose images; '': as their headers say
     min_covered: float|None = None,              # Least part of an image with data, 0–1; None: as in training
 )->QTable: # name, ra, dec, class, p_<class> …, entropy, spread, ood_score, n_trained, flags, state, reason; row by row
-    "Classes of images; one that cannot be used has its reason. Raises `UnknownModel` or `WrongModel` for the model."
+    "Classes of images; one that cannot be used has its reason. Raises `UnknownModel`, `WrongModel` or `ConfigError`."
     model = model if isinstance(model, PretrainedModel) else load_model(model)
-    images, prepared, reasons, flags = _list_images(images), [], [], []
-    if survey: get_survey(survey)
-    config = model.config if min_covered is None else model.config.model_copy(
-        update=dict(scraping=model.config.scraping.model_copy(update=dict(min_covered=min_covered))))
-    for image in images:
-        try: prepared.append(_prepare_any(image, model, survey, config))
-        except Unusable as e: reasons.append(str(e))
-        else: reasons.append("")
-        flags.append("; ".join(prepared[-1].flags) if not reasons[-1] else "")
+    if survey and survey not in list_imaged():
+        raise ConfigError(f"survey = {survey!r}: allowed are {', '.join(list_imaged())}, or '' for what headers say")
+    images, config = _list_images(images), _set_coverage(model.config, min_covered)
+    seen = [_try_image(image, model, survey, config) for image in images]
     rows = _begin_rows([_name_image(image, i) for i, image in enumerate(images, 1)], model.classes)
-    rows["flags"], rows["state"] = np.array(flags, str), np.where(np.array(reasons, str) == "", "ok", "reject")
-    rows["reason"], rows.meta = np.array(reasons, str), dict(MODEL=model.name, IDENTITY=model.ensemble.identity)
-    if prepared: _fill_answers(rows, prepared, model, model.config.targets.match_arcsec*u.arcsec)
+    used = np.array([isinstance(image, _Prepared) for image in seen], bool)
+    if used.any(): _fill_answers(rows, used, [image for image in seen if isinstance(image, _Prepared)], model)
+    n = len(model.ensemble.members)
+    rows["flags"] = np.array([_join_flags(*each, n) for each in zip(seen, rows["n_trained"], strict=True)], str)
+    rows["state"] = np.where(used, "ok", "reject")
+    rows["reason"] = np.array(["" if isinstance(image, _Prepared) else str(image) for image in seen], str)
+    rows.meta = dict(MODEL=model.name, IDENTITY=model.ensemble.identity, VERSION=__version__)
     return rows

@@ -10,7 +10,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from radiogal import classify, config, surveys
-from radiogal.classify import open_images, begin_job
+from radiogal.classify import begin_job, open_images
 from radiogal.config import ConfigError, find_root, read_config
 from radiogal.cutouts import CutoutPlan, read_cutout
 from radiogal.engines import prepare_cutouts

@@ -54,9 +54,9 @@ def test_wheel_holds_style_sheet_tables_and_templates(tmp_path):
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     assert {f"radiogal/{name}" for name in (
         "radiogal.mplstyle", "registry.csv.gz", "published.csv", "config.py", "templates/report.html",
-        "templates/sources.html",
-        "templates/sources.js", "templates/sources.css", "templates/desk.js", "templates/archives/votable.xml",
-        "samples/FIRST/J135214.56+123401.7.fits")} <= set(names)
+        "templates/sources.html", "templates/sources.js", "templates/sources.css", "templates/desk.js",
+        "templates/archives/votable.xml", "samples/FIRST/J135214.56+123401.7.fits", "settings/demo.toml",
+        "networks/models.json")} <= set(names)
 
 
 @pytest.mark.parametrize(("setting", "lock", "tensorflow"), [
