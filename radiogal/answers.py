@@ -202,7 +202,7 @@ def _fill_rows(found: pd.DataFrame, said: pd.DataFrame)->pd.DataFrame: # said: a
 
 _AT_ONCE = 50 # Images that a network is asked about together
 
-def _ask(paths: list[str], model: PretrainedModel, question: Question)->pd.DataFrame: # As from `classify`
+def _ask_model(paths: list[str], model: PretrainedModel, question: Question)->pd.DataFrame: # As from `classify`
     "Answers for images, with a bar on a terminal where that takes long."
     from tqdm import tqdm
     parts = [paths[i:i + _AT_ONCE] for i in range(0, len(paths), _AT_ONCE)] or [[]]
@@ -221,7 +221,7 @@ def answer_targets(
     covered = model.config.scraping.min_covered if question.min_covered is None else question.min_covered
     found = find_cutouts(asked, question.survey or model.survey, model.field, folder, question.images, covered)
     paths = [path for path in found.path if path]
-    rows = _fill_rows(found, _ask(paths, model, question))
+    rows = _fill_rows(found, _ask_model(paths, model, question))
     if factors is not None: rows = change_prior(rows, model.classes, factors)
     return rows, found.path.tolist()
 
@@ -320,9 +320,9 @@ def _check_order(question: Question, rows: pd.DataFrame)->None:
         raise ConfigError(f"{first['name']}: {first['reason'] or 'an image'}: a catalogue in a folder is of positions "
                           "alone; give --out a file, or leave it out of the table")
     model = load_model(question.model)
-    if question.survey not in ("", model.survey) or question.prior or question.min_covered is not None:
+    if question.survey not in ("", model.survey) or question.prior:
         raise ConfigError(f"a catalogue in a folder is of {model.survey}, as {model.name} answers: with another "
-                          "--survey, --prior or --min-covered, give --out a file")
+                          "--survey or --prior, give --out a file")
 
 def make_order(question: Question, rows: pd.DataFrame, folder: Path, shard_size: int, kept: tuple[str, ...])->Order:
     "An order for rows from `read_asked`; raises `ConfigError` for what a catalogue in a folder cannot hold."
@@ -333,22 +333,29 @@ def make_order(question: Question, rows: pd.DataFrame, folder: Path, shard_size:
     source = f"folder {hash_folder(Path(question.images), folder)}" if is_folder else question.images or "archive"
     return Order(question, folder, sources, source, shard_size, tuple(kept))
 
+def _find_least(order: Order, model: PretrainedModel)->float:
+    "Least part of a cutout with data."
+    least = order.question.min_covered
+    return model.config.scraping.min_covered if least is None else least
+
 def _describe_order(order: Order, model: PretrainedModel)->dict: # Plain values
     "What decides a catalogue's rows."
     known, listed = model.ensemble, order.sources["name", "ra", "dec"].to_pandas().to_csv(index=False)
     return dict(run="package", kind="real", task=known.task, network=model.name, survey=model.survey,
                 trained_on=model.survey, classes=list(model.classes), model=known.identity, members=len(known.members),
                 engine=known.engine, calibrated=known.calibrated, simulated=False, shard_size=order.shard_size,
-                version=__version__, images=order.source, positions=hash_json(listed))
+                version=__version__, images=order.source, positions=hash_json(listed),
+                min_covered=_find_least(order, model))
 
 def _work_alone_on(order: Order)->list[int]: # Shards that were done
     "One worker from beginning to end."
     model = load_model(order.question.model)
-    scraping = model.config.scraping.model_copy(update=dict(cutout_pixels=model.field_pixels))
+    scraping = model.config.scraping.model_copy(update=dict(cutout_pixels=model.field_pixels,
+                                                            min_covered=_find_least(order, model)))
     config, job = model.config.model_copy(update=dict(scraping=scraping)), _describe_order(order, model)
     job = begin_job(order.folder, job, lambda: order.sources)
     deleted = tuple(each for each in ("cutouts", "downloads") if each not in order.kept)
-    with open_images(None, order.question.images, "", model.survey) as services:
+    with open_images(None, order.question.images, "", model.survey, out=order.folder) as services:
         archive = open_archive(services, order.folder/"archive"/socket.gethostname(), model.survey)
         return work_through(Worker(order.folder, job, config, model.ensemble, archive, deleted))
 

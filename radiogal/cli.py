@@ -94,6 +94,8 @@ def _work(do: Callable, named: dict): # What it returns
             click.echo(f"Not used: {', '.join(overridden)}", err=True)
         return do(**named)
 
+_WHOLE = "radiogal[train,archives,notebooks,workflow]"
+
 def _guard(do: Callable)->Callable:
     "The same, which ends in its exit status; an error in settings, places, sources, files or a notebook is told."
     @wraps(do)
@@ -101,6 +103,9 @@ def _guard(do: Callable)->Callable:
         from radiogal.config import RadiogalError
         try: status = _work(do, named)
         except RadiogalError as e: raise _Told(str(e)) from e
+        except ModuleNotFoundError as e:
+            if (e.name or "radiogal").startswith("radiogal"): raise
+            raise _Told(f"{e.name} is not installed: pip install {_WHOLE!r}, or make in a clone") from e
         except OSError as e:
             if e.filename is None: raise
             raise _Told(f"{e.filename}: {e.strerror}") from e
@@ -292,9 +297,9 @@ def _classify_run(asked: dict)->int: # Exit status; asked: what `_do_classify` t
     from radiogal.workflow import classify_by_run, read_request
     if missing := [f"--{name}" for name in ("task", "survey", "positions", "out") if not asked[name]]:
         raise click.UsageError(f"--run goes with {', '.join(missing)}")
+    more = ("network", "shard_size", "engine", "images", "min_covered")
     request = read_request(*(asked[name] for name in ("run", "task", "survey", "positions", "out")),
-                           **{name: asked[name] for name in ("network", "shard_size", "engine", "images")},
-                           kept=asked["keep"])
+                           **{name: asked[name] for name in more}, kept=asked["keep"])
     return _tell_catalogue(request.folder, classify_by_run(request, asked["workers"], asked["retry"]))
 
 # %% ../nbs/25a_cli.ipynb #28580068

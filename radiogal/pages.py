@@ -98,7 +98,8 @@ def list_flags(row: dict)->list[str]:
     "What to know of a row, in words."
     told = [text for text in str(row.get("flags") or "").split("; ") if text]
     if row.get("ood_score", 0) > _UNLIKE: told.append(f"unlike the training images ({row['ood_score']:.1f} σ)")
-    if row.get("n_trained", 0) > 0: told.append("the networks were trained on this source")
+    trained = "networks were trained on it"
+    if row.get("n_trained", 0) > 0 and not any(trained in text for text in told): told.append(trained)
     if row.get("crowding", 0) > 0: told.append(f"{int(row['crowding'])} other positions in the field")
     if row.get("covered_fraction", 1) < 0.99: told.append(f"{row['covered_fraction']:.0%} of the field has data")
     return told

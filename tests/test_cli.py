@@ -380,3 +380,20 @@ def test_a_page_shows_each_source_and_escapes_what_others_wrote(place):
     page = (place/"page.html").read_text()
     assert said.exit_code == 3 and page.count("<tr data-") == 2 and page.count("<img ") == 1
     assert "&lt;b&gt;x" in page and "<b>x" not in page and "://" not in re.sub(r'href="[^"]+"', "", page)
+
+
+def test_a_package_that_is_not_installed_is_said(place, monkeypatch):
+    monkeypatch.setitem(sys.modules, "radiogal.answers", None)
+    said = ask("classify", "mine.fits")
+    assert said.exit_code == 1 and isinstance(said.exception, ImportError)  # radiogal's own: a fault to report
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "tabulate", None)
+    said = ask("models")
+    assert said.exit_code == 1 and "tabulate is not installed: pip install 'radiogal[" in said.stderr
+
+
+def test_little_data_may_be_allowed_in_a_catalogue(place):
+    (place/"here.csv").write_text(f"name,ra,dec\nx,{HERE[:11]},{HERE[12:]}\n")
+    said = ask("classify", "here.csv", "--images", "images", "--out", "folder", "--min-covered", "0.2")
+    assert said.exit_code == 0 and said.stderr.splitlines()[-1] == "1 of 1 classified"
+    assert len(pd.read_parquet(place/"folder"/"catalogue.parquet")) == 1
