@@ -53,7 +53,7 @@ def _repeat_options(arguments: list[str], names: tuple[str, ...])->list[str]:
     out, name = [], ""
     for each in arguments:
         if each.startswith("--"): name = each if each in names else ""
-        if each != name: out += [name, each] if name else [each]
+        if each not in names: out += [name, each] if name else [each]
     return out
 
 class _Command(click.Command):
@@ -295,7 +295,8 @@ def _tell_catalogue(folder: Path, waiting: int)->int: # Exit status; waiting: sh
 def _classify_run(asked: dict)->int: # Exit status; asked: what `_do_classify` takes
     "A catalogue by the networks of a run; says how many positions have a class."
     from radiogal.workflow import classify_by_run, read_request
-    if missing := [f"--{name}" for name in ("task", "survey", "positions", "out") if not asked[name]]:
+    needed = dict(survey=asked["survey"] or None) | {name: asked[name] for name in ("task", "positions", "out")}
+    if missing := [f"--{name}" for name, value in needed.items() if value is None]:
         raise click.UsageError(f"--run goes with {', '.join(missing)}")
     more = ("network", "shard_size", "engine", "images", "min_covered")
     request = read_request(*(asked[name] for name in ("run", "task", "survey", "positions", "out")),
@@ -380,9 +381,9 @@ _ASKED = [
     click.option("--page", type=_PATH, help="An HTML page with a picture of each source.")]
 
 _CATALOGUE = [
-    click.option("--run", default="", shell_complete=_complete_run, show_default=False,
+    click.option("--run", shell_complete=_complete_run,
                  help="A run of this clone, whose networks answer; wants --task, --survey, --positions and --out."),
-    click.option("--task", default="", show_default=False, help="With --run: what its networks were trained on."),
+    click.option("--task", help="With --run: what its networks were trained on."),
     click.option("--network", default="fields", help="With --run: which of its networks."),
     click.option("--positions", type=_PATH, help="With --run: a table of positions."),
     click.option("--shard-size", default=1000, help="Positions of a part of the catalogue."),
@@ -414,11 +415,11 @@ def _do_classify(**asked)->int: # Exit status
     With --out FOLDER the positions are classified in shards, by --workers processes, and resumed when called
     again; with --run by the networks of a run of this clone.
     """
-    if asked["run"]:
+    if asked["run"] is not None:
         if asked["targets"]: raise click.UsageError("with --run, the table of positions is --positions")
         _refuse_shown(asked)
         return _classify_run(asked)
-    if asked["positions"] or asked["task"]: raise click.UsageError("--positions and --task go with --run")
+    if asked["positions"] or asked["task"] is not None: raise click.UsageError("--positions and --task go with --run")
     if not asked["targets"]: raise click.UsageError("nothing to classify: give an image, a table, a position or a name")
     return _classify_targets(asked)
 

@@ -61,7 +61,7 @@ def test_help_and_version_need_nothing_that_is_slow():
     (["run", "smoke", "--seed", "x"], 2, "'x' is not a valid integer"),
     (["run", "no-such"], 1, "radiogal: no settings file"), (["figures", "live"], 1, "make run-all RUN=live first"),
     (["notebook", "03_surveys", "smoke", "--executed", "a", "--out-dir", "b", "--parameters", "{"], 2, "not JSON"),
-    (["classify", "--run", "smoke"], 2, "--task, --survey, --positions, --out")])
+    (["classify", "--run", "smoke"], 2, "--survey, --task, --positions, --out")])
 def test_a_command_that_cannot_be_done_ends_in_one_line(capfd, asked, status, told):
     assert main(asked) == status
     said = capfd.readouterr().err

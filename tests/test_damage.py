@@ -24,7 +24,7 @@ from radiogal.classify import (
     ShardError,
     _describe_images,
     _drop_damaged,
-    _has_retry,
+    _has_state,
     _read_shard,
     _write_parquet,
     begin_job,
@@ -53,7 +53,7 @@ from radiogal.engines import (
     read_prepared_shard,
     write_prepared_shard,
 )
-from radiogal.fetch import FetchError
+from radiogal.fetch import AGAIN, FetchError
 from radiogal.positions import read_table, write_table
 from radiogal.provenance import (
     Origin,
@@ -195,7 +195,7 @@ def test_damaged_shard_is_removed_and_its_neighbours_stay(tmp_path, saw, damage)
     shard = name_shard(tmp_path, "shards", 1, ".parquet")
     damage(shard)
     with pytest.raises(ShardError, match="shard 1: .*000001.parquet"): _read_shard(tmp_path, job, 1)
-    assert not _has_retry(shard)
+    assert not _has_state(shard, AGAIN)
     assert _drop_damaged(tmp_path) == [shard] and not shard.exists()
     assert len(_read_shard(tmp_path, job, 0)) == 2
     saw("shard 1: removed, so made again; the others stay")
