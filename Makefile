@@ -21,7 +21,7 @@ NOTEBOOKS ?= nbs/*.ipynb
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run-all plan test test-all faults lab figures report prepare keep canary export refresh readme check front docs bench lock clean
+.PHONY: help run-all plan test test-all faults lab figures report prepare keep package canary export refresh readme check front docs bench lock clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE  # Every kernel would compile TensorFlow again: ten seconds each
 ifneq ($(RADIOGAL_MIRROR),)
@@ -85,6 +85,9 @@ prepare: $(STAMP)  ## Get and prepare the labelled images of RUN, and train noth
 keep: $(STAMP)  ## Copy the small results of RUN into docs/results, and its findings into docs
 	@$(BIN)/radiogal keep "$$RUN"
 
+package: $(STAMP)  ## Write the networks that RUN=benchmark kept into the package, with cards and hashes, after `make prepare RUN=benchmark`
+	$(BIN)/python -c 'import sys; from radiogal.packaging import pack_models; print(pack_models(sys.argv[1]).to_string(index=False))' $(if $(filter demo,$(RUN)),benchmark,"$$RUN")
+
 canary: $(STAMP)  ## Ask each real archive whether it still answers as expected (needs the network)
 	@$(BIN)/radiogal canary
 
@@ -117,7 +120,7 @@ bench: $(STAMP)  ## Time radiogal against named alternatives
 	@for script in bench/bench_*.py; do $(BIN)/python "$$script"; done
 
 MACHINES := x86_64-manylinux_2_28 aarch64-manylinux_2_28 aarch64-apple-darwin
-RESOLVE := $(BIN)/uv pip compile setup.py --extra dev --extra engines --universal --python-version 3.11 --generate-hashes \
+RESOLVE := $(BIN)/uv pip compile setup.py --extra dev --extra archives --extra notebooks --extra workflow --universal --python-version 3.11 --generate-hashes \
   --no-strip-extras --no-annotate --no-header --quiet
 lock: $(STAMP)  ## Resolve both locks again from settings.ini, and ask whether every machine finds a wheel of each package
 	$(RESOLVE) --extra train --output-file requirements.lock

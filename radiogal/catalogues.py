@@ -24,6 +24,7 @@ from .config import RunConfig
 from .fetch import FetchError, Fetcher, RegisteredFile, get_registered, open_session, read_registry
 from .positions import (BadVotable, CatalogueError, HostileVotable, Outline, check_names, locate,
                                 parse_votable, read_table, write_table)
+from .provenance import need_extra
 from .surveys import LIVE_SERVICES, Services, get_survey
 
 # %% ../nbs/07_catalogues.ipynb #fd85bf78
@@ -268,6 +269,7 @@ def _open_vizier(
     columns: tuple[str, ...],  # That are asked for
 ):                             # An `astroquery.vizier.VizierClass`, all rows
     "VizieR at the address of the settings, without a cache; queries are sent urlencoded."
+    need_extra("astroquery", "archives")
     from astroquery.vizier import VizierClass
 
     class Vizier(VizierClass):

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['JobMismatch', 'read_job', 'begin_job', 'name_shard', 'claim_shard', 'Worker', 'work_through', 'ShardError',
-           'list_waiting', 'merge_shards', 'Request', 'classify_positions', 'list_retries', 'write_page']
+           'list_waiting', 'merge_shards', 'open_images', 'Request', 'hash_folder', 'work_together',
+           'classify_positions', 'list_retries', 'write_page']
 
 # %% ../nbs/22_classify.ipynb #b26dd351
 import base64
@@ -37,19 +38,20 @@ from astropy.table import Table
 from . import __version__
 from .archives import serve_archives
 from .clients import ArchiveAccess
-from .config import (ConfigError, Damaged, RunConfig, Task, describe_run, find_root, read_config, write_json,
+from .config import (ConfigError, Damaged, RunConfig, Task, describe_run, read_config, write_json,
                              write_atomic)
 from .cutouts import CutoutPlan, count_pixels, name_file, to_ascii
 from .datasets import choose_classes, read_prepared
-from .diagnosis import plot_images
 from .engines import (ColumnFacts, Ensemble, PreparedShard, adapt_config, check_preparation, classify_shard,
                               count_neighbours, describe_columns, hash_json, list_members, open_ensemble,
                               prepare_cutouts, read_prepared_shard, write_prepared_shard)
 from .fetch import AGAIN, hash_file
 from .inputs import read_positions
+from .pages import draw_thumbnail, view_prepared, write_sources
 from .positions import BadPositions, locate
 from .provenance import is_as_written, read_signed, sign
-from .scraping import FitsFolder, check_folder, fetch_targets, open_archive, open_services
+from .scraping import (FitsFolder, check_folder, fetch_targets, find_home, open_archive,
+                               open_services)
 from .surveys import LIVE_SERVICES, Services, get_survey
 
 # %% ../nbs/22_classify.ipynb #62e78eb8
@@ -411,8 +413,8 @@ def _find_folder(images: str)->Path:
     return Path(images)
 
 @contextmanager
-def _open_images(
-    config: RunConfig,
+def open_images(
+    config: RunConfig|None, # None: no run's
     images: str,       # '': the run's own; registry: pinned files; a folder with FIRST/, VLASS/ …
     sky: str,          # As for `open_services`
     survey: str = "",  # Of which a folder must have images; '': of any
@@ -424,7 +426,7 @@ def _open_images(
     elif images:
         check_folder(folder := FitsFolder(_find_folder(images), out), survey, coords)
         with serve_archives(folder) as services: yield services
-    elif config.simulated:
+    elif config and config.simulated:
         with open_services(config, sky, []) as services: yield services
     else: yield LIVE_SERVICES
 
@@ -443,7 +445,7 @@ class Request:
     folder: Path           # For the catalogue and its parts
     shard_size: int = 1000
     engine: str = ""       # '': the fastest that is installed
-    images: str = ""       # As for `_open_images`
+    images: str = ""       # As for `open_images`
     sky: str = ""
     raw: str = ""          # Where downloads are, and stay; '': in the folder, and deleted
     kept: tuple[str, ...] = () # "cutouts", "downloads": not deleted
@@ -470,7 +472,7 @@ def _open_networks(request: Request)->Ensemble:
                          choose_classes(trained, task.classes), request.folder/"engines", request.engine)
 
 # %% ../nbs/22_classify.ipynb #f8bdde19
-def _hash_folder(
+def hash_folder(
     folder: Path,  # Of images
     out: Path,     # Of the catalogue, which may be inside
 )->str:            # 16 hexadecimal digits
@@ -483,13 +485,13 @@ def _describe_images(request: Request)->str:
     "Where images come from, with a digest of a folder or sky; raises `ConfigError` for a folder that is not there."
     if request.images == "registry": return "registry"
     if request.images:
-        return f"folder {_hash_folder(_find_folder(request.images), request.folder)}"
+        return f"folder {hash_folder(_find_folder(request.images), request.folder)}"
     return f"sky {hash_file(request.sky)[:16]}" if request.sky else "archive"
 
 def _describe_job(request: Request, ensemble: Ensemble)->dict: # Plain values
     "What decides a catalogue's rows."
     config, task = _find_task(request)
-    return describe_run(read_config(request.toml_path, request.seed), request.run, find_root()) | dict(
+    return describe_run(read_config(request.toml_path, request.seed), request.run, find_home()) | dict(
         task=request.task, network=request.network, survey=request.survey, trained_on=task.images,
         classes=list(ensemble.classes), model=ensemble.identity, members=len(ensemble.members), engine=ensemble.engine,
         calibrated=ensemble.calibrated, temperature=ensemble.temperature, simulated=config.simulated,
@@ -531,7 +533,7 @@ def _open_worker(request: Request)->Iterator[Worker]:
     job = begin_job(request.folder, _describe_job(request, ensemble), load)
     _drop_damaged(request.folder)
     deleted = tuple(each for each in ("cutouts", *["downloads"]*(not request.raw)) if each not in request.kept)
-    with _open_images(config, request.images, request.sky, request.survey, coords, request.folder) as services:
+    with open_images(config, request.images, request.sky, request.survey, coords, request.folder) as services:
         archive = open_archive(services, _find_raw(request), request.survey)
         yield Worker(request.folder, job, config, ensemble, archive, deleted)
 
@@ -543,19 +545,23 @@ def _limit_threads(n: int)->None:
     "Leave processors to other workers; libraries read this when they are loaded."
     os.environ |= dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(n))
 
-def _work_together(request: Request, workers: int)->list[int]: # Shards that were done
+def work_together(
+    work: Callable, # Does what is left of an order; its answer: shards that were done
+    order,          # Such as a `Request`
+    workers: int,
+)->list[int]:       # Shards that were done
     "Several workers on this machine."
-    if workers == 1: return _work_alone(request)
+    if workers == 1: return work(order)
     threads = max(1, (os.cpu_count() or 1)//workers)
     with ProcessPoolExecutor(workers, get_context("spawn"), _limit_threads, (threads,)) as pool:
-        return sorted(sum(pool.map(_work_alone, [request]*workers), []))
+        return sorted(sum(pool.map(work, [order]*workers), []))
 
 def classify_positions(
     request: Request,
     workers: int = 1,
 )->tuple[list[int], list[int]]: # Shards done here, and those that other workers still have
     "Do what is left of a request; who finds all shards done merges them. Raises `ConfigError` saying what is wrong."
-    done = _work_together(replace(request, source=_describe_images(request)), workers)
+    done = work_together(_work_alone, replace(request, source=_describe_images(request)), workers)
     job = read_job(request.folder)
     waiting = list_waiting(request.folder, job)
     if not waiting: merge_shards(request.folder, job)
@@ -634,47 +640,29 @@ def _plot_measures(rows: pd.DataFrame, title: str): # Figure; rows: flux_density
     return fig
 
 # %% ../nbs/22_classify.ipynb #79b133a3
-_GALLERY = 12  # Images
+_MOST_ROWS = 200  # Of a page, each with a picture
 
-def _choose_random(rows: pd.DataFrame)->np.ndarray: # Row numbers, in order
-    "Some rows with an image, the same ones each time."
-    there = np.flatnonzero(rows.state == "ok")
-    return np.sort(np.random.default_rng(1).permutation(there)[:_GALLERY])
-
-def _choose_uncertain(rows: pd.DataFrame)->np.ndarray: # Row numbers
-    "The rows of the highest entropy, the highest first."
-    there = np.flatnonzero(rows.state == "ok")
-    return there[np.argsort(-rows.entropy.to_numpy()[there], kind="stable")[:_GALLERY]]
-
-def _read_images(
+def _draw_pictures(
     folder: Path,       # Of a finished request
     job: dict,
-    chosen: np.ndarray, # Row numbers of the catalogue, with images
-)->np.ndarray:          # (n, size, size), 0–1
-    "Prepared images of some rows."
-    images, size = {}, job["shard_size"]
-    for number in sorted(set((chosen//size).tolist())):
+    rows: pd.DataFrame, # The first of the catalogue
+)->list[str]:           # As from `draw_thumbnail`; '' for a row without an image
+    "Pictures of the prepared images of some rows."
+    pictures, size = [""]*len(rows), job["shard_size"]
+    for number in range(-(-len(rows)//size)):
         shard = read_prepared_shard(name_shard(folder, "prepared", number, ".npz"))
-        places = {number*size + row: i for i, row in enumerate(shard.rows.tolist())}
-        images |= {row: shard.images[places[row], :, :, 0].copy() for row in chosen.tolist() if row in places}
-    return np.array([images[row] for row in chosen.tolist()])
-
-def _caption_row(row)->str:
-    "Name, class and probability."
-    name = row["name"] if len(row["name"]) <= 18 else f"{row['name'][:17]}…"
-    return f"{name}\n{row['class']} {row['p_' + row['class']]:.2f}"
+        for image, row in zip(shard.images, (number*size + shard.rows).tolist(), strict=True):
+            if row < len(rows): pictures[row] = draw_thumbnail(view_prepared(image[:, :, 0], shard.pixel_arcsec))
+    return pictures
 
 # %% ../nbs/22_classify.ipynb #17e50d93
-def _draw_page(folder: Path, rows: pd.DataFrame, job: dict)->dict: # Heading: Figure
+def _draw_page(rows: pd.DataFrame, job: dict)->dict: # Heading: Figure
     "All figures of a quick look."
     import matplotlib.pyplot as plt
     title = f"{job['survey']}, {job['network']}" + ", simulated"*job["simulated"]
-    caption = lambda chosen: [_caption_row(row) for _, row in rows.iloc[chosen].iterrows()]
-    gallery = lambda chosen: plot_images(_read_images(folder, job, chosen), caption(chosen), title)
     with plt.style.context("radiogal.radiogal"):
         return {"Classes": _plot_class_counts(rows, title).figure, "On the sky": _plot_sky(rows, title).figure,
-                "Flux density and size": _plot_measures(rows, title), "Entropy": _plot_entropy(rows, title).figure,
-                "Drawn at random": gallery(_choose_random(rows)), "Most uncertain": gallery(_choose_uncertain(rows))}
+                "Flux density and size": _plot_measures(rows, title), "Entropy": _plot_entropy(rows, title).figure}
 
 def _encode_figure(figure)->str: # A PNG in Base64
     "A figure as text, and closed."
@@ -688,16 +676,17 @@ def _count_reasons(rows: pd.DataFrame)->pd.DataFrame: # state, reason, sources
     "Why there is no image, the commonest reasons first, at most twenty."
     return rows[rows.state != "ok"].groupby(["state", "reason"]).size().nlargest(20).reset_index(name="sources")
 
-_SHOWN = ("name", "ra", "dec", "class", "entropy", "flux_density", "extent", "state", "reason")
+_SHOWN = ("name", "ra", "dec", "class", "entropy", "ood_score", "n_trained", "crowding", "covered_fraction",
+          "flux_density", "extent", "state", "reason")
 
 def write_page(folder: Path)->Path: # quicklook.html
     "The quick look at a finished request."
-    from jinja2 import Environment, PackageLoader
     job = read_job(folder)
     columns = [*_SHOWN, *(f"p_{c}" for c in job["classes"])]  # a hash for each of a million rows would fill the memory
     rows = pd.read_parquet(folder/"catalogue.parquet", columns=columns)
-    template = Environment(loader=PackageLoader("radiogal"), autoescape=True).get_template("quicklook.html")
-    return write_atomic(folder/"quicklook.html", template.render(
-        title=f"{len(rows)} positions in {job['survey']}" + ", simulated"*job["simulated"],
-        figures={heading: _encode_figure(figure) for heading, figure in _draw_page(folder, rows, job).items()},
-        reasons=_count_reasons(rows), facts=pd.DataFrame(job.items(), columns=["fact", "value"])))
+    first, title = rows[:_MOST_ROWS], f"{len(rows)} positions in {job['survey']}" + ", simulated"*job["simulated"]
+    missing = {f"{row.sources} without an image": f"{row.state}: {row.reason}"
+               for row in _count_reasons(rows).itertuples()}
+    figures = {heading: _encode_figure(figure) for heading, figure in _draw_page(rows, job).items()}
+    return write_sources(first, _draw_pictures(folder, job, first), folder/"quicklook.html", title, missing | job,
+                         figures, len(rows))

@@ -30,6 +30,7 @@ from .cutouts import (CutoutPlan, RawImage, Target, attempt, check_image, check_
                               open_image)
 from .fetch import AGAIN, LISTING_AGE_S, FetchError, Fetcher, Wanted, hash_file, name_url, open_session
 from .positions import BadVotable, HostileVotable, format_sexagesimal, parse_votable, project
+from .provenance import need_extra
 from .surveys import Services, get_survey
 
 # %% ../nbs/11_clients.ipynb #c37653d0
@@ -261,6 +262,7 @@ class NvssSkyView:
 
     def find_file(self, coord: SkyCoord)->str:
         "Address of the file that SkyView makes when it is asked; raises `FetchError` (retry) if it makes none."
+        need_extra("astroquery", "archives")
         from astroquery.skyview import SkyViewClass
         skyview, angle = SkyViewClass(), self.plan.side*get_survey("NVSS").pixel_scale
         skyview.URL = self.archive.services.skyview

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['estimate_background', 'clip_background', 'plot_clipping', 'crop_or_pad', 'Unusable', 'measure_pixel', 'measure_flux',
-           'match_survey', 'normalise_observed', 'scale_minmax', 'Ready', 'read_image', 'prepare_image', 'turn_images',
-           'augment_batch', 'plot_augmentation']
+           'regrid_image', 'match_survey', 'normalise_observed', 'scale_minmax', 'Ready', 'read_image', 'prepare_image',
+           'turn_images', 'augment_batch', 'plot_augmentation']
 
 # %% ../nbs/14_preparation.ipynb #b43ea86d
 import tempfile
@@ -203,23 +203,35 @@ def _smooth_to_beam(
                           preserve_nan=True)
     return smooth*np.sqrt(np.linalg.det(new)/np.linalg.det(old))
 
+def regrid_image(
+    hdu: fits.PrimaryHDU, # As from `read_cutout`
+    survey: str,          # Whose pixels
+)->fits.PrimaryHDU:       # 2-D, float32, Jy/beam of its own beam, as large as fits into the image
+    "An image on another survey's pixels, around its middle; raises `Unusable` where it is smaller than a pixel."
+    from reproject import reproject_interp
+    wcs, middle = WCS(hdu.header), [n//2 for n in hdu.data.shape[::-1]]
+    field = min(hdu.data.shape)*measure_pixel(hdu.header)
+    if not (side := int((field/get_survey(survey).pixel_scale).to_value(u.one))):
+        raise Unusable(f"{field:.3g} is less than a pixel of {survey}")
+    new = make_wcs(survey, wcs.pixel_to_world(*middle).icrs, side)
+    header = new.to_header()
+    header.update({key: hdu.header[key] for key in ("BUNIT", "OBJECT", "SURVEY", "SIMULATE", "BMAJ", "BMIN", "BPA")})
+    data, _ = reproject_interp((hdu.data, wcs), new, shape_out=(side, side))
+    return fits.PrimaryHDU(data.astype(np.float32), header)
+
 def match_survey(
     hdu: fits.PrimaryHDU, # As from `read_cutout`
     survey: str,          # Whose beam and pixels
 )->fits.PrimaryHDU:       # 2-D, float32, Jy/beam, MATCHED in its header; unchanged if it is that survey's already
     "A cutout as another survey's beam and pixels would show it; raises `Unusable` where its own beam is too large."
-    from reproject import reproject_interp
     if hdu.header["SURVEY"] == survey: return hdu
-    wcs, middle = WCS(hdu.header), [n//2 for n in hdu.data.shape[::-1]]
-    coord = wcs.pixel_to_world(*middle).icrs
-    field = min(hdu.data.shape)*measure_pixel(hdu.header)
-    side = int((field/get_survey(survey).pixel_scale).to_value(u.one))
-    new, beam = make_wcs(survey, coord, side), (q.to_value(u.deg) for q in find_beam(survey, coord.dec))
-    header = new.to_header()
-    header.update({key: hdu.header[key] for key in ("BUNIT", "OBJECT", "SURVEY", "SIMULATE")} | dict(MATCHED=survey)
-                  | dict(zip(("BMAJ", "BMIN", "BPA"), beam, strict=True)))
-    data, _ = reproject_interp((_smooth_to_beam(hdu, header), wcs), new, shape_out=(side, side))
-    return fits.PrimaryHDU(data.astype(np.float32), header)
+    coord = WCS(hdu.header).pixel_to_world(*(n//2 for n in hdu.data.shape[::-1])).icrs
+    header = hdu.header.copy()
+    header.update(dict(zip(("BMAJ", "BMIN", "BPA"), (q.to_value(u.deg) for q in find_beam(survey, coord.dec)),
+                           strict=True)) | dict(MATCHED=survey))
+    matched = regrid_image(fits.PrimaryHDU(_smooth_to_beam(hdu, header), header), survey)
+    matched.header["MATCHED"] = survey
+    return matched
 
 # %% ../nbs/14_preparation.ipynb #295813d9
 def normalise_observed(

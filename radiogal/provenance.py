@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['STATES', 'digest_code', 'find_unexported', 'describe_machine', 'hash_files', 'Origin', 'measure_use', 'sign',
-           'read_signed', 'write_provenance', 'is_as_written', 'find_change', 'find_damaged', 'check_inputs',
-           'check_listed', 'check_network', 'sign_table', 'check_table', 'Manifest', 'check_cells', 'make_cells',
-           'clear_results', 'record_cells', 'run_notebook', 'refresh_notebook']
+           'read_signed', 'need_extra', 'write_provenance', 'is_as_written', 'find_change', 'find_damaged',
+           'check_inputs', 'check_listed', 'check_network', 'sign_table', 'check_table', 'Manifest', 'check_cells',
+           'make_cells', 'clear_results', 'record_cells', 'run_notebook', 'refresh_notebook']
 
 # %% ../nbs/02_provenance.ipynb #40f2751f
 import ast
@@ -26,6 +26,7 @@ from dataclasses import asdict, astuple, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 from filelock import FileLock, SoftFileLock
@@ -225,6 +226,14 @@ def read_signed(path: Path)->dict:
     if "digest" in content and _format_json(sign(bare)).encode() != path.read_bytes():
         raise Damaged(f"{path} is not what was written: make run-all makes a run's results again")
     return content
+
+# %% ../nbs/02_provenance.ipynb #b8cd280d
+def need_extra(
+    module: str, # That is about to be imported
+    extra: str,  # Of the package, which brings it
+)->None:
+    "Raises `ConfigError` naming the extra where a module is not installed."
+    if not find_spec(module): raise ConfigError(f"{module} is not installed: pip install 'radiogal[{extra}]'")
 
 # %% ../nbs/02_provenance.ipynb #5a0772e2
 def write_provenance(

@@ -35,14 +35,16 @@ from .config import (RadiogalError, RunConfig, Training, find_images, find_place
 from .datasets import PreparedSet, cut_images, read_task
 from .models import NETWORKS, build_network, choose_size, define_grouped_muon
 from .preparation import augment_batch, crop_or_pad
-from .provenance import Origin, clear_results, find_change, hash_files, measure_use, write_provenance
+from .provenance import (Origin, clear_results, find_change, hash_files, measure_use, need_extra,
+                                 write_provenance)
 
 # %% ../nbs/17_modelling.ipynb #46b81cb6
 def start_keras(
     seed: int, # For every random number that Keras draws
 )->None:
-    "Make Keras deterministic, whatever a user's settings of Keras say; mixed precision where there is a GPU."
+    "Keras made deterministic, whatever a user's settings say; mixed precision on a GPU; raises `ConfigError` without."
     settle_backend()  # before Keras, which imports matplotlib
+    need_extra("keras", "train")
     import keras
     keras.config.set_floatx("float32")  # whatever a user's keras.json says
     keras.config.set_epsilon(1e-7)

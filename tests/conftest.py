@@ -36,7 +36,7 @@ def copy_project(folder):
 def radiogal(folder, *arguments, **environment):
     "The command's process, in a folder, in a process group of its own; its library is the folder's."
     env = {k: v for k, v in os.environ.items() if k != "RADIOGAL_MIRROR"} | {"PYTHONPATH": str(folder)} | environment
-    code = "import sys; from radiogal.workflow import main; sys.exit(main())"
+    code = "import sys; from radiogal.cli import main; sys.exit(main())"
     STARTED.append(subprocess.Popen(
         [sys.executable, "-c", code, *arguments], cwd=folder, env=env, text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=hear_ctrl_c))

@@ -74,14 +74,14 @@ def whole(project):
     "A catalogue of a few positions that nobody disturbed."
     folder, *_ = project
     status, said = finish(ask(folder, "whole"))
-    assert status == 0 and f"{SHARDS} shards done here" in said, said
+    assert status == 3 and f"{SHARDS} shards done here" in said, said
     return folder/"whole"
 
 
 def test_every_position_has_a_row_and_every_missing_image_a_reason(project):
     folder, table, missing = project
     status, said = finish(ask(folder, "all", "positions.csv", "--shard-size", "100", "--workers", "2"))
-    assert status == 0, said
+    assert status == 3 and re.search(r"\d+ of 460 classified: .* × ", said.splitlines()[-1]), said
     rows = pd.read_parquet(folder/"all"/"catalogue.parquet")
     assert len(rows) == 460 and rows.name.tolist() == list(table["name"])
     np.testing.assert_allclose(rows[["ra", "dec"]], np.transpose([table["ra"], table["dec"]]), atol=1e-9)
@@ -98,7 +98,8 @@ def test_every_position_has_a_row_and_every_missing_image_a_reason(project):
     assert (rows.sha256[good].str.len() == 64).all() and rows.model.nunique() == 1
     assert not list((folder/"all").rglob("*.fits"))[1:], "cutouts and downloads were to be thrown away"
     page = (folder/"all"/"quicklook.html").read_text()
-    assert page.count("<img ") == 6 and "No FIRST data is available" in page
+    assert page.count("<img ") == good[:200].sum() + 4 and "first 200 of 460" in page
+    assert "No FIRST data is available" in page
 
 
 def test_fits_and_parquet_say_the_same_and_what_it_means(whole):
@@ -129,7 +130,7 @@ def test_killed_and_called_again_gives_the_same_bytes(project, whole):
     assert not (out/"catalogue.fits").exists()
     before = {path: path.stat().st_mtime_ns for path in out.glob("shards/*.parquet")}
     status, said = finish(ask(folder, "killed"))
-    assert status == 0 and f"{SHARDS - len(before)} shards done here" in said, said
+    assert status == 3 and f"{SHARDS - len(before)} shards done here" in said, said
     assert all(path.stat().st_mtime_ns == when for path, when in before.items())
     assert read_files(out) == read_files(whole)
 
@@ -138,7 +139,7 @@ def test_two_workers_do_no_shard_twice(project, whole):
     folder, out = project[0], project[0]/"shared"
     processes = [ask(folder, "shared") for _ in range(2)]
     ended = [finish(process) for process in processes]
-    assert [status for status, _ in ended] == [0, 0], ended
+    assert {status for status, _ in ended} <= {0, 3}, ended  # 3: some positions have no image
     assert sum(int(re.search(r"(\d+) shards done here", said)[1]) for _, said in ended) == SHARDS
     assert any("at a glance" in said for _, said in ended)
     assert read_files(out) == read_files(whole)

@@ -24,13 +24,14 @@ from radiogal.classify import (
     ShardError,
     _describe_images,
     _drop_damaged,
-    _has_retry,
+    _has_state,
     _read_shard,
     _write_parquet,
     begin_job,
     name_shard,
     read_job,
 )
+from radiogal.cli import main
 from radiogal.config import (
     ConfigError,
     Damaged,
@@ -52,7 +53,7 @@ from radiogal.engines import (
     read_prepared_shard,
     write_prepared_shard,
 )
-from radiogal.fetch import FetchError
+from radiogal.fetch import AGAIN, FetchError
 from radiogal.positions import read_table, write_table
 from radiogal.provenance import (
     Origin,
@@ -71,13 +72,12 @@ from radiogal.workflow import (
     _call_snakemake,
     _find_loose,
     _find_lost,
-    _isolate,
-    _keep_results,
-    _redraw_figures,
     _summarise_run,
     _take_lock,
-    main,
+    isolate_settings,
+    keep_results,
     plan_run,
+    redraw_figures,
 )
 
 fault = pytest.mark.fault
@@ -195,7 +195,7 @@ def test_damaged_shard_is_removed_and_its_neighbours_stay(tmp_path, saw, damage)
     shard = name_shard(tmp_path, "shards", 1, ".parquet")
     damage(shard)
     with pytest.raises(ShardError, match="shard 1: .*000001.parquet"): _read_shard(tmp_path, job, 1)
-    assert not _has_retry(shard)
+    assert not _has_state(shard, AGAIN)
     assert _drop_damaged(tmp_path) == [shard] and not shard.exists()
     assert len(_read_shard(tmp_path, job, 0)) == 2
     saw("shard 1: removed, so made again; the others stay")
@@ -422,7 +422,7 @@ def test_figures_take_the_lock(project, capsys, saw, command):
 
 
 @fault(82)
-@pytest.mark.parametrize("function", [_redraw_figures, _keep_results])
+@pytest.mark.parametrize("function", [redraw_figures, keep_results])
 def test_nothing_is_drawn_or_kept_of_damaged_results(project, saw, function):
     path = make_step(project, "training/FIRST/dense/fold0/seed1/predictions.parquet")
     flip(path)
@@ -522,9 +522,9 @@ SETTINGS = dict(SNAKEMAKE_PROFILE="/site/profile", PYTHONSTARTUP="/site/start.py
 def test_settings_of_a_user_reach_no_command(monkeypatch, saw, name):
     monkeypatch.delenv("RADIOGAL_OVERRIDDEN", raising=False)
     monkeypatch.setenv(name, SETTINGS[name])
-    with _isolate() as overridden:
+    with isolate_settings() as overridden:
         assert os.environ.get(name) != SETTINGS[name] and overridden[name] == SETTINGS[name]
-        with _isolate() as again: assert again == overridden  # of the command that started this one
+        with isolate_settings() as again: assert again == overridden  # of the command that started this one
     assert os.environ[name] == SETTINGS[name]
     saw(f"{name}: not passed on, recorded")
 
@@ -552,7 +552,7 @@ def test_notebook_runs_on_this_python_without_start_up_files(tmp_path, monkeypat
              nbformat.v4.new_code_cell("import builtins, sys; print(sys.executable, hasattr(builtins, 'open_to_all'))")]
     kernel = dict(name="python3", display_name="Python 3", language="python")
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=dict(kernelspec=kernel)), tmp_path/"asks.ipynb")
-    with _isolate() as overridden: done = _execute_notebook(tmp_path/"asks.ipynb", {}, tmp_path/"done.ipynb")
+    with isolate_settings() as overridden: done = _execute_notebook(tmp_path/"asks.ipynb", {}, tmp_path/"done.ipynb")
     assert nbformat.read(done, 4).cells[-1].outputs[0].text.split() == [sys.executable, "False"]
     assert {Path(name).name for name in overridden} >= {"00.py", "kernel.json", "JUPYTER_PATH", "PYTHONSTARTUP"}
     saw("this Python, no start-up file; both recorded")

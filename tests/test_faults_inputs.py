@@ -16,7 +16,7 @@ from made import open_services, scrape, write_centred, write_image
 
 from radiogal.archives import serve_archives
 from radiogal.catalogues import CATALOGUES, _parse_frdeep, _parse_labels
-from radiogal.classify import _open_images
+from radiogal.classify import open_images
 from radiogal.clients import ArchiveAccess
 from radiogal.config import ConfigError, read_config
 from radiogal.curation import plot_gallery as plot_page
@@ -274,7 +274,7 @@ def test_frame_that_is_not_understood_is_shown(tmp_path, saw, words):
     table = ask_folder(tmp_path, PLACE)
     assert table["state"][0] == "reject" and words in table["reason"][0] and "odd.fits" in table["reason"][0]
     with pytest.raises(ConfigError, match="no image that can be used"), pytest.warns(UserWarning, match=r"odd\.fits"):
-        with _open_images(SMOKE, str(tmp_path), ""): pass
+        with open_images(SMOKE, str(tmp_path), ""): pass
     saw(f"{words}: refused, shown")
 
 
@@ -439,7 +439,7 @@ def test_folder_without_images(tmp_path, saw, name, told):
         (tmp_path/name).parent.mkdir(exist_ok=True)
         (tmp_path/name).write_bytes(CONTENT)
     with pytest.raises(ConfigError, match=f"no image that can be used: .*{told}"):
-        with _open_images(SMOKE, str(tmp_path), "", "FIRST"): pass
+        with open_images(SMOKE, str(tmp_path), "", "FIRST"): pass
     saw("no image: what there is, and what is wanted")
 
 

@@ -10,7 +10,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from radiogal import classify, config, surveys
-from radiogal.classify import _open_images, begin_job
+from radiogal.classify import begin_job, open_images
 from radiogal.config import ConfigError, find_root, read_config
 from radiogal.cutouts import CutoutPlan, read_cutout
 from radiogal.engines import prepare_cutouts
@@ -88,7 +88,7 @@ def test_a_folder_without_a_match_says_what_it_has(tmp_path):
 def test_results_in_the_folder_are_no_images(tmp_path):
     write_image(tmp_path/"a.fits", see("FIRST", 101))
     write_image(tmp_path/"out"/"b.fits", see("FIRST", 101))
-    with _open_images(SMOKE, str(tmp_path), "", "FIRST", None, tmp_path/"out") as services:
+    with open_images(SMOKE, str(tmp_path), "", "FIRST", None, tmp_path/"out") as services:
         assert [path.name for path in services.images.paths] == ["a.fits"]
 
 

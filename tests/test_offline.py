@@ -12,7 +12,7 @@ from radiogal.engines import list_engines
 
 STEPS = """
 from pathlib import Path
-from radiogal import workflow
+from radiogal.cli import main
 from radiogal.classify import classify_positions
 from radiogal.config import Paths, read_config
 from radiogal.datasets import _prepare_survey, make_sample, write_prepared
@@ -33,9 +33,9 @@ targets["name", "ra", "dec"].write("positions.csv", format="ascii.csv")
 for engine in list_engines():
     asked = ("classify --run smoke --task FIRST --survey FIRST --network mcrgnet --positions positions.csv --engine "
              f"{engine} --out catalogue-{engine}").split()
-    assert workflow.main(asked) == 0
+    assert main(asked) == 0
 step = f"notebook 03_surveys smoke --executed executed.ipynb --out-dir {results}/surveys".split()
-assert workflow.main(step) == 0
+assert main(step) == 0
 print("all steps done")
 """
 WITHOUT_NETWORK = ("unshare", "--user", "--map-root-user", "--net")

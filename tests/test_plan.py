@@ -4,8 +4,9 @@ import json
 import pytest
 from conftest import ROOT
 
+from radiogal.cli import main
 from radiogal.config import Paths, parse_config, read_config
-from radiogal.workflow import _OLD_NOTEBOOKS, _check_notebook, main, plan_run
+from radiogal.workflow import _OLD_NOTEBOOKS, check_notebook, plan_run
 
 RUNS = ("smoke", "demo", "real", "live", "benchmark", "optimisers", "transfer", "vlass")
 
@@ -77,10 +78,10 @@ def test_an_old_name_of_a_notebook_says_which_one_replaced_it(capsys):
     for old, new in _OLD_NOTEBOOKS.items():
         named = new.replace(" and ", ", ").split(", ")
         assert set(named) <= there and old not in there
-        with pytest.raises(ValueError, match=f"{old} any more: .*{named[-1]}"): _check_notebook(old, ROOT/"nbs")
+        with pytest.raises(ValueError, match=f"{old} any more: .*{named[-1]}"): check_notebook(old, ROOT/"nbs")
     with pytest.raises(ValueError, match="no notebook of the name 'nobody'.*25_workflow"):
-        _check_notebook("nobody", ROOT/"nbs")
-    assert _check_notebook("08_sky", ROOT/"nbs") == "08_sky"
+        check_notebook("nobody", ROOT/"nbs")
+    assert check_notebook("08_sky", ROOT/"nbs") == "08_sky"
 
 
 def test_a_run_on_published_images_scrapes_nothing():

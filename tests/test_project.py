@@ -32,7 +32,7 @@ def test_import_is_light():
 
 
 def test_a_step_begins_without_what_only_its_notebook_needs():
-    code = ("import sys, papermill, radiogal.workflow\n"
+    code = ("import sys, papermill, radiogal.cli, radiogal.workflow\n"
             "print([m for m in ('scipy', 'sklearn', 'astropy', 'pandas', 'h5py', 'lark') if m in sys.modules])")
     assert (subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
             .stdout.strip() == "[]")
@@ -54,8 +54,9 @@ def test_wheel_holds_style_sheet_tables_and_templates(tmp_path):
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     assert {f"radiogal/{name}" for name in (
         "radiogal.mplstyle", "registry.csv.gz", "published.csv", "config.py", "templates/report.html",
-        "templates/quicklook.html", "templates/desk.js", "templates/archives/votable.xml",
-        "samples/FIRST/J135214.56+123401.7.fits")} <= set(names)
+        "templates/sources.html", "templates/sources.js", "templates/sources.css", "templates/desk.js",
+        "templates/archives/votable.xml", "samples/FIRST/J135214.56+123401.7.fits", "settings/demo.toml",
+        "networks/models.json")} <= set(names)
 
 
 @pytest.mark.parametrize(("setting", "lock", "tensorflow"), [

@@ -1,0 +1,399 @@
+"The command line: its help, how it ends, and a doctor who names what is wrong."
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
+from importlib import metadata
+from threading import Thread
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+from astropy.coordinates.name_resolve import sesame_url
+from astropy.table import Table
+from click.testing import CliRunner
+from conftest import ROOT, copy_project
+
+from radiogal import __version__, answers, doctor
+from radiogal.cli import _GROUPS, commands, main
+from radiogal.config import read_config
+from radiogal.cutouts import read_cutout
+from radiogal.pretrained import load_model
+
+
+def ask(*arguments, **more):
+    "What the command said, and its exit code, in this process."
+    return CliRunner().invoke(commands, [str(each) for each in arguments], **more)
+
+
+def test_help_shows_every_command_with_an_example():
+    said = ask("--help").output
+    assert set(sum(_GROUPS.values(), ())) == set(commands.commands)
+    for name, command in commands.commands.items(): assert f"\n  {name} " in said and command.examples[0] in said
+    assert all(f"\n{heading}:" in said for heading in (*_GROUPS, "Shell completion"))
+
+
+@pytest.mark.parametrize("name", sorted(commands.commands))
+def test_help_of_a_command_has_examples_and_exit_codes(name):
+    said = ask(name, "--help").output
+    assert "\nExamples:\n  radiogal " in said and "\nExit codes:\n  0  " in said and '[default: ""]' not in said
+    known = {flag for each in commands.commands[name].params for flag in each.opts} | {"--help", "--version"}
+    for example in commands.commands[name].examples:
+        words = example.split("#")[0].split()
+        assert words[:2] == ["radiogal", name] and {word for word in words if word.startswith("--")} <= known
+
+
+def test_help_and_version_need_nothing_that_is_slow():
+    code = ("import sys; from radiogal.cli import main; status = main(sys.argv[1:])\n"
+            "print(status, [m for m in ('numpy', 'pydantic', 'astropy', 'requests') if m in sys.modules])")
+    for asked in (["--help"], ["classify", "--help"], ["--version"]):
+        said = subprocess.run([sys.executable, "-c", code, *asked], capture_output=True, text=True, check=True).stdout
+        assert said.splitlines()[-1] == "0 []"
+    assert f"radiogal {__version__}" in said
+
+
+@pytest.mark.parametrize("asked, status, told", [
+    (["nix"], 2, "No such command 'nix'"), (["run"], 2, "Missing argument 'RUN'"),
+    (["run", "smoke", "--seed", "x"], 2, "'x' is not a valid integer"),
+    (["run", "no-such"], 1, "radiogal: no settings file"), (["figures", "live"], 1, "make run-all RUN=live first"),
+    (["notebook", "03_surveys", "smoke", "--executed", "a", "--out-dir", "b", "--parameters", "{"], 2, "not JSON"),
+    (["classify", "--run", "smoke"], 2, "--survey, --task, --positions, --out")])
+def test_a_command_that_cannot_be_done_ends_in_one_line(capfd, asked, status, told):
+    assert main(asked) == status
+    said = capfd.readouterr().err
+    assert told in said.splitlines()[-1] and "Traceback" not in said
+
+
+def test_values_after_one_name_are_all_read_as_before(monkeypatch):
+    seen = []
+    monkeypatch.setattr("radiogal.provenance.run_notebook", lambda *given: seen.append(given))
+    named = ("--executed", "a.ipynb", "--out-dir", "out", "--parameters", '{"n": 1}')
+    said = ask("notebook", "03_surveys", "smoke", *named, "--inputs", "a", "b", "--outputs", "c", "--seed", "3")
+    assert said.exit_code == 0, said.output
+    notebook, run, parameters, *_, inputs, outputs, seed = seen[0]
+    assert (notebook, run, parameters, seed) == ("03_surveys", "smoke", dict(n=1), 3)
+    assert [path.name for path in inputs] == ["a", "b"] and [path.name for path in outputs] == ["c"]
+    assert ask("notebook", "03_surveys", "smoke", *named, "--inputs", "--outputs").exit_code == 0
+    assert seen[1][-3:] == ([], [], None)
+
+
+def test_runs_are_completed(monkeypatch):
+    monkeypatch.setenv("COMP_WORDS", "radiogal run sm"); monkeypatch.setenv("COMP_CWORD", "2")
+    assert ask(prog_name="radiogal", env=dict(_RADIOGAL_COMPLETE="bash_complete")).output == "plain,smoke\n"
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    "A small clone in which nothing is wrong, on a machine in which nothing is wrong, off the network."
+    folder = copy_project(tmp_path)
+    shutil.rmtree(folder/"nbs"); (folder/"nbs").mkdir()
+    shutil.copy(ROOT/"nbs"/"03_surveys.ipynb", folder/"nbs")
+    names = ("numpy", "click")
+    (folder/"requirements.lock").write_text("".join(f"{each}=={metadata.version(each)} \\\n    --hash=sha256:0\n"
+                                                    for each in names))
+    monkeypatch.chdir(folder)
+    for name in (*doctor._THREADS, "RADIOGAL_MIRROR", "RADIOGAL_HOME"): monkeypatch.delenv(name, raising=False)
+    (folder/"home").mkdir(); monkeypatch.setenv("HOME", str(folder/"home"))
+    monkeypatch.setattr(doctor, "radiogal", SimpleNamespace(__file__=str(folder/"radiogal"/"__init__.py"),
+                                                            __version__=__version__))
+    room, memory = shutil.disk_usage("/")._replace(free=10**12), SimpleNamespace(available=10**11)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: room)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
+    monkeypatch.setattr(doctor, "_check_gpu", lambda: [doctor.Finding("GPU", "none")])
+    monkeypatch.setattr(doctor, "_find_silence", lambda url: "ConnectionError")
+    return folder
+
+
+def edit_notebook(path, change):
+    "Change the cells of a notebook."
+    notebook = json.loads(path.read_text())
+    change([cell for cell in notebook["cells"] if cell["cell_type"] == "code"])
+    path.write_text(json.dumps(notebook))
+
+
+def block(path):
+    "A file where a folder should be: not even root can write into it."
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("")
+
+
+def make_mirror(folder, monkeypatch, *names):
+    "A mirror with some files."
+    (folder/"mirror").mkdir()
+    for name in names: (folder/"mirror"/name).write_text("")
+    monkeypatch.setenv("RADIOGAL_MIRROR", str(folder/"mirror"))
+
+
+def lose_lock(folder, line):
+    with open(folder/"requirements.lock", "a") as f: f.write(line)
+
+
+def damage_network(folder, monkeypatch):
+    "Networks of which one file is not what was listed."
+    shutil.copytree(ROOT/"radiogal"/"networks", folder/"networks")
+    with open(next((folder/"networks").glob("*.onnx")), "ab") as f: f.write(b"x")
+    monkeypatch.setattr("radiogal.pretrained._PACKED", folder/"networks")
+    load_model.cache_clear()
+
+
+INDUCED = {
+    "an old Python": ("3.9 in", "make PYTHON=", lambda folder, patch: patch.setattr(
+        doctor.sys, "version_info", (3, 9, 1))),
+    "a missing package": ("no-such-package", "installs what the lock says", lambda folder, patch: lose_lock(
+        folder, "no-such-package==1.0\n")),
+    "a package of another version": ("numpy .*not ==0.1", "installs what the lock says", lambda folder, patch: (
+        folder/"requirements.lock").write_text("numpy==0.1\n")),
+    "no lock": ("requirements.lock is not there", "mend this first", lambda folder, patch: (
+        folder/"requirements.lock").unlink()),
+    "a full disk": ("0.1 GB free", "free 4.9 GB", lambda folder, patch: patch.setattr(
+        doctor.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**8))),
+    "little memory": ("0.5 GB free", "--cores 1", lambda folder, patch: patch.setattr(
+        "psutil.virtual_memory", lambda: SimpleNamespace(available=5*10**8))),
+    "threads that are no number": ("OMP_NUM_THREADS = 'many'", "unset OMP_NUM_THREADS", lambda folder, patch:
+        patch.setenv("OMP_NUM_THREADS", "many")),
+    "a mirror that is not there": ("is not a folder", "unset RADIOGAL_MIRROR", lambda folder, patch: patch.setenv(
+        "RADIOGAL_MIRROR", str(folder/"nowhere"))),
+    "an empty mirror": ("is empty", "unset RADIOGAL_MIRROR", make_mirror),
+    "a mirror of other files": ("has none of the", "unset RADIOGAL_MIRROR", lambda folder, patch: make_mirror(
+        folder, patch, "a.fits")),
+    "a module out of step": ("03_surveys.ipynb and its module", "make export", lambda folder, patch: open(
+        folder/"radiogal"/"surveys.py", "a").write("x = 1\n")),
+    "a notebook with run numbers": ("not clean: 03_surveys.ipynb", "nbdev_clean", lambda folder, patch: edit_notebook(
+        folder/"nbs"/"03_surveys.ipynb", lambda cells: cells[0].update(execution_count=7))),
+    "a notebook after a conflict": ("not clean: 03_surveys.ipynb", "git checkout", lambda folder, patch: (
+        folder/"nbs"/"03_surveys.ipynb").write_text("<<<<<<< HEAD\n")),
+    "another library": ("imported from", "unset PYTHONPATH", lambda folder, patch: patch.setattr(
+        doctor.radiogal, "__file__", str(ROOT/"radiogal"/"__init__.py"))),
+    "results that cannot be written": ("results: Not a directory", "folder that you may write to", lambda folder, patch:
+        block(folder/"results")),
+    "raw data on a file": ("raw: Not a directory", "folder that you may write to", lambda folder, patch: block(
+        folder/"data"/"raw")),
+    "no place for temporary files": ("temporary files", "set TMPDIR", lambda folder, patch: patch.setenv(
+        "TMPDIR", str(folder/"nowhere"))),
+    "no home": ("HOME is not set", "export HOME", lambda folder, patch: patch.delenv("HOME")),
+    "a home that is not there": ("is not a folder", "mkdir -p", lambda folder, patch: patch.setenv(
+        "HOME", str(folder/"gone"))),
+    "a lost network": ("models.json is not there", "force-reinstall", lambda folder, patch: patch.setattr(
+        "radiogal.pretrained._PACKED", folder/"nowhere")),
+    "a damaged network": ("has SHA-256", "force-reinstall", lambda folder, patch: damage_network(folder, patch)),
+    "a clock in the past": ("before radiogal was installed", "set the clock", lambda folder, patch: os.utime(
+        folder/"radiogal"/"__init__.py", (time.time() + 10**7,)*2))}
+
+
+def test_the_doctor_finds_nothing_where_nothing_is_wrong(clone):
+    said = ask("doctor")
+    assert said.exit_code == 0 and "No problem was found" in said.output, said.output
+
+
+@pytest.mark.parametrize("what", INDUCED)
+def test_the_doctor_names_a_problem_and_its_remedy(clone, monkeypatch, what):
+    told, remedy, induce = INDUCED[what]
+    induce(clone, monkeypatch)
+    found = [each for each in doctor.examine() if each.remedy]
+    assert len(found) == 1 and remedy in found[0].remedy, found
+    assert re.search(told, found[0].told), found
+    assert ask("doctor").exit_code == 1
+
+
+def test_the_doctor_names_an_archive_that_does_not_answer():
+    down = "http://127.0.0.1:9/form"
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        Thread(target=server.handle_request, daemon=True).start()
+        (found,) = doctor._check_archives(SimpleNamespace(up=f"http://127.0.0.1:{server.server_port}/form", down=down))
+    assert "no answer from 127.0.0.1:9" in found.told and found.remedy
+    (found,) = doctor._check_archives(SimpleNamespace(down=down))
+    assert not found.remedy and "none can be reached" in found.told
+
+
+SAMPLE = ROOT/"radiogal"/"samples"/"FIRST"/"J135214.56+123401.7.fits"
+HERE = "13 52 14.56 +12 34 01.7"
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    "A folder to work in, outside a clone, with an image, a folder of images as surveys name them, and other things."
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RADIOGAL_HOME", raising=False)
+    (tmp_path/"images"/"FIRST").mkdir(parents=True)
+    for copy in ("mine.fits", "images/FIRST/J1352.fits"): shutil.copy(SAMPLE, copy)
+    Table(dict(flux=[1., 2.])).write("measures.fits")
+    (tmp_path/"broken.fits").write_text("not FITS")
+    (tmp_path/"two.csv").write_text(f"id;RAJ2000;DEJ2000\nsource;{HERE[:11]};{HERE[12:]}\nfar;1 0 0;-80 0 0\n")
+    return tmp_path
+
+
+def read_rows(said):
+    "The rows of an answer in JSON."
+    return json.loads(said.stdout)
+
+
+def test_an_image_is_classified_with_no_option(place):
+    said = ask("classify", "mine.fits")
+    assert said.exit_code == 0 and said.stderr.splitlines()[-1] == "1 of 1 classified", said.output
+    head, _, row = said.stdout.splitlines()
+    assert head.split()[:8] == ["name", "ra", "dec", "class", "FRI", "FRII", "Compact", "Bent"] and "FRI" in row
+    assert said.stderr.count("\n") == 1 and "\x1b" not in said.output and "%|" not in said.output
+
+
+def test_some_that_cannot_be_read_are_said_and_the_others_classified(place):
+    said = ask("classify", "mine.fits", "nowhere.fits", "broken.fits", "measures.fits", "--json")
+    assert said.exit_code == 3 and said.stderr.splitlines()[-1].startswith("1 of 4 classified: 3 rejected (")
+    rows = read_rows(said)
+    assert [row["state"] for row in rows] == ["ok", "reject", "reject", "reject"]
+    assert rows[1]["reason"] == "there is no such file" and all(row["reason"] for row in rows[1:])
+    assert rows[0]["p_FRI"] > 0 and rows[1]["p_FRI"] is None
+
+
+def test_none_classified_is_a_failure_that_counts_its_reasons(place):
+    said = ask("classify", "a.fits", "b.fits")
+    assert said.exit_code == 1
+    assert said.stderr.splitlines()[-1] == "0 of 2 classified: 2 rejected (there is no such file × 2)"
+
+
+@pytest.mark.parametrize("targets, more, n", [
+    ([HERE], {}, 1), (["two.csv"], {}, 2), (["-"], dict(input=f"name,ra,dec\nx,{HERE[:11]},{HERE[12:]}\n"), 1),
+    (["images"], {}, 1), (["mine.fits", "two.csv"], {}, 3)])
+def test_positions_tables_folders_and_standard_input(place, targets, more, n):
+    said = ask("classify", *targets, "--images", "images", "--min-covered", "0.2", "--json", **more)
+    rows = read_rows(said)
+    assert len(rows) == n and rows[0]["class"] and said.exit_code == (3 if "two.csv" in targets else 0), said.stderr
+    if "two.csv" in targets: assert [row["name"] for row in rows][-2:] == ["source", "far"] and rows[-1]["reason"]
+
+
+def test_columns_may_be_named(place):
+    (place/"odd.csv").write_text("who,a,d\nx,208.0607,12.5671\n")
+    named = ("--images", "images", "--min-covered", "0.2", "--json")
+    assert ask("classify", "odd.csv", *named).exit_code == 1
+    said = ask("classify", "odd.csv", "--ra", "a", "--dec", "d", "--name", "who", *named)
+    (row,) = read_rows(said)
+    assert said.exit_code == 0 and row["name"] == "x" and "% of the field has data" in row["flags"]
+
+
+class Sesame(BaseHTTPRequestHandler):
+    "Knows one name."
+    def do_GET(self):
+        self.send_response(200); self.end_headers()
+        known = b"%J 208.060667 +12.567139 = 13:52:14.56 +12:34:01.7" if "MySource" in self.path else b"#!nothing"
+        self.wfile.write(b"# ?\n" + known + b"\n")
+
+    def log_message(self, *_): pass
+
+
+def test_a_name_is_resolved_or_nobody_knows_it_or_nobody_answers(place):
+    named = ("--images", "images", "--min-covered", "0.2", "--json")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Sesame) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        with sesame_url.set([f"http://127.0.0.1:{server.server_port}/"]):
+            (row,), (odd,) = (read_rows(ask("classify", name, *named)) for name in ("MySource 1", "NoSource 1"))
+        server.shutdown()
+    assert row["name"] == "MySource 1" and row["class"] and abs(row["ra"] - 208.060667) < 1e-6
+    assert "nobody resolves the name 'NoSource 1'" in odd["reason"] and "give a position" in odd["reason"]
+    with sesame_url.set(["http://127.0.0.1:9/"]): (row,) = read_rows(ask("classify", "MySource 2", *named))
+    assert "does not answer; offline, give a position" in row["reason"]
+
+
+@pytest.mark.parametrize("suffix, form", [(".fits", "fits"), (".vot", "votable"), (".csv", "ascii.csv"),
+                                          (".ecsv", "ascii.ecsv"), (".parquet", ""), (".json", ""), (".reg", "")])
+def test_answers_go_to_a_file_of_the_kind_that_its_name_says(place, suffix, form):
+    path = place/f"out{suffix}"
+    assert ask("classify", "mine.fits", "nowhere.fits", "--out", path).exit_code == 3
+    if suffix == ".reg":
+        lines = path.read_text().splitlines()
+        assert lines[1] == "icrs" and len(lines) == 3 and lines[2].startswith("point(208.06") and "mine" in lines[2]
+    elif form:
+        table = Table.read(path, format=form)
+        assert len(table) == 2 and str(table["class"][0]) in ("FRI", "FRII", "Compact", "Bent")
+        if suffix == ".fits": assert table.meta["MODEL"] == "first-4class" and str(table["ra"].unit) == "deg"
+    else: assert len((pd.read_parquet if suffix == ".parquet" else pd.read_json)(path)) == 2
+
+
+def test_a_prior_changes_probabilities_by_bayes_rule(place):
+    plain, even, rare = (read_rows(ask("classify", "mine.fits", "--json", *more))[0] for more in (
+        (), ("--prior", "balanced"), ("--prior", "FRI=0.01,FRII=0.33,Compact=0.33,Bent=0.33")))
+    assert even["p_FRII"] < plain["p_FRII"] and rare["p_FRI"] < even["p_FRI"]
+    assert sum(rare[f"p_{name}"] for name in ("FRI", "FRII", "Compact", "Bent")) == pytest.approx(1)
+    odds = (rare["p_FRI"]/rare["p_FRII"])/(even["p_FRI"]/even["p_FRII"])
+    assert odds == pytest.approx(0.01/0.33)
+    for wrong in ("odd", "FRI=1", "FRI=-1,FRII=1,Compact=1,Bent=1", "FRI=x,FRII=1,Compact=1,Bent=1"):
+        said = ask("classify", "mine.fits", "--prior", wrong)
+        assert said.exit_code == 1 and f"--prior {wrong}" in said.stderr
+
+
+def test_the_mix_of_the_training_is_the_kept_one():
+    kept = (ROOT/"docs"/"results"/"benchmark"/"training"/"griese"/"fields").glob("fold*/seed1/predictions.parquet")
+    counts = pd.concat([pd.read_parquet(path) for path in kept]).label.value_counts().to_dict()
+    assert counts == answers._TRAINED["griese"]
+    settings = read_config(ROOT/"config"/"benchmark.toml")
+    assert settings.training.class_weights == answers._WEIGHT_POWER
+
+
+@pytest.mark.full
+def test_a_catalogue_in_a_folder_is_made_by_workers_and_resumed(place):
+    (place/"here.csv").write_text(f"name,ra,dec\nx,{HERE[:11]},{HERE[12:]}\ny,{HERE[:11]},{HERE[12:]}\n")
+    asked = ("classify", "here.csv", "--images", "images", "--out", "folder", "--shard-size", "1")
+    said = ask(*asked)
+    assert "2 shards done here" in said.stderr and "0.9 is the least" in said.stderr.splitlines()[-1]
+    assert said.exit_code == 1 and (place/"folder"/"quicklook.html").is_file()
+    assert "0 shards done here" in ask(*asked).stderr
+    assert "give --out a file" in ask("classify", "mine.fits", "--out", "other").stderr
+    assert "--workers wants --out FOLDER" in ask("classify", "here.csv", "--workers", "2").stderr
+
+
+@pytest.mark.parametrize("asked, status, told", [
+    ([], 2, "nothing to classify"), (["mine.fits", "--model", "nix"], 1, "no model 'nix': there are first-4class"),
+    (["mine.fits", "--out", "a.doc"], 1, "--out a.doc"), (["mine.fits", "--task", "x"], 2, "go with --run"),
+    ([HERE, "--images", "nowhere"], 1, "neither registry nor a folder"),
+    ([HERE, "--survey", "NIX"], 1, "--survey NIX: all, FIRST")])
+def test_a_question_that_cannot_be_asked(place, asked, status, told):
+    said = ask("classify", *asked)
+    assert said.exit_code == status and told in said.stderr and "Traceback" not in said.stderr, said.stderr
+
+
+def test_models_are_listed_and_have_cards(place):
+    said = ask("models").output
+    assert "first-4class" in said and "FRI, FRII, Compact, Bent" in said
+    assert "## Scores" in ask("models", "first-4class").output
+    said = ask("models", "nix")
+    assert said.exit_code == 1 and "there are first-4class" in said.stderr
+
+
+def test_cutouts_are_files_or_a_figure(place):
+    said = ask("cutout", "two.csv", "--images", "images", "--size", "3", "--out", "cuts", "--figure", "two.png")
+    assert said.exit_code == 3 and said.stderr.splitlines()[-1].startswith("1 of 2 cut out: 1 not covered (")
+    (path,) = said.stdout.split()
+    assert read_cutout(path, "FIRST").shape == (100, 100) and (place/"two.png").read_bytes()[:4] == b"\x89PNG"
+    assert ask("cutout", HERE, "--images", "images", "--size", "3", "--figure", "one.pdf").stdout == ""
+    assert not (place/"cutouts").exists() and (place/"one.pdf").is_file()
+    for asked, told in ((["mine.fits"], "an image, not a position"), ([HERE, "--survey", "NIX"], "--survey NIX: all, "),
+                        ([], "nothing to cut out"), ([HERE, "--figure", "a.doc"], ".png, .pdf, .svg")):
+        said = ask("cutout", *asked, "--images", "images")
+        assert said.exit_code and told in said.stderr
+
+
+def test_a_page_shows_each_source_and_escapes_what_others_wrote(place):
+    os.rename("mine.fits", place/"<b>x.fits")
+    said = ask("classify", "<b>x.fits", "nowhere.fits", "--page", "page.html")
+    page = (place/"page.html").read_text()
+    assert said.exit_code == 3 and page.count("<tr data-") == 2 and page.count("<img ") == 1
+    assert "&lt;b&gt;x" in page and "<b>x" not in page and "://" not in re.sub(r'href="[^"]+"', "", page)
+
+
+def test_a_package_that_is_not_installed_is_said(place, monkeypatch):
+    monkeypatch.setitem(sys.modules, "radiogal.answers", None)
+    said = ask("classify", "mine.fits")
+    assert said.exit_code == 1 and isinstance(said.exception, ImportError)  # radiogal's own: a fault to report
+    monkeypatch.undo()
+    monkeypatch.setitem(sys.modules, "tabulate", None)
+    said = ask("models")
+    assert said.exit_code == 1 and "tabulate is not installed: pip install 'radiogal[" in said.stderr
+
+
+def test_little_data_may_be_allowed_in_a_catalogue(place):
+    (place/"here.csv").write_text(f"name,ra,dec\nx,{HERE[:11]},{HERE[12:]}\n")
+    said = ask("classify", "here.csv", "--images", "images", "--out", "folder", "--min-covered", "0.2")
+    assert said.exit_code == 0 and said.stderr.splitlines()[-1] == "1 of 1 classified"
+    assert len(pd.read_parquet(place/"folder"/"catalogue.parquet")) == 1

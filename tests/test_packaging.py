@@ -1,0 +1,180 @@
+"Kept networks become files of the package, and the package is enough: without a clone, a network or the other extras."
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from packaging.requirements import Requirement
+from test_offline import BRING_UP, WITHOUT_NETWORK, can
+
+from radiogal import packaging
+from radiogal.config import ConfigError, read_config
+from radiogal.datasets import sample_set, write_prepared
+from radiogal.engines import ask_ensemble, list_members, open_ensemble, write_untrained
+from radiogal.packaging import _Plan, pack_models
+from radiogal.pretrained import _open_packed
+
+WHEEL_BYTES, INSTALLED_BYTES = 8_000_000, 700_000_000
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    "A project with two kept networks of the smoke run, and the images that they belong to."
+    root = tmp_path_factory.mktemp("kept")
+    shutil.copytree(ROOT/"config", root/"config")
+    sources = sample_set(read_config(root/"config"/"smoke.toml"), "FIRST")
+    write_prepared(sources, root/"results"/"smoke"/"preparation"/"FIRST"/"prepared.h5")
+    write_untrained(root/"docs"/"results"/"smoke"/"training"/"FIRST"/"mcrgnet", sources, "FIRST", "mcrgnet")
+    return root, sources
+
+
+@pytest.fixture
+def planned(kept, monkeypatch):
+    "That project as the one worked in, with three models planned."
+    monkeypatch.chdir(kept[0])
+    monkeypatch.setenv("RADIOGAL_HOME", str(kept[0]))
+    plans = dict(both=_Plan("FIRST", "mcrgnet", False, "two networks"), one=_Plan("FIRST", "mcrgnet", True, "the best"),
+                 other=_Plan("FIRST", "alhassan", False, "none is kept"))
+    monkeypatch.setattr(packaging, "_PLANS", plans)
+    return kept
+
+
+@pytest.mark.full
+def test_packed_networks_answer_as_the_kept_ones_and_bytes_are_the_same_again(planned, tmp_path):
+    root, sources = planned
+    told = pack_models("smoke", tmp_path/"a")
+    assert told["left_out"].tolist() == ["", "", "no weights of alhassan of task FIRST are kept"]
+    (tmp_path/"b").mkdir()
+    (tmp_path/"b"/"old.onnx").write_bytes(b"of an older run")
+    pack_models("smoke", tmp_path/"b")
+    assert {p.name: p.read_bytes() for p in (tmp_path/"a").iterdir()} == {
+        p.name: p.read_bytes() for p in (tmp_path/"b").iterdir()}
+    packed = _open_packed(tmp_path/"a", "both")
+    folders = list_members(root/"docs"/"results"/"smoke", "FIRST", "mcrgnet")
+    expected = ask_ensemble(open_ensemble("smoke", folders, sources, tmp_path/"engines", "onnxruntime"), sources.images)
+    said = ask_ensemble(packed.ensemble, sources.images)
+    np.testing.assert_allclose(said.probabilities, expected.probabilities, atol=1e-5)
+    np.testing.assert_allclose(said.ood_score, expected.ood_score, atol=0.02)
+    assert len(_open_packed(tmp_path/"a", "one").ensemble.members) == 1
+    assert packed.ensemble.identity != _open_packed(tmp_path/"a", "one").ensemble.identity
+
+
+@pytest.mark.full
+def test_what_lacks_for_packing_is_named(planned, monkeypatch, tmp_path):
+    root, _ = planned
+    with pytest.raises(ConfigError, match="no weights of run demo are kept in .*demo"): pack_models("demo", tmp_path)
+    images = root/"results"/"smoke"/"preparation"
+    images.rename(root/"elsewhere")
+    try:
+        with pytest.raises(ConfigError, match="no prepared images .*FIRST: make prepare RUN=smoke"):
+            pack_models("smoke", tmp_path)
+    finally: (root/"elsewhere").rename(images)
+
+
+def build_wheel(folder):
+    "The project's wheel, built from a copy, which leaves nothing in the clone."
+    copy = folder/"source"
+    copy.mkdir()
+    for name in ("radiogal", "config"):
+        shutil.copytree(ROOT/name, copy/name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "settings.ini", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
+        shutil.copy(ROOT/name, copy)
+    subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, copy], check=True,
+                   capture_output=True)
+    return next(folder.glob("*.whl"))
+
+
+def list_needed(requirements):
+    "Names of all distributions that some requirements lead to."
+    needed, waiting = {}, [Requirement(text) for text in requirements]
+    while waiting:
+        wanted = waiting.pop()
+        marked = wanted.marker is None or any(wanted.marker.evaluate(dict(extra=e)) for e in ("", *wanted.extras))
+        if not marked or (wanted.name, *sorted(wanted.extras)) in needed: continue
+        try: found = importlib.metadata.distribution(wanted.name)
+        except importlib.metadata.PackageNotFoundError: continue  # asked for and used by nothing, see pyproject.toml
+        needed[(wanted.name, *sorted(wanted.extras))] = found
+        for text in found.requires or ():
+            inner = Requirement(text)
+            if inner.marker is None or any(inner.marker.evaluate(dict(extra=e)) for e in ("", *wanted.extras)):
+                inner.marker = None
+                waiting.append(inner)
+    return {found.name: found for found in needed.values()}
+
+
+def link_packages(site, wheel):
+    "A folder of packages with the wheel's content and links to no more than it requires; their size in bytes."
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+        told = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        asked = re.findall(r"^Requires-Dist: (.+)$", archive.read(told).decode(), re.MULTILINE)
+    needed = list_needed(text for text in asked if "extra ==" not in text)
+    files = [file for found in needed.values() for file in found.files or () if ".." not in file.parts
+             and file.suffix != ".pyc"]
+    for top in {file.parts[0]: file.locate().parents[len(file.parts) - 2] if len(file.parts) > 1 else file.locate()
+                for file in files}.values():
+        if not (site/top.name).exists(): (site/top.name).symlink_to(top)
+    return sum(p.stat().st_size for file in files if (p := Path(file.locate())).is_file()), set(needed)
+
+
+ALONE = """
+import sys
+from importlib.resources import files
+from pathlib import Path
+import radiogal
+from radiogal.config import NoClone, Paths, find_root, read_config
+from radiogal.engines import count_neighbours
+from radiogal.pretrained import classify, list_models
+from radiogal.scraping import find_home, fetch_cutouts
+assert Path(radiogal.__file__).is_relative_to(sys.argv[1]), radiogal.__file__
+asked = [Path(name) for name in sys.argv[2:]] + sorted((files("radiogal")/"samples").glob("*/*.fits"))
+rows = classify(asked)
+print(*rows["name", "class", "flags", "reason"], sep="\\n")
+assert set(rows["state"]) == {"ok"}
+try: find_root()
+except NoClone as e: print(e)
+assert find_home() == Path.home()/".local"/"share"/"radiogal"
+assert read_config(Paths(find_home()).settings("benchmark")).kind == "real"
+print("heavy:", [m for m in ("tensorflow", "keras", "sklearn", "onnx", "matplotlib.pyplot") if m in sys.modules])
+"""
+
+
+def run_alone(site, folder, *images):
+    "The answers of a Python that has the wheel and what it requires, in an empty folder, without a network."
+    home = folder/"home"
+    home.mkdir()
+    program = folder/"alone.py"
+    program.write_text(f"import sys; sys.path.insert(0, {str(site)!r})\n" + ALONE)
+    command = [sys._base_executable, "-I", "-S", program, site, *images]
+    alone = (*WITHOUT_NETWORK, "sh", "-c", BRING_UP, "sh")
+    env = dict(HOME=str(home), PATH="/usr/bin:/bin", PYTHONDONTWRITEBYTECODE="1")
+    return subprocess.run([*alone, *command] if can(*alone, "true") else command, cwd=home, env=env, text=True,
+                          capture_output=True)
+
+
+@pytest.mark.full
+def test_the_wheel_is_enough_without_clone_network_or_extras(tmp_path):
+    wheel, site = build_wheel(tmp_path), tmp_path/"site"
+    assert wheel.stat().st_size < WHEEL_BYTES
+    size, needed = link_packages(site, wheel)
+    assert size < INSTALLED_BYTES
+    assert not needed & {"tensorflow", "tensorflow_cpu", "keras", "scikit-learn", "papermill", "snakemake", "onnx"}
+    done = run_alone(site, tmp_path)
+    assert not done.returncode, done.stderr[-3000:]
+    assert "heavy: []" in done.stdout and "the network needs 9.0′" in done.stdout and "this is NVSS" in done.stdout
+    assert "no radiogal project at" in done.stdout and "need a clone" in done.stdout
+
+
+def test_the_wheel_alone_answers_on_real_images(tmp_path, mirror):
+    link_packages(tmp_path/"site", build_wheel(tmp_path))
+    places = ("fmporter/MiraBest/*/FITS", "HongmingTang060313/*/*/2_Source_raw_fits_image/FIRST")
+    images = [sorted(mirror.glob(f"raw.githubusercontent.com/{place}/*.fits"))[0] for place in places]
+    done = run_alone(tmp_path/"site", tmp_path, *images)
+    assert not done.returncode, done.stderr[-3000:]
+    assert done.stdout.count("the network needs 9.0′") == 2  # FRDEEP's image and the sample

@@ -1,0 +1,163 @@
+"The networks of the package: opened only as they were written, asked of any kind of file, and alone without a clone."
+import json
+import shutil
+from importlib.resources import files
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits
+from conftest import ROOT
+from scipy.special import softmax
+
+from radiogal.config import ConfigError, read_config
+from radiogal.engines import adapt_config
+from radiogal.models import build_network, load_network_weights
+from radiogal.positions import clean_header
+from radiogal.preparation import Unusable, prepare_image, read_image
+from radiogal.pretrained import (
+    UnknownModel,
+    WrongModel,
+    _open_packed,
+    classify,
+    find_image_survey,
+    list_models,
+    load_model,
+)
+
+NETWORKS = ROOT/"radiogal"/"networks"
+SAMPLES = files("radiogal")/"samples"
+FIRST, NVSS = (SAMPLES/survey/"J135214.56+123401.7.fits" for survey in ("FIRST", "NVSS"))
+NETWORK_BYTES = 1_000_000
+
+
+def test_every_model_is_listed_and_small():
+    listed = json.loads((NETWORKS/"models.json").read_text())
+    assert {"first-4class", "first-4class-single"} <= set(listed["models"]) == set(list_models()["name"])
+    assert {path.name for path in NETWORKS.iterdir()} == {"models.json", *listed["files"]}
+    assert {p.name: p.stat().st_size for p in NETWORKS.iterdir() if p.stat().st_size > NETWORK_BYTES} == {}
+
+
+def test_a_card_says_what_a_user_must_know():
+    model = load_model("first-4class")
+    for heading in ("Data and protocol", "Scores", "Calibration", "Where it fails", "What it was not trained on",
+                    "Licence of the training images", "Files"):
+        assert f"## {heading}\n" in model.card
+    assert "| held-out   | all together |" in model.card and "make package RUN=benchmark" in model.card
+    assert all(member.weights[:16] in model.card for member in model.ensemble.members)
+
+
+def test_another_name_is_refused():
+    with pytest.raises(UnknownModel, match="no model 'fr': there are first-4class, first-4class-single"):
+        load_model("fr")
+
+
+@pytest.mark.parametrize(("pattern", "change", "message"), [
+    ("*.onnx", lambda path: path.write_bytes(b"another network"), "SHA-256 .*listed is"),
+    ("*.npz", lambda path: path.unlink(), "npz is not there: install radiogal again"),
+    ("models.json", lambda path: path.unlink(), "models.json is not there"),
+    ("models.json", lambda path: path.write_text("{"), "is damaged, not JSON"),
+    ("models.json", lambda path: path.write_text('{"format": 7}'), "format 7, this version of radiogal reads 1"),
+])
+def test_other_files_than_those_listed_are_refused(pattern, change, message, tmp_path):
+    folder = tmp_path/"networks"
+    shutil.copytree(NETWORKS, folder)
+    for path in folder.glob(pattern): change(path)
+    with pytest.raises(WrongModel, match=message): _open_packed(folder, "first-4class-single")
+
+
+def test_samples_are_classified_and_say_what_they_lack():
+    rows = classify([FIRST, NVSS])
+    assert rows["state"].tolist() == ["ok", "ok"] and rows["name"].tolist() == ["J135214.56+123401.7"]*2
+    sums = sum(rows[f"p_{name}"] for name in load_model().classes)
+    np.testing.assert_allclose(sums, 1)
+    assert "field of 4.5′, the network needs 9.0′" in rows["flags"][0] and "this is NVSS" not in rows["flags"][0]
+    assert "trained on FIRST, this is NVSS" in rows["flags"][1] and "beam of 45″" in rows["flags"][1]
+    assert abs(rows["ra"][0] - 208.0607*u.deg) < 1*u.arcsec and rows.meta["MODEL"] == "first-4class"
+
+
+@pytest.fixture(scope="module")
+def first():
+    with fits.open(FIRST) as hdus: return fits.PrimaryHDU(hdus[0].data.copy(), clean_header(hdus[0].header.copy()))
+
+
+@pytest.fixture(scope="module")
+def single(): return load_model("first-4class-single")
+
+
+def test_the_same_image_in_any_kind_of_file_gets_the_same_answer(first, single, tmp_path):
+    first.writeto(tmp_path/"plain.fits")
+    first.writeto(tmp_path/"packed.fits.gz")
+    extension = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(first.data, first.header)])
+    extension.writeto(tmp_path/"extension.fits")
+    tiles = fits.CompImageHDU(first.data, first.header, compression_type="GZIP_1", quantize_level=0)
+    fits.HDUList([fits.PrimaryHDU(), tiles]).writeto(tmp_path/"tiles.fits.fz")
+    cube = first.data[None, None]
+    asked = [*sorted(tmp_path.iterdir()), first, extension, fits.PrimaryHDU(cube, first.header)]
+    rows = classify(asked, single)
+    assert rows["reason"].tolist() == [""]*7
+    assert rows["name"].tolist()[:4] == ["extension", "packed", "plain", "tiles"]
+    assert np.ptp(rows["p_FRI"]) < 1e-6
+
+
+def change_header(hdu, **cards):
+    "A copy with other cards; None removes one."
+    changed = fits.PrimaryHDU(hdu.data.copy(), hdu.header.copy())
+    for key, value in cards.items():
+        if value is None: changed.header.pop(key, None)
+        else: changed.header[key] = value
+    return changed
+
+
+def test_what_cannot_be_used_is_a_row_with_its_reason(first, single, tmp_path):
+    table = fits.BinTableHDU.from_columns([fits.Column("a", "E", array=np.zeros(3))])
+    stokes = fits.PrimaryHDU(first.data[None], first.header)
+    stokes.header.update(dict(CTYPE3="STOKES", CRVAL3=2.))
+    (tmp_path/"text.fits").write_text("no image at all")
+    (tmp_path/"short.fits").write_bytes(FIRST.read_bytes()[:20000])
+    empty = fits.PrimaryHDU(np.full_like(first.data, np.nan), first.header)
+    torn = fits.PrimaryHDU(np.where(np.arange(150) < 60, np.nan, first.data), first.header)
+    wrong = {
+        "there is no such file": tmp_path/"nothing.fits", "No SIMPLE card found": tmp_path/"text.fits",
+        "pixels, ": tmp_path/"short.fits", "no image in it": fits.HDUList([fits.PrimaryHDU(), table]),
+        "cube of 4 planes": fits.PrimaryHDU(np.repeat(first.data[None], 4, axis=0), first.header),
+        "Stokes Q": stokes, "unit is adu, not Jy/beam": change_header(first, BUNIT="adu"),
+        "unit is not given": change_header(first, BUNIT=None), "no celestial": change_header(first, CTYPE1=None),
+        "its survey is not known: pixels of 3.6″": change_header(first, SURVEY=None, CDELT1=-0.001, CDELT2=0.001),
+        "simulated": change_header(first, SIMULATE=True), "no pixel has data": empty,
+        "covered fraction 0.600 is below 0.9": torn}
+    rows = classify([first, *wrong.values()], single)
+    assert rows["state"].tolist() == ["ok"] + ["reject"]*len(wrong)
+    assert {said: reason for said, reason in zip(wrong, rows["reason"][1:], strict=True) if said not in reason} == {}
+    assert np.isnan(rows["p_FRI"][1:]).all() and set(rows["class"][1:]) == {""}
+    assert classify(torn, single, min_covered=0.5)["state"].tolist() == ["ok"]
+
+
+def test_wrong_settings_of_a_question_are_refused(first, single):
+    with pytest.raises(ConfigError, match="survey = 'Nvss': allowed are FIRST, NVSS"): classify(first, single, "Nvss")
+    with pytest.raises(ConfigError, match="min_covered = 90: allowed is 0 to 1"): classify(first, single, "", 90)
+    rows = classify(first, single, "NVSS")
+    assert "NVSS has 15″" in rows["reason"][0]
+    assert len(classify([], single)) == 0
+
+
+def test_a_survey_is_told_by_pixels_and_telescope(first):
+    assert find_image_survey(change_header(first, SURVEY=None).header) == "FIRST"
+    with pytest.raises(Unusable, match="1.8″ from LOFAR"):
+        find_image_survey(change_header(first, SURVEY=None, TELESCOP="LOFAR").header)
+
+
+def test_answers_are_those_of_the_kept_networks(mirror):
+    paths = sorted(mirror.glob("raw.githubusercontent.com/fmporter/MiraBest/*/FITS/*.fits"))[:6]
+    config = adapt_config(read_config(ROOT/"config"/"benchmark.toml"), "griese")
+    images = np.stack([prepare_image(read_image(path, "FIRST"), config).image for path in paths])[..., None]
+    model, each = load_model("first-4class"), []
+    for member in model.ensemble.members:
+        network = build_network("fields", 300, 4)
+        load_network_weights(network, ROOT/"docs"/"results"/"benchmark"/"training"/"griese"/"fields"/member.place
+                             /"network.weights.h5")
+        each.append(softmax(np.log(network.predict(images, verbose=0))/member.temperature, axis=1))
+    rows = classify(paths, model)
+    np.testing.assert_allclose(np.transpose([rows[f"p_{name}"] for name in model.classes]), np.mean(each, axis=0),
+                               atol=1e-5)
+    assert set(rows["flags"]) <= {"", *(f"{n} of 5 networks were trained on it" for n in range(1, 6))}
