@@ -120,7 +120,7 @@ def _apply_stem(
 class Views:
     "The training images of a run as an epoch shows them to the trunk."
     def __init__(self,
-        images: np.ndarray, # (n, stored, stored, 1), float32, 0–1: training images only
+        images: np.ndarray, # (n, stored, stored, surveys), float32, 0–1: training images only
         size: int,          # Side the network sees, pixels; not larger than stored
         stem,               # From `split_network`
         settings: Training, # Augmentation, scale, shifts
@@ -135,7 +135,7 @@ class Views:
 
     def show(self, images: np.ndarray)->np.ndarray: # (n, side, side, channels)
         "The central part of some images, as the trunk sees it."
-        return _apply_stem(self.stem, crop_or_pad(images[..., 0], self.size)[..., None])
+        return _apply_stem(self.stem, crop_or_pad(images, self.size))
 
     def sample(self, n: int)->np.ndarray: # (n, side, side, channels), float32: all, where there are fewer
         "Some of the images as they are shown at present, the same ones for the same seed."
