@@ -42,7 +42,7 @@ PER_SOURCE = ("images", "names", "labels", "groups", "folds", "positions", "cove
 
 @dataclass(frozen=True, eq=False)
 class PreparedSet:
-    "Images of a survey, or of two, ready for a network; making an invalid one raises `ValueError`, which names the source."
+    "Images of a survey or two, ready for a network; making an invalid one raises `ValueError`, which names the source."
     images: np.ndarray       # (n, size, size, surveys), float32, 0–1
     names: np.ndarray        # (n,), str, unique
     labels: np.ndarray       # (n,), int64, index into `classes`

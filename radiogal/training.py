@@ -34,6 +34,7 @@ from .config import (RadiogalError, RunConfig, Training, find_images, find_place
                              write_atomic, write_json)
 from .datasets import PreparedSet, cut_images, read_task
 from .models import NETWORKS, build_network, choose_size, define_grouped_muon
+from .pairs import show_alone
 from .preparation import augment_batch, crop_or_pad
 from .provenance import Origin, clear_results, find_change, hash_files, measure_use, write_provenance
 
@@ -549,6 +550,10 @@ def save_weights(model, path: Path)->Path:
         model.save_weights(part)
         return write_atomic(path, part.read_bytes())
 
+def _write_predictions(path: Path, predictions: pd.DataFrame, facts: dict)->Path:
+    "A table of predictions, with what run it is of."
+    return write_atomic(path, predictions.assign(**facts, split="validation").to_parquet(index=False))
+
 def write_training(
     out_dir: str|Path,          # Folder of this run
     model,                      # Trained
@@ -564,7 +569,7 @@ def write_training(
                            n_validation=len(predictions), parameters=model.count_params())
     save_weights(model, out_dir/"network.weights.h5")
     write_atomic(out_dir/"history.csv", history.to_csv(index=False))
-    write_atomic(out_dir/"predictions.parquet", predictions.assign(**facts, split="validation").to_parquet(index=False))
+    _write_predictions(out_dir/"predictions.parquet", predictions, facts)
     write_json(out_dir/"metrics.json", metrics)
     return metrics
 
@@ -619,6 +624,9 @@ def train_cell(
                           CHECKPOINTS_APART)
     write_json(out_dir/"timing.json", keep_time(history, None if resumed else time.monotonic() - fitting))
     facts = dict(task=task, survey=sources.survey, network=network, fold=fold, seed=seed, simulated=sources.simulated)
+    for seen, alone in show_alone(validation).items():
+        _write_predictions(out_dir/f"predictions_{seen}.parquet", predict_sources(model, alone),
+                           facts | dict(seen=seen))
     metrics = write_training(out_dir, model, history, predict_sources(model, validation), facts)
     write_provenance(out_dir, origin, config, run, root, measure_use(began))
     shutil.rmtree(out_dir/"checkpoints")

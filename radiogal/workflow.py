@@ -94,14 +94,15 @@ def _list_files(config: RunConfig)->list[RegisteredFile]:
 
 def _list_images(config: RunConfig, surveys: dict[str, list])->list[str]: # surveys: by step; below results/<run>
     "Folders of the steps up to prepared images."
-    used = {task.images for task in config.list_tasks().values()}
+    named = {task.images for task in config.list_tasks().values()}
+    used = {images for pair in named for images in pair.split("+")}
     asked = {survey for survey in config.surveys if config.has_report or survey in used}
-    drawn = sorted(images for images in used if images.startswith("artificial-"))
+    made = sorted(images for images in used | named if images.startswith("artificial-") or "+" in images)
     griese = any(images.startswith("griese") for images in used)
     return [*["sky"]*config.simulated, "catalogues", *["curation"]*bool(asked),
             *(f"steps/scraping/{part}" for part in surveys if asked),
             *(f"steps/preparation/{part}" for part, several in surveys.items() if asked & set(several)),
-            *["preparation/griese"]*griese, *(str(find_images("", images)) for images in drawn)]
+            *["preparation/griese"]*griese, *(str(find_images("", images)) for images in made)]
 
 # %% ../nbs/25_workflow.ipynb #4bda82ba
 _SECTIONS = dict(  # Of the settings, by the rule that depends on them
@@ -450,7 +451,7 @@ def _summarise_run(paths: Paths, config: RunConfig, run: str)->None:
         steps=[{key: made[key] for key in _STEP_FACTS} for made in steps if set(_STEP_FACTS) <= set(made)])))
 
 # %% ../nbs/25_workflow.ipynb #b7893ad9
-_OF_CELLS = ("metrics.json", "predictions.parquet", "history.csv", "timing.json", "provenance.json")
+_OF_CELLS = ("metrics.json", "predictions*.parquet", "history.csv", "timing.json", "provenance.json")
 _KEPT = (*(f"{kind}/**/{name}" for kind in ("training", "transfer") for name in _OF_CELLS),
          "catalogues/targets.ecsv", "preparation/**/facts.ecsv", "preparation/**/heldout.json",
          "benchmark/heldout/**/*.parquet", "benchmark/*.csv", "benchmark/*.md", "benchmark/metrics.json",
