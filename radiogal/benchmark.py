@@ -416,7 +416,7 @@ def _measure_sizes(
 )->pd.Series:             # arcsec, by name; NaN where the centre is empty
     "Largest extent of what is in the central 4.5 arcmin."
     cut = _cut_centre(sources)
-    return measure_extent(cut.select(cut.images.max(axis=(1, 2, 3)) > 0)).reindex(pd.Index(sources.names))
+    return measure_extent(cut.select(cut.images[..., 0].max(axis=(1, 2)) > 0)).reindex(pd.Index(sources.names))
 
 def _tabulate_property(
     predictions: pd.DataFrame, # A table of predictions
@@ -514,7 +514,7 @@ def _explain_source(
     import keras
     one = sources.select(np.flatnonzero(sources.names == name))
     whole, centre = cut_images(one, model.input_shape[1]).images, _cut_centre(one).images[0]
-    centre = crop_or_pad(centre[None, ..., 0], min(len(centre), whole.shape[1]))[0, ..., None]
+    centre = crop_or_pad(centre[None], min(len(centre), whole.shape[1]))[0]
     start, patch = (whole.shape[1] - len(centre))//2, max(len(centre)//12, 4)
     def predict(centres):
         images = np.repeat(whole, len(centres), axis=0)

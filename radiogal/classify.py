@@ -445,6 +445,10 @@ def _find_task(request: Request)->tuple[RunConfig, Task]:
     tasks = config.list_tasks()
     if request.task not in tasks:
         raise ConfigError(f"no task {request.task!r} in {request.run}: there are {', '.join(tasks)}")
+    if "+" in tasks[request.task].images:
+        one = [name for name, task in tasks.items() if "+" not in task.images]
+        raise ConfigError(f"task {request.task!r} is on two surveys, {tasks[request.task].images}: positions are "
+                          f"classified in one, by a task such as {', '.join(one) or 'one on FIRST'}")
     return adapt_config(config, tasks[request.task].images), tasks[request.task]
 
 def _open_networks(request: Request)->Ensemble:

@@ -481,7 +481,8 @@ def _check_transfers(config: RunConfig)->None:
     for name, pair in config.transfer.pairs.items():
         where = f"transfer.pairs.{name}"
         for end in (pair.source, pair.target):
-            if end not in tasks: raise ValueError(f"{where} names {end!r}: allowed are {list(tasks)}")
+            if end not in (there := [task for task in tasks if "+" not in tasks[task].images]):
+                raise ValueError(f"{where} names {end!r}: allowed are {there}")
         if pair.source == pair.target:
             raise ValueError(f"{where}: source and target must differ, both are {pair.source!r}")
         if odd := set(pair.methods) - set(config.transfer.methods):

@@ -534,8 +534,8 @@ _EXTENT_LEVEL = 0.1  # Of the brightest pixel: above the 3 sigma peaks of noise 
 def measure_extent(
     sources: PreparedSet|PreparedShard, # Images, 0–1
 )->pd.Series:                           # arcsec, indexed by name
-    "Largest extent of what exceeds a tenth of the brightest pixel; raises `ValueError` naming empty images."
-    peaks = sources.images.max(axis=(1, 2, 3))
+    "Largest extent above a tenth of the brightest pixel, in the first survey; raises `ValueError` for empty images."
+    peaks = sources.images[..., 0].max(axis=(1, 2))
     refuse_rows(sources.names, peaks <= 0, f"nothing in the images from {sources.survey} of")
     turns = np.radians(np.arange(180))
     across = np.stack([np.cos(turns), np.sin(turns)])
