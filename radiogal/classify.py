@@ -440,7 +440,7 @@ class Request:
     source: str = ""       # What images came from, for the job; '': found by `_describe_images`
 
 def _find_task(request: Request)->tuple[RunConfig, Task]:
-    "Settings that prepare images as a task's training set, and the task; raises `ConfigError` for an unknown one."
+    "Settings that prepare images as for a task, and the task; raises `ConfigError` for one of two surveys, or none."
     config = read_config(request.toml_path)
     tasks = config.list_tasks()
     if request.task not in tasks:
