@@ -514,7 +514,7 @@ def _redraw_figures(
     with _take_lock(paths.root):
         _check_results(paths, found)
         run_notebook(notebook, run, parameters, executed, results/place,
-                     sorted(found.glob("t*/**/predictions.parquet")), [paths.figures(run)], seed)
+                     sorted(found.glob("t*/**/predictions*.parquet")), [paths.figures(run)], seed)
     return executed
 
 def _report_run(*asked)->Path: # As `_redraw_figures`
