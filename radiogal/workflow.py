@@ -79,7 +79,8 @@ def _find_held(config: RunConfig)->dict[str, str]: # By set of images: data set 
     held = {"griese": "griese"} if "griese" in config.published else {}
     if config.scraping.archive == "registry" and "frdeep" in config.targets.catalogues:
         held |= {survey: "frdeep" for survey in config.surveys}
-    used = {task.images for task in config.list_tasks().values()}
+    used = {images for task in config.list_tasks().values() for images in (task.images, *task.images.split("+"))}
+    held |= {pair: held[pair.split("+")[0]] for pair in used if "+" in pair and {*pair.split("+")} <= {*held}}
     return {images: held[images] for images in sorted(held) if images in used}
 
 def _list_files(config: RunConfig)->list[RegisteredFile]:
@@ -94,10 +95,9 @@ def _list_files(config: RunConfig)->list[RegisteredFile]:
 
 def _list_images(config: RunConfig, surveys: dict[str, list])->list[str]: # surveys: by step; below results/<run>
     "Folders of the steps up to prepared images."
-    named = {task.images for task in config.list_tasks().values()}
-    used = {images for pair in named for images in pair.split("+")}
+    used = {images for task in config.list_tasks().values() for images in (task.images, *task.images.split("+"))}
     asked = {survey for survey in config.surveys if config.has_report or survey in used}
-    made = sorted(images for images in used | named if images.startswith("artificial-") or "+" in images)
+    made = sorted(images for images in used if images.startswith("artificial-") or "+" in images)
     griese = any(images.startswith("griese") for images in used)
     return [*["sky"]*config.simulated, "catalogues", *["curation"]*bool(asked),
             *(f"steps/scraping/{part}" for part in surveys if asked),
@@ -190,7 +190,7 @@ def plan_run(
     raw = "data/raw" if config.scraping.archive == "registry" else f"data/raw/{run}"
     sky = dict(sky="sky.ecsv", labels="labels.ecsv", catalogue="first.ecsv") if config.simulated else {}
     images = _list_images(config, steps["surveys"])
-    apart = [f"preparation/{name}/heldout" for name in held]
+    apart = [f"{find_images('', images)}/heldout" for images in held]
     cells = [f"steps/{kind}/{part}" for kind in ("training", "transfer") for part in steps[f"{kind}s"]]
     catalogue = [] if config.tasks else [f"classify/{config.surveys[0]}/{config.networks[0]}"]
     story = ["densities", *images, *cells, *catalogue, "report"]
