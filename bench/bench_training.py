@@ -60,7 +60,7 @@ def measure_products(side=2048):
 
 def fill_rates(model, size):
     "Images per second of training and of prediction, on a batch that stays in memory."
-    images = np.random.default_rng(2).random((BATCH, size, size, 1), dtype=np.float32)
+    images = np.random.default_rng(2).random((BATCH, *model.input_shape[1:]), dtype=np.float32)
     truth, weights = np.eye(CLASSES, dtype=np.float32)[np.arange(BATCH) % CLASSES], np.ones(BATCH, np.float32)
     return (BATCH/time_best(lambda: model.train_on_batch(images, truth, weights)),
             BATCH/time_best(lambda: model.predict_on_batch(images)))

@@ -523,7 +523,7 @@ def _explain_source(
     import keras
     one = sources.select(np.flatnonzero(sources.names == name))
     whole, centre = cut_images(one, model.input_shape[1]).images, _cut_centre(one).images[0]
-    centre = crop_or_pad(centre[None, ..., 0], min(len(centre), whole.shape[1]))[0, ..., None]
+    centre = crop_or_pad(centre[None], min(len(centre), whole.shape[1]))[0]
     start, patch = (whole.shape[1] - len(centre))//2, max(len(centre)//12, 4)
     def predict(centres):
         images = np.repeat(whole, len(centres), axis=0)

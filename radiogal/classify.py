@@ -454,11 +454,15 @@ class Request:
     seed: int|None = None  # Replaces the settings' seeds
 
 def _find_task(request: Request)->tuple[RunConfig, Task]:
-    "Settings that prepare images as a task's training set, and the task; raises `ConfigError` for an unknown one."
+    "Settings that prepare images as for a task, and the task; raises `ConfigError` for one of two surveys, or none."
     config = read_config(request.toml_path, request.seed)
     tasks = config.list_tasks()
     if request.task not in tasks:
         raise ConfigError(f"no task {request.task!r} in {request.run}: there are {', '.join(tasks)}")
+    if "+" in tasks[request.task].images:
+        one = [name for name, task in tasks.items() if "+" not in task.images]
+        raise ConfigError(f"task {request.task!r} is on two surveys, {tasks[request.task].images}: positions are "
+                          f"classified in one, by a task such as {', '.join(one) or 'one on FIRST'}")
     return adapt_config(config, tasks[request.task].images), tasks[request.task]
 
 def _open_networks(request: Request)->Ensemble:

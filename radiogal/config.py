@@ -91,7 +91,8 @@ class Paths:
 
 # %% ../nbs/01_config.ipynb #4a2a3383
 _ALLOWED = dict(survey=["FIRST", "NVSS", "VLASS", "TGSS"],
-                network=["alhassan", "dense", "aniyan", "mcrgnet", "convxpress", "fields", "twin"])
+                network=["alhassan", "dense", "aniyan", "mcrgnet", "convxpress", "branches", "fields", "twin"])
+_ALLOWED["network of two surveys"] = ["branches"]
 
 def _one_of(what: str)->type:
     "A type of setting: one of the names known when settings are read; others are refused with `ValueError`."
@@ -116,7 +117,7 @@ _Names = tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]+$")], ...]
 
 # %% ../nbs/01_config.ipynb #7f2b3efe
 def allow_name(
-    what: str, # survey or network
+    what: str, # survey, network, or network of two surveys
     name: str, # That settings may name from now on
 )->None:
     "Make a name known to the settings; raises `ConfigError` if it is unsafe in paths."
@@ -230,7 +231,8 @@ class Training(_Section):
 class Task(_Section):
     "Which classes are told apart, in which set of images."
     images: str = Field(
-        description="scientific: a survey of the run, one of its published sets, or artificial-<survey>")
+        description="scientific: a survey of the run, one of its published sets, artificial-<survey>, or two of these "
+                    "joined by +")
     classes: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9]+$")], tuple[MorphologyClass, ...]] = Field(min_length=2,
         description="scientific: each class, in the order of the network's outputs, and the labels that belong to it")
     networks: dict[_Network, tuple[Annotated[int, Field(ge=0)], ...]] = Field({},
@@ -361,12 +363,12 @@ class _Grid(_Settings):
 
     def list_scraped(self)->tuple[str, ...]:
         "Surveys whose cutouts a task is about."
-        used = {task.images for task in self.list_tasks().values()}
+        used = {images for task in self.list_tasks().values() for images in task.images.split("+")}
         return tuple(survey for survey in self.surveys if survey in used)
 
     def list_labels(self, *images: str)->tuple[str, ...]:
         "Labels that the tasks on these images need, in the order of `classes`."
-        asked = {label for task in self.list_tasks().values() if task.images in images
+        asked = {label for task in self.list_tasks().values() if {*task.images.split("+")} & {*images}
                  for several in task.classes.values() for label in several}
         return tuple(label for label in self.classes if label in asked)
 
@@ -481,11 +483,16 @@ def _check_candidates(config: RunConfig)->None:
 def _check_tasks(config: RunConfig)->None:
     "Raises `ValueError` where tasks, recipes or kept weights name what the run does not have."
     for network in config.recipes: config.choose_recipe(network)
-    for name, task in config.tasks.items():
-        for network in task.networks or config.networks: config.choose_recipe(network, name)
+    for name, task in config.list_tasks().items():
+        for network in task.networks:
+            config.choose_recipe(network, name)
+            if (network in _ALLOWED["network of two surveys"]) != ("+" in task.images):
+                raise ValueError(f"tasks.{name}: {network} with images = {task.images!r}: for two joined by + allowed "
+                                 f"are {_ALLOWED['network of two surveys']}, and these for no other")
         there = config.surveys + config.published + tuple(f"artificial-{survey}" for survey in config.surveys)
-        if task.images not in there:
-            raise ValueError(f"tasks.{name}.images = {task.images!r}: allowed are {list(there)}")
+        sets = task.images.split("+")
+        if len(sets) > 2 or len({*sets} & {*there}) < len(sets):
+            raise ValueError(f"tasks.{name}.images = {task.images!r}: allowed are {list(there)}, or two joined by +")
         labels = [label for several in task.classes.values() for label in several]
         if len(labels) != len(set(labels)):
             raise ValueError(f"tasks.{name}.classes: a label is in two classes: {labels}")
@@ -510,7 +517,8 @@ def _check_transfers(config: RunConfig)->None:
     for name, pair in config.transfer.pairs.items():
         where = f"transfer.pairs.{name}"
         for end in (pair.source, pair.target):
-            if end not in tasks: raise ValueError(f"{where} names {end!r}: allowed are {list(tasks)}")
+            if end not in (there := [task for task in tasks if "+" not in tasks[task].images]):
+                raise ValueError(f"{where} names {end!r}: allowed are {there}")
         if pair.source == pair.target:
             raise ValueError(f"{where}: source and target must differ, both are {pair.source!r}")
         if odd := set(pair.methods) - set(config.transfer.methods):
@@ -624,9 +632,10 @@ def find_place(task: str, network: str, fold: int, seed: int)->str: # Below trai
 
 def find_images(
     results: str|Path, # results/<run>
-    images: str,       # A survey, or a published set
+    images: str,       # A survey, a published set, or two joined by +
 )->Path:
     "Folder of a set of images, such as griese/apart for griese-apart."
+    if "+" in images: return Path(results)/"preparation"/"pairs"/images
     return Path(results)/"preparation"/images.replace("-", "/")
 
 # %% ../nbs/01_config.ipynb #ec6b6e4f

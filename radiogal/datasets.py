@@ -43,14 +43,14 @@ PER_SOURCE = ("images", "names", "labels", "groups", "folds", "positions", "cove
 
 @dataclass(frozen=True, eq=False)
 class PreparedSet:
-    "Images of one survey, ready for a network; making an invalid one raises `ValueError`, which names the source."
-    images: np.ndarray       # (n, size, size, 1), float32, 0–1
+    "Images of a survey or two, ready for a network; making an invalid one raises `ValueError`, which names the source."
+    images: np.ndarray       # (n, size, size, surveys), float32, 0–1
     names: np.ndarray        # (n,), str, unique
     labels: np.ndarray       # (n,), int64, index into `classes`
     classes: tuple[str, ...] # In the order of the network's outputs
     groups: np.ndarray       # (n,), int64, sky group
     folds: np.ndarray        # (n,), int64, the fold in which a source is validated
-    survey: str              # Which survey
+    survey: str              # Which survey, or two joined by +
     simulated: bool          # True for the artificial sky
     positions: np.ndarray    # (n, 2), float64, right ascension and declination, deg, ICRS
     covered: np.ndarray      # (n,), float64, 0–1, fraction of the cutout with a measurement
@@ -210,10 +210,10 @@ def read_task(
 def cut_images(
     sources: PreparedSet, # Images at least as large as `size`
     size: int,            # Pixels
-)->PreparedSet:           # Images (n, size, size, 1)
+)->PreparedSet:           # Images (n, size, size, channels)
     "The central part of each image."
     if sources.images.shape[1] == size: return sources
-    return replace(sources, images=crop_or_pad(sources.images[..., 0], size)[..., None])
+    return replace(sources, images=crop_or_pad(sources.images, size))
 
 # %% ../nbs/15_datasets.ipynb #a2fe47dd
 def _tabulate_folds(prepared: PreparedSet)->Table: # Columns class, total, fold 0, fold 1 …

@@ -136,13 +136,32 @@ def _write_reduction(g: _Graph, op, x: str)->str:
     "Mean or maximum over some axes."
     return g.add(f"Reduce{type(op).__name__}", x, g.keep(np.ravel(op.axis)), keepdims=0)
 
+# %% ../nbs/21_engines.ipynb #1f783d6c
+def _write_input(g: _Graph, op, x: str)->str:
+    "Images with their channels first: one channel needs no more than another shape."
+    height, width, channels = op.output.shape[1:]
+    if channels == 1: return g.add("Reshape", x, g.keep(np.array([-1, 1, height, width])))
+    return g.add("Transpose", x, perm=[0, 3, 1, 2])
+
+def _write_channels(g: _Graph, op, x: str)->str:
+    "Some channels of an image."
+    return g.add("Slice", x, *(g.keep(np.array([v])) for v in (op.start, op.stop, 1)))
+
+def _write_fusion(g: _Graph, op, *inputs: str)->str: # inputs: features of each survey, then what each saw
+    "Features side by side, those of a missing image zero."
+    masked = []
+    for features, image in zip(inputs[:len(inputs)//2], inputs[len(inputs)//2:], strict=True):
+        peak = g.add("ReduceMax", image, g.keep(np.array([1, 2, 3])), keepdims=0)
+        masked.append(g.add("Mul", features, g.add("Sign", g.add("Reshape", peak, g.keep(np.array([-1, 1]))))))
+    return g.add("Concat", *masked, axis=1)
+
 _WRITERS = dict( # How each kind of Keras operation is written; images are (n, channels, height, width)
-    InputLayer=lambda g, op, x: g.add("Reshape", x, g.keep(np.array([-1, 1, *op.output.shape[1:3]]))),
-    Conv2D=_write_convolution, FieldConvolution=_write_fields, MaxPooling2D=_write_pooling,
+    InputLayer=_write_input, Conv2D=_write_convolution, FieldConvolution=_write_fields, MaxPooling2D=_write_pooling,
     AveragePooling2D=_write_pooling, Cropping2D=_write_crop, Dense=_write_dense,
     LayerNormalization=_write_normalisation, Flatten=_write_shape, Reshape=_write_shape, Mean=_write_reduction,
     Max=_write_reduction, Sqrt=lambda g, op, x: g.add("Sqrt", x), Dropout=lambda g, op, x: x,
-    Identity=lambda g, op, x: x, Concatenate=lambda g, op, *x: g.add("Concat", *x, axis=1))
+    Identity=lambda g, op, x: x, SurveyChannels=_write_channels,
+    SurveyFusion=_write_fusion, Concatenate=lambda g, op, *x: g.add("Concat", *x, axis=1))
 
 # %% ../nbs/21_engines.ipynb #75a31c34
 def _split_head(
@@ -285,7 +304,7 @@ def _ask_engine(
     size: int,                       # Side of the network's input, pixels
 )->tuple[np.ndarray, np.ndarray]:    # Features (n, d) and logits (n, classes)
     "Features and logits of images, a batch at a time."
-    cut = crop_or_pad(images[..., 0], size)[..., None].astype(np.float32)
+    cut = crop_or_pad(images, size).astype(np.float32)
     answers = [ask(cut[i:i + _BATCH]) for i in range(0, len(cut), _BATCH)]
     return tuple(np.concatenate(each) for each in zip(*answers, strict=True))
 

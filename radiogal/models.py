@@ -31,6 +31,7 @@ class Network:
     smallest: int      # Fewest pixels a side that it can work with
     optimiser: dict    # As `keras.optimizers.get` takes it, with its learning_rate
     left_open: str     # What the source does not say, and what was chosen
+    surveys: int = 1   # Channels of its images: 2 for a network that is given a source as two surveys see it
 
 NETWORKS: dict[str, Network] = {}  # By name
 
@@ -47,7 +48,7 @@ def add_network(
     if "learning_rate" not in network.optimiser.get("config", {}):
         raise ValueError(f"network {network.name}: optimiser = {network.optimiser}: allowed is "
                          "dict(class_name=…, config=dict(learning_rate=…))")
-    allow_name("network", network.name)
+    for what in ("network", "network of two surveys")[:network.surveys]: allow_name(what, network.name)
     return NETWORKS.setdefault(network.name, network)
 
 # %% ../nbs/16_models.ipynb #3b35af7a
@@ -78,7 +79,7 @@ def build_network(
     image_size: int, # Side of the square input, pixels
     n_classes: int,  # Outputs, at least 2
     seed: int = 0,   # Of the initial weights and of the dropout
-):                   # keras.Model: (n, size, size, 1) float32 0–1 → (n, n_classes) probabilities
+):                   # keras.Model: (n, size, size, surveys) float32 0–1 → (n, n_classes) probabilities
     "A network by name; raises `ValueError` for an unknown name, too small an image, one class, or no logits."
     if name not in NETWORKS: raise ValueError(f"no network named {name!r}: those that exist are {', '.join(NETWORKS)}")
     network = NETWORKS[name]
@@ -293,6 +294,7 @@ def _count_scales(image_size: int)->int: # 1 below 128 pixels, 2 below 256, then
 def _stack_scales(
     images,          # keras.KerasTensor, (n, size, size, 1)
     image_size: int, # Pixels a side
+    prefix: str = "",# Of the layers' names
 ):                   # keras.KerasTensor, (n, side, side, scales); the side is even
     "Square roots of the centre at full resolution, of twice its width binned by two, and so on to the whole image."
     from keras import layers, ops
@@ -300,9 +302,10 @@ def _stack_scales(
     side = 2*(image_size >> n_scales)
     for bins in (2**k for k in range(n_scales)):
         edge = image_size - side*bins
-        cut = layers.Cropping2D(2*[(edge//2, edge - edge//2)], name=f"cut{bins}")(images)
-        shown.append(ops.sqrt(layers.AveragePooling2D(bins, name=f"binned{bins}")(cut)))
-    return layers.Concatenate(name="scales")(shown) if n_scales > 1 else layers.Identity(name="scales")(shown[0])
+        cut = layers.Cropping2D(2*[(edge//2, edge - edge//2)], name=f"{prefix}cut{bins}")(images)
+        shown.append(ops.sqrt(layers.AveragePooling2D(bins, name=f"{prefix}binned{bins}")(cut)))
+    name = f"{prefix}scales"
+    return layers.Concatenate(name=name)(shown) if n_scales > 1 else layers.Identity(name=name)(shown[0])
 
 def _halve(images, name: str): # keras.KerasTensor, (n, side//2, side//2, channels)
     "Maximum pooling that is symmetric about the centre, for an even or an odd side."
@@ -310,6 +313,39 @@ def _halve(images, name: str): # keras.KerasTensor, (n, side//2, side//2, channe
     return layers.MaxPooling2D(2 + images.shape[1] % 2, strides=2, name=name)(images)
 
 # %% ../nbs/16_models.ipynb #105fe7b6
+def _pool_fields(
+    x,              # keras.KerasTensor, (n, side, side, scales)
+    views: int,     # 8: with the symmetry; 1: as many channels without it
+    draw: Callable, # Each call returns another seed
+    prefix: str = "", # Of the layers' names
+):                  # keras.KerasTensor, (n, features)
+    "Five stages of fields, and pooling over places and views."
+    from keras import layers, ops
+    number, views_in = count(1), 1
+    for stage, fields in enumerate(_FIELDS, start=1):
+        if stage > 1: x = _halve(x, f"{prefix}pool{stage - 1}")
+        for _ in range(2):
+            x = _define_field_convolution()(fields*8//views, views_in, views, draw(),
+                                            name=f"{prefix}conv{next(number)}")(x)
+            views_in = views
+    x = layers.Reshape((-1, _FIELDS[-1]*8//views, views), name=f"{prefix}fields")(x)
+    pooled = [ops.mean(x, axis=1), ops.max(x, axis=1)]
+    pooled = [pool(p, axis=-1) for p in pooled for pool in ((ops.mean, ops.max) if views > 1 else (ops.mean,))]
+    return layers.Concatenate(name=f"{prefix}pooled")(pooled)
+
+def _add_head(
+    name: str,      # Of the network
+    images,         # keras.KerasTensor, its input
+    features,       # keras.KerasTensor, (n, features)
+    n_classes: int, # Outputs
+    draw: Callable, # Each call returns another seed
+):                  # keras.Model
+    "Dropout and the last layer, and with them the whole network."
+    import keras
+    x = keras.layers.Dropout(0.4, seed=draw(), name="dropout")(features)
+    last = _make_layer("probabilities", (n_classes,), dict(activation="softmax", dtype="float32"), draw)
+    return keras.Model(images, last(x), name=name)
+
 def _build_scales(
     name: str,       # Of the network
     image_size: int, # Side of the square input, pixels
@@ -318,22 +354,10 @@ def _build_scales(
     views: int,      # 8: with the symmetry; 1: as many channels without it
 ):                   # keras.Model, as `chain_layers`
     "Several scales, five stages of fields, and pooling over places and views."
-    import keras
-    from keras import layers, ops
-    draw, number = _draw_seeds(seed), count(1)
-    images = layers.Input((image_size, image_size, 1), name="images")
-    x, views_in = _stack_scales(images, image_size), 1
-    for stage, fields in enumerate(_FIELDS, start=1):
-        if stage > 1: x = _halve(x, f"pool{stage - 1}")
-        for _ in range(2):
-            convolve = _define_field_convolution()(fields*8//views, views_in, views, draw(), name=f"conv{next(number)}")
-            x, views_in = convolve(x), views
-    x = layers.Reshape((-1, _FIELDS[-1]*8//views, views), name="fields")(x)
-    pooled = [ops.mean(x, axis=1), ops.max(x, axis=1)]
-    pooled = [pool(p, axis=-1) for p in pooled for pool in ((ops.mean, ops.max) if views > 1 else (ops.mean,))]
-    x = layers.Dropout(0.4, seed=draw(), name="dropout")(layers.Concatenate(name="pooled")(pooled))
-    last = _make_layer("probabilities", (n_classes,), dict(activation="softmax", dtype="float32"), draw)
-    return keras.Model(images, last(x), name=name)
+    from keras import layers
+    draw, images = _draw_seeds(seed), layers.Input((image_size, image_size, 1), name="images")
+    features = _pool_fields(_stack_scales(images, image_size), views, draw)
+    return _add_head(name, images, features, n_classes, draw)
 
 _MUON = dict(class_name="Muon", config=dict(learning_rate=6e-3, weight_decay=0.02, exclude_layers=["probabilities"]))
 
@@ -343,6 +367,77 @@ add_network(Network(
 add_network(Network(
     "twin", partial(_build_scales, views=1),
     "this notebook: the network `fields` without its symmetry", 300, 32, _MUON, "nothing: it is defined here"))
+
+# %% ../nbs/16_models.ipynb #eda73035
+@cache
+def _define_survey_channels()->type: # A keras.layers.Layer
+    "The layer class `SurveyChannels`: what one survey shows, out of the channels of all."
+    import keras
+
+    class SurveyChannels(keras.layers.Layer):
+        "Channels from `start` up to `stop`."
+        def __init__(self, start, stop, **kwargs):
+            super().__init__(**kwargs)
+            self.start, self.stop = start, stop
+
+        def get_config(self): return super().get_config() | dict(start=self.start, stop=self.stop)
+        def call(self, images): return images[..., self.start:self.stop]
+
+    return SurveyChannels
+
+@cache
+def _define_survey_fusion()->type: # A keras.layers.Layer
+    "The layer class `SurveyFusion`: the features of all surveys side by side, those of a missing image zero."
+    import keras
+    from keras import ops
+
+    class SurveyFusion(keras.layers.Layer):
+        "A missing image is all zeros; in training each other one is taken away at a `rate`, and never all."
+        def __init__(self, rate, seed, **kwargs):
+            super().__init__(**kwargs)
+            self.rate, self.seed, self.generator = rate, seed, keras.random.SeedGenerator(seed)
+
+        def get_config(self): return super().get_config() | dict(rate=self.rate, seed=self.seed)
+
+        def draw(self, seen):
+            "Which surveys are left: none is taken from a source that lacks one."
+            turn = ops.floor(keras.random.uniform((ops.shape(seen)[0], 1), seed=self.generator)/self.rate)
+            lost = ops.cast(turn == ops.arange(seen.shape[1], dtype=turn.dtype), seen.dtype)
+            return seen*(1 - lost*ops.min(seen, axis=1, keepdims=True))
+
+        def call(self, features, images, training=False):
+            seen = ops.stack([ops.sign(ops.max(image, axis=(1, 2, 3))) for image in images], axis=1)
+            if training: seen = self.draw(seen)
+            masked = [each*ops.cast(seen[:, k:k + 1], each.dtype) for k, each in enumerate(features)]
+            return ops.concatenate(masked, axis=-1)
+
+    return SurveyFusion
+
+# %% ../nbs/16_models.ipynb #0cc33eb6
+_SURVEY_DROPOUT = 0.25  # How often each of two surveys is taken away in training: as often as not, one of them is
+
+def _build_branches(
+    name: str,       # Of the network
+    image_size: int, # Side of the square input, pixels
+    n_classes: int,  # Outputs
+    seed: int,       # Of the initial weights and of the dropouts
+):                   # keras.Model: (n, size, size, 2) float32 0–1, zeros for a missing image → probabilities
+    "The network `fields` without its last layer, once for each of two surveys, and one last layer."
+    from keras import layers
+    draw, cut, scales = _draw_seeds(seed), _define_survey_channels(), _count_scales(image_size)
+    images = layers.Input((image_size, image_size, 2), name="images")
+    shown = [_stack_scales(cut(k, k + 1, name=f"survey{k + 1}_image")(images), image_size, f"survey{k + 1}_")
+             for k in range(2)]
+    stacked = layers.Concatenate(name="scales")(shown)
+    seen = [cut(k*scales, (k + 1)*scales, name=f"survey{k + 1}_seen")(stacked) for k in range(2)]
+    pooled = [_pool_fields(x, 8, draw, f"survey{k + 1}_") for k, x in enumerate(seen)]
+    fused = _define_survey_fusion()(_SURVEY_DROPOUT, draw(), name="fused")(pooled, seen)
+    return _add_head(name, images, fused, n_classes, draw)
+
+add_network(Network(
+    "branches", _build_branches,
+    "this notebook: two networks `fields` with late fusion; survey dropout after Neverova et al. 2016, TPAMI 38, 1692",
+    300, 32, _MUON, "nothing: it is defined here", surveys=2))
 
 # %% ../nbs/16_models.ipynb #bf5da0a9
 def _group_sizes(sizes: list[int])->list[list[int]]: # Places in the list

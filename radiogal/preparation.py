@@ -123,13 +123,14 @@ def _overlap_slices(
     return slice(max(shift, 0), min(old, shift + new)), slice(max(-shift, 0), min(new, old - shift))
 
 def crop_or_pad(
-    images: np.ndarray,    # (n, h, w)
+    images: np.ndarray,    # (n, h, w), or with channels as a last axis
     size: int,             # Side wanted, pixels
     padding: str = "zero", # One of `_PAD_LEVELS`
-)->np.ndarray:             # (n, size, size), same dtype
+)->np.ndarray:             # (n, size, size), or with the channels, same dtype
     "The central square of each image; pixel `h // 2` goes to `size // 2`. Raises `ValueError` for an unknown padding."
-    out = np.tile(_find_padding(images, padding), (1, size, size))
-    take, put = zip(*(_overlap_slices(old, size) for old in images.shape[1:]), strict=True)
+    level = _find_padding(images, padding).reshape(-1, *[1]*(images.ndim - 1))
+    out = np.tile(level, (1, size, size, *images.shape[3:]))
+    take, put = zip(*(_overlap_slices(old, size) for old in images.shape[1:3]), strict=True)
     out[:, put[0], put[1]] = images[:, take[0], take[1]]
     return out
 

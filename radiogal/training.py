@@ -34,6 +34,7 @@ from .config import (RadiogalError, RunConfig, Training, find_images, find_place
                              write_atomic, write_json)
 from .datasets import PreparedSet, cut_images, read_task
 from .models import NETWORKS, build_network, choose_size, define_grouped_muon
+from .pairs import show_alone
 from .preparation import augment_batch, crop_or_pad
 from .provenance import (Origin, clear_results, find_change, hash_files, measure_use, need_extra,
                                  write_provenance)
@@ -122,7 +123,7 @@ def _apply_stem(
 class Views:
     "The training images of a run as an epoch shows them to the trunk."
     def __init__(self,
-        images: np.ndarray, # (n, stored, stored, 1), float32, 0–1: training images only
+        images: np.ndarray, # (n, stored, stored, surveys), float32, 0–1: training images only
         size: int,          # Side the network sees, pixels; not larger than stored
         stem,               # From `split_network`
         settings: Training, # Augmentation, scale, shifts
@@ -137,7 +138,7 @@ class Views:
 
     def show(self, images: np.ndarray)->np.ndarray: # (n, side, side, channels)
         "The central part of some images, as the trunk sees it."
-        return _apply_stem(self.stem, crop_or_pad(images[..., 0], self.size)[..., None])
+        return _apply_stem(self.stem, crop_or_pad(images, self.size))
 
     def sample(self, n: int)->np.ndarray: # (n, side, side, channels), float32: all, where there are fewer
         "Some of the images as they are shown at present, the same ones for the same seed."
@@ -551,6 +552,10 @@ def save_weights(model, path: Path)->Path:
         model.save_weights(part)
         return write_atomic(path, part.read_bytes())
 
+def _write_predictions(path: Path, predictions: pd.DataFrame, facts: dict)->Path:
+    "A table of predictions, with what run it is of."
+    return write_atomic(path, predictions.assign(**facts, split="validation").to_parquet(index=False))
+
 def write_training(
     out_dir: str|Path,          # Folder of this run
     model,                      # Trained
@@ -566,7 +571,7 @@ def write_training(
                            n_validation=len(predictions), parameters=model.count_params())
     save_weights(model, out_dir/"network.weights.h5")
     write_atomic(out_dir/"history.csv", history.to_csv(index=False))
-    write_atomic(out_dir/"predictions.parquet", predictions.assign(**facts, split="validation").to_parquet(index=False))
+    _write_predictions(out_dir/"predictions.parquet", predictions, facts)
     write_json(out_dir/"metrics.json", metrics)
     return metrics
 
@@ -621,6 +626,9 @@ def train_cell(
                           CHECKPOINTS_APART)
     write_json(out_dir/"timing.json", keep_time(history, None if resumed else time.monotonic() - fitting))
     facts = dict(task=task, survey=sources.survey, network=network, fold=fold, seed=seed, simulated=sources.simulated)
+    for seen, alone in show_alone(validation).items():
+        _write_predictions(out_dir/f"predictions_{seen}.parquet", predict_sources(model, alone),
+                           facts | dict(seen=seen))
     metrics = write_training(out_dir, model, history, predict_sources(model, validation), facts)
     write_provenance(out_dir, origin, config, run, root, measure_use(began))
     shutil.rmtree(out_dir/"checkpoints")

@@ -80,7 +80,8 @@ def _find_held(config: RunConfig)->dict[str, str]: # By set of images: data set 
     held = {"griese": "griese"} if "griese" in config.published else {}
     if config.scraping.archive == "registry" and "frdeep" in config.targets.catalogues:
         held |= {survey: "frdeep" for survey in config.surveys}
-    used = {task.images for task in config.list_tasks().values()}
+    used = {images for task in config.list_tasks().values() for images in (task.images, *task.images.split("+"))}
+    held |= {pair: held[pair.split("+")[0]] for pair in used if "+" in pair and {*pair.split("+")} <= {*held}}
     return {images: held[images] for images in sorted(held) if images in used}
 
 def _list_files(config: RunConfig)->list[RegisteredFile]:
@@ -96,12 +97,12 @@ def _list_files(config: RunConfig)->list[RegisteredFile]:
 
 def _list_images(config: RunConfig, surveys: dict[str, list])->list[str]: # surveys: by step; below results/<run>
     "Folders of the steps up to prepared images."
-    used = {task.images for task in config.list_tasks().values()}
-    drawn = sorted(images for images in used if images.startswith("artificial-"))
+    used = {images for task in config.list_tasks().values() for images in (task.images, *task.images.split("+"))}
+    made = sorted(images for images in used if images.startswith("artificial-") or "+" in images)
     published = sorted({images.split("-")[0] for images in used} & {"griese", "panels"})
     return [*["sky"]*config.simulated, "catalogues", *["curation"]*bool(surveys),
             *(f"steps/{step}/{part}" for step in ("scraping", "preparation") for part in surveys),
-            *(f"preparation/{name}" for name in published), *(str(find_images("", images)) for images in drawn)]
+            *(f"preparation/{name}" for name in published), *(str(find_images("", images)) for images in made)]
 
 # %% ../nbs/25_workflow.ipynb #4bda82ba
 _SECTIONS = dict(  # Of the settings, by the rule that depends on them
@@ -192,7 +193,7 @@ def plan_run(
     raw = "data/raw" if config.scraping.archive == "registry" else f"data/raw/{run}"
     sky = dict(sky="sky.ecsv", labels="labels.ecsv", catalogue="first.ecsv") if config.simulated else {}
     images = _list_images(config, steps["surveys"])
-    apart = [f"preparation/{name}/heldout" for name in held]
+    apart = [f"{find_images('', images)}/heldout" for images in held]
     cells = [f"steps/{kind}/{part}" for kind in ("training", "transfer") for part in steps[f"{kind}s"]]
     catalogue = [] if config.tasks else [f"classify/{config.surveys[0]}/{config.networks[0]}"]
     story = ["densities", *images, *cells, *catalogue, "report"]
@@ -453,7 +454,7 @@ def _summarise_run(paths: Paths, config: RunConfig, run: str)->None:
         steps=[{key: made[key] for key in _STEP_FACTS} for made in steps if set(_STEP_FACTS) <= set(made)])))
 
 # %% ../nbs/25_workflow.ipynb #b7893ad9
-_OF_CELLS = ("metrics.json", "predictions.parquet", "history.csv", "timing.json", "provenance.json")
+_OF_CELLS = ("metrics.json", "predictions*.parquet", "history.csv", "timing.json", "provenance.json")
 _KEPT = (*(f"{kind}/**/{name}" for kind in ("training", "transfer") for name in _OF_CELLS),
          "catalogues/targets.ecsv", "preparation/**/facts.ecsv", "preparation/**/heldout.json",
          "benchmark/heldout/**/*.parquet", "benchmark/*.csv", "benchmark/*.md", "benchmark/metrics.json",
@@ -501,7 +502,7 @@ def redraw_figures(
     pdf: bool = False,     # Figures are saved for print too
 )->Path:                   # The executed notebook
     "Redraw a run's report. Raises `ConfigError` if it has no results, `Damaged` if one is damaged."
-    from radiogal.joining import ANSWERS, choose_results, find_places
+    from radiogal.joining import choose_results, find_places
     paths = Paths(find_root())
     config, results = read_config(paths.settings(run), seed), paths.results(run)
     places = find_places(results, paths.kept(run))
@@ -514,7 +515,7 @@ def redraw_figures(
         for found in places: _check_results(paths, found)
         drawn = choose_results(places, results.parent/".joined"/run, config, mixed)
         run_notebook(notebook, run, parameters | dict(results_dir=str(drawn.relative_to(paths.root))), executed,
-                     results/place, sorted(drawn.glob(ANSWERS)), [paths.figures(run)], seed)
+                     results/place, sorted(drawn.glob("t*/**/predictions*.parquet")), [paths.figures(run)], seed)
     return executed
 
 def report_run(*asked)->Path: # As `redraw_figures`

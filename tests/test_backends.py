@@ -23,7 +23,8 @@ path, n_classes, n_images = Path(sys.argv[1])/"network.weights.h5", int(sys.argv
 truth = keras.utils.to_categorical(np.arange(n_images) % n_classes, n_classes)
 
 def train_a_step(name, network):
-    images = np.random.default_rng(1).random((n_images, network.smallest, network.smallest, 1), dtype="float32")
+    shape = (n_images, network.smallest, network.smallest, network.surveys)
+    images = np.random.default_rng(1).random(shape, dtype="float32")
     model = build_network(name, network.smallest, n_classes, 1)
     first = [weight.copy() for weight in model.get_weights()]
     model.compile(keras.optimizers.get(network.optimiser), "categorical_crossentropy")

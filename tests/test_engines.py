@@ -21,7 +21,7 @@ from radiogal.engines import (
     write_untrained,
 )
 from radiogal.fetch import hash_file
-from radiogal.models import build_network
+from radiogal.models import NETWORKS, build_network
 
 softmax = lambda answer: special.softmax(answer[1], axis=1)
 
@@ -34,9 +34,10 @@ def shake(model):
     return model
 
 
-@pytest.mark.parametrize("name", ["fields", "twin", "alhassan", "dense", "mcrgnet", "convxpress"])
+@pytest.mark.parametrize("name", ["fields", "branches", "twin", "alhassan", "dense", "mcrgnet", "convxpress"])
 def test_engines_give_the_same_features_and_logits(name, tmp_path):
-    images = np.random.default_rng(1).random((3, 64, 64, 1), dtype=np.float32)**4
+    images = np.random.default_rng(1).random((3, 64, 64, NETWORKS[name].surveys), dtype=np.float32)**4
+    images[2, ..., 1:] = 0  # the image of a second survey is missing
     model = shake(build_network(name, 64, 3, 1))
     expected = _open_keras(model)(images)
     np.testing.assert_allclose(softmax(expected), model.predict(images, verbose=0), atol=1e-5)
