@@ -38,8 +38,7 @@ from astropy.table import Table
 from . import __version__
 from .archives import serve_archives
 from .clients import ArchiveAccess
-from .config import (ConfigError, Damaged, RunConfig, Task, describe_run, read_config, write_json,
-                             write_atomic)
+from .config import ConfigError, Damaged, RunConfig, Task, read_config, write_json, write_atomic
 from .cutouts import CutoutPlan, count_pixels, name_file, to_ascii
 from .datasets import choose_classes, read_prepared
 from .engines import (ColumnFacts, Ensemble, PreparedShard, adapt_config, check_preparation, classify_shard,
@@ -49,7 +48,7 @@ from .fetch import AGAIN, hash_file
 from .inputs import read_positions
 from .pages import draw_thumbnail, view_prepared, write_sources
 from .positions import BadPositions, locate
-from .provenance import is_as_written, read_signed, sign
+from .provenance import describe_run, is_as_written, read_signed, sign
 from .scraping import (FitsFolder, check_folder, fetch_targets, find_home, open_archive,
                                open_services)
 from .surveys import LIVE_SERVICES, Services, get_survey

@@ -94,7 +94,7 @@ def _work(do: Callable, named: dict): # What it returns
             click.echo(f"Not used: {', '.join(overridden)}", err=True)
         return do(**named)
 
-_WHOLE = "radiogal[train,archives,notebooks,workflow]"
+_EVERYTHING = "radiogal[train,archives,notebooks,workflow]"
 
 def _guard(do: Callable)->Callable:
     "The same, which ends in its exit status; an error in settings, places, sources, files or a notebook is told."
@@ -105,7 +105,7 @@ def _guard(do: Callable)->Callable:
         except RadiogalError as e: raise _Told(str(e)) from e
         except ModuleNotFoundError as e:
             if (e.name or "radiogal").startswith("radiogal"): raise
-            raise _Told(f"{e.name} is not installed: pip install {_WHOLE!r}, or make in a clone") from e
+            raise _Told(f"{e.name} is not installed: pip install {_EVERYTHING!r}, or make in a clone") from e
         except OSError as e:
             if e.filename is None: raise
             raise _Told(f"{e.filename}: {e.strerror}") from e
@@ -351,7 +351,8 @@ def _classify_targets(asked: dict)->int: # Exit status; asked: what `_do_classif
     return _tell_rows(answered.state.tolist(), answered.reason.tolist())
 
 # %% ../nbs/25a_cli.ipynb #d703eb50
-_ANSWERS = {0: "all have a class", 1: "none has, or not done", 2: "not a command or an option", 3: "some have none"}
+_CLASSIFY_CODES = {0: "all have a class", 1: "none has, or not done", 2: "not a command or an option",
+                   3: "some have none"}
 
 def _add_options(options: list[Callable])->Callable: # options: of `click.option`, as in the help
     "Makes a function one with more options."
@@ -399,7 +400,7 @@ _CATALOGUE = [
           'radiogal classify "08 12 40.8 +48 46 02"', 'radiogal classify "3C 31" --page page.html',
           "radiogal classify mine.csv --survey FIRST --out classes.fits", "radiogal classify - < mine.csv",
           "radiogal classify --run real --task FIRST --survey FIRST --positions mine.csv --out catalogue --workers 2",
-          codes=_ANSWERS, several=("--keep",))
+          codes=_CLASSIFY_CODES, several=("--keep",))
 @_TARGETS
 @_add_options([*_ASKED, *_CATALOGUE])
 def _do_classify(**asked)->int: # Exit status
@@ -438,7 +439,7 @@ def _do_models(name)->None:
     heads = [f"{key} [{unit}]" if (unit := models[key].unit) else key for key in models.colnames]
     click.echo(tabulate([list(row) for row in models], heads))
 
-_FIGURES = (".png", ".pdf", ".svg")
+_FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
 
 def _save_figure(rows, path: Path)->None: # rows: as from `radiogal.answers.save_cutouts`
     "One figure of all cutouts."
@@ -449,7 +450,7 @@ def _save_figure(rows, path: Path)->None: # rows: as from `radiogal.answers.save
 
 @_command("cutout", 'radiogal cutout "3C 31" --survey all --figure 3c31.png',
           "radiogal cutout mine.csv --size 4.5 --out cutouts",
-          "radiogal cutout mine.csv --images ~/mosaics --survey FIRST", codes=_ANSWERS | {0: "all were cut out"})
+          "radiogal cutout mine.csv --images ~/mosaics --survey FIRST", codes=_CLASSIFY_CODES | {0: "all were cut out"})
 @_TARGETS
 @click.option("--survey", default="FIRST", help="Whose images, or all.")
 @click.option("--size", default=9., help="Side in arcmin.")
@@ -462,7 +463,8 @@ def _do_cutout(targets, survey, size, out, figure, images, **columns)->int: # Ex
 
     from radiogal import answers
     if not targets: raise click.UsageError("nothing to cut out: give a position, a name or a table of positions")
-    if figure and figure.suffix not in _FIGURES: raise click.UsageError(f"--figure {figure}: {', '.join(_FIGURES)}")
+    if figure and figure.suffix not in _FIGURE_SUFFIXES:
+        raise click.UsageError(f"--figure {figure}: {', '.join(_FIGURE_SUFFIXES)}")
     with tempfile.TemporaryDirectory() as scratch:
         folder = out or (Path(scratch) if figure else Path("cutouts"))
         rows = answers.save_cutouts(answers.read_asked(targets, **columns), answers.choose_surveys(survey),

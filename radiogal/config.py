@@ -5,8 +5,7 @@
 # %% auto #0
 __all__ = ['RadiogalError', 'ConfigError', 'NoClone', 'find_root', 'check_name', 'Paths', 'allow_name', 'Candidates', 'Sky',
            'Training', 'Task', 'RunConfig', 'rename_settings', 'parse_config', 'read_config', 'list_asked',
-           'find_place', 'find_images', 'deal_cells', 'describe_run', 'write_atomic', 'hash_file', 'write_json',
-           'Damaged', 'read_json', 'settle_backend']
+           'find_place', 'find_images', 'write_atomic', 'hash_file', 'write_json', 'Damaged', 'read_json']
 
 # %% ../nbs/01_config.ipynb #00b154f4
 import hashlib
@@ -14,13 +13,10 @@ import json
 import math
 import os
 import re
-import subprocess
 import tomllib
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
-from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal, get_args, get_origin
@@ -638,45 +634,6 @@ def find_images(
     if "+" in images: return Path(results)/"preparation"/"pairs"/images
     return Path(results)/"preparation"/images.replace("-", "/")
 
-# %% ../nbs/01_config.ipynb #ec6b6e4f
-def deal_cells(
-    cells: list,     # Of the grid, in any order
-    kind: Callable,  # Of a cell: those of one kind take equally long
-    per_step: int,   # Most cells of a step, at least 1
-    cores: int = 1,  # At least so many steps, where there are as many cells
-)->dict[str, list]: # By name of the step, such as '1of2'
-    "Distribute the cells of a grid over steps."
-    n = max(-(-len(cells)//per_step), min(cores, len(cells)))
-    ordered = sorted(cells, key=kind)  # stable
-    return {f"{k + 1}of{n}": ordered[k::n] for k in range(n)}
-
-# %% ../nbs/01_config.ipynb #ea14edfe
-def _settings_hash(config: RunConfig)->str: # First 12 hexadecimal digits of a SHA-256
-    "A short name for settings, defaults included: the same settings in another file have the same."
-    return hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:12]
-
-def _git_commit(
-    root: Path,        # The project's root
-)->tuple[str, bool]:   # Commit (or 'unknown' outside git), and whether tracked files are as committed
-    "The commit a result was made from; a repository that only surrounds the project, or is in GIT_DIR, is not its own."
-    plain = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    git = lambda *args: subprocess.run(["git", "-C", root, *args], capture_output=True, text=True, env=plain)
-    try: found = git("rev-parse", "--show-toplevel", "HEAD")
-    except FileNotFoundError: return "unknown", False
-    top, _, head = found.stdout.rstrip("\n").rpartition("\n")
-    if found.returncode or Path(top) != Path(root).resolve(): return "unknown", False
-    return head, not git("status", "--porcelain", "--untracked-files=no").stdout.strip()
-
-def describe_run(
-    config: RunConfig,  # Resolved settings
-    run: str,           # The run's name
-    root: Path,         # The project's root
-)->dict[str, str]:      # Words for metadata: run, kind, settings, commit
-    "A run's identity, for provenance files and figures' metadata."
-    commit, clean = _git_commit(root)
-    return dict(run=run, kind="simulated" if config.simulated else config.kind, settings=_settings_hash(config),
-                commit=commit if clean else f"{commit} with uncommitted changes")
-
 # %% ../nbs/01_config.ipynb #67f71cae
 def write_atomic(
     path: str|Path,      # Where the file will be
@@ -731,17 +688,3 @@ def read_json(path: str|Path)->dict:
         raise Damaged(f"{path} is damaged, not JSON: {e}: make run-all makes a run's results again") from None
     if not isinstance(content, dict): raise Damaged(f"{path} is damaged: it holds no names and values")
     return content
-
-# %% ../nbs/01_config.ipynb #2c4e57d5
-_DRAWS_TO_FILES = ("", "agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
-
-def _can_draw(backend: str)->bool:
-    "Can matplotlib load a backend of this name here?"
-    if backend.startswith("module://"):
-        try: return find_spec(backend.removeprefix("module://")) is not None
-        except ModuleNotFoundError: return False
-    return backend.lower() in _DRAWS_TO_FILES or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-
-def settle_backend()->None:
-    "Make matplotlib draw to files if MPLBACKEND names a backend that cannot be loaded here."
-    if not _can_draw(os.environ.get("MPLBACKEND", "")): os.environ["MPLBACKEND"] = "agg"

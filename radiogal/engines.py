@@ -37,162 +37,13 @@ from .datasets import GRIESE_HISTORY, PreparedSet, describe_steps, digest_arrays
 from .ensembles import average_seeds, find_temperature
 from .evaluation import (CalibrationError, _scale_probabilities, fit_temperature, list_classes)
 from .fetch import hash_file
+from .graphs import split_head, write_onnx
 from .measures import measure_source
 from .models import build_network, choose_size, load_network_weights
 from .preparation import Unusable, crop_or_pad, measure_pixel, prepare_image, read_image
 from .provenance import check_network
 from .surveys import get_survey
 from .training import hash_bytes, predict_sources, start_keras, write_training
-
-# %% ../nbs/21_engines.ipynb #ebb717a7
-class _Graph:
-    "An ONNX graph that grows by one operation at a time; values are named by their number."
-    def __init__(self): self.nodes, self.constants, self.known = [], [], {}
-
-    def add(self, kind: str, *inputs: str, **attributes)->str:
-        "One more operation; the name of its result."
-        from onnx import helper
-        name = f"value{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
-        return name
-
-    def keep(self, array)->str:
-        "One more constant, or the same one again; its name."
-        from onnx import numpy_helper
-        array = np.ascontiguousarray(array)
-        key = array.dtype.str, array.shape, array.tobytes()
-        if key not in self.known:
-            self.known[key] = f"constant{len(self.constants)}"
-            self.constants.append(numpy_helper.from_array(array, self.known[key]))
-        return self.known[key]
-
-    def channels_last(self, x: str, op)->str:
-        "A value as Keras orders it: the channels of an image go last."
-        return self.add("Transpose", x, perm=[0, 2, 3, 1]) if len(op.input.shape) == 4 else x
-
-    def activate(self, x: str, op)->str:
-        "A layer's activation of a value; raises `ConfigError` naming one that is not known here."
-        kind = op.activation.__name__
-        if kind not in ("relu", "linear"):
-            raise ConfigError(f"{op.name}: no engine but Keras knows the activation {kind}")
-        return self.add("Relu", x) if kind == "relu" else x
-
-def _fold_fields(
-    layer,                          # FieldConvolution, trained
-)->tuple[np.ndarray, np.ndarray]:   # (9·channels in, fields), (channels,), float32
-    "The kernel of one view with the normalisation folded in, and the bias of all views."
-    from keras.ops import convert_to_numpy
-    scale, offset, mean, variance = map(convert_to_numpy, (layer.scale, layer.offset, layer.mean, layer.variance))
-    slope = scale/np.sqrt(variance + 1e-3)
-    return convert_to_numpy(layer.kernel)*slope, np.repeat(offset - mean*slope, layer.views)
-
-# %% ../nbs/21_engines.ipynb #83dccfba
-_PADDINGS = dict(same="SAME_UPPER", valid="VALID")
-
-def _write_convolution(g: _Graph, op, x: str)->str: # g: takes on the operations; x and the result: names of values
-    "An ordinary convolution with its activation."
-    kernel, bias = op.get_weights()
-    return g.activate(g.add("Conv", x, g.keep(kernel.transpose(3, 2, 0, 1)), g.keep(bias), strides=list(op.strides),
-                            auto_pad=_PADDINGS[op.padding]), op)
-
-def _turn_weights(g: _Graph, op, kernel: np.ndarray)->str: # kernel: (9·channels in, fields)
-    "The weights of an ordinary convolution from those of one view, as `FieldConvolution.turn_kernel` makes them."
-    fields, shape = op.fields, lambda x, *sides: g.add("Reshape", x, g.keep(np.array(sides)))
-    known = kernel.reshape(9, -1, op.views_in, fields).transpose(0, 2, 1, 3).reshape(9*op.views_in, -1, fields)
-    moved = g.add("Gather", g.keep(known), g.keep(np.asarray(op.index)))
-    moved = shape(moved, op.views, 3, 3, op.views_in, -1, fields)
-    return shape(g.add("Transpose", moved, perm=[5, 0, 4, 3, 1, 2]), fields*op.views, -1, 3, 3)
-
-def _write_fields(g: _Graph, op, x: str)->str:
-    "A field convolution, as an ordinary one."
-    kernel, bias = _fold_fields(op)
-    return g.add("Relu", g.add("Conv", x, _turn_weights(g, op, kernel), g.keep(bias), auto_pad="SAME_UPPER"))
-
-def _write_pooling(g: _Graph, op, x: str)->str:
-    "Pooling by maximum or average."
-    kind = type(op).__name__.removesuffix("Pooling2D") + "Pool"
-    return g.add(kind, x, kernel_shape=list(op.pool_size), strides=list(op.strides), auto_pad=_PADDINGS[op.padding])
-
-def _write_crop(g: _Graph, op, x: str)->str:
-    "A crop of rows and columns."
-    (top, _), (left, _) = op.cropping
-    height, width = op.output.shape[1:3]
-    return g.add("Slice", x, *(g.keep(np.array(v)) for v in ([top, left], [top + height, left + width], [2, 3])))
-
-def _write_dense(g: _Graph, op, x: str)->str:
-    "A dense layer with its activation."
-    return g.activate(g.add("Gemm", x, *map(g.keep, op.get_weights())), op)
-
-def _write_normalisation(g: _Graph, op, x: str)->str:
-    "Layer normalisation over the channels."
-    x = g.add("LayerNormalization", g.channels_last(x, op), *map(g.keep, op.get_weights()), epsilon=op.epsilon)
-    return g.add("Transpose", x, perm=[0, 3, 1, 2])
-
-def _write_shape(g: _Graph, op, x: str)->str:
-    "A new shape of the same numbers, in Keras's order."
-    return g.add("Reshape", g.channels_last(x, op), g.keep(np.array([-1, *op.output.shape[1:]])))
-
-def _write_reduction(g: _Graph, op, x: str)->str:
-    "Mean or maximum over some axes."
-    return g.add(f"Reduce{type(op).__name__}", x, g.keep(np.ravel(op.axis)), keepdims=0)
-
-# %% ../nbs/21_engines.ipynb #1f783d6c
-def _write_input(g: _Graph, op, x: str)->str:
-    "Images with their channels first: one channel needs no more than another shape."
-    height, width, channels = op.output.shape[1:]
-    if channels == 1: return g.add("Reshape", x, g.keep(np.array([-1, 1, height, width])))
-    return g.add("Transpose", x, perm=[0, 3, 1, 2])
-
-def _write_channels(g: _Graph, op, x: str)->str:
-    "Some channels of an image."
-    return g.add("Slice", x, *(g.keep(np.array([v])) for v in (op.start, op.stop, 1)))
-
-def _write_fusion(g: _Graph, op, *inputs: str)->str: # inputs: features of each survey, then what each saw
-    "Features side by side, those of a missing image zero."
-    masked = []
-    for features, image in zip(inputs[:len(inputs)//2], inputs[len(inputs)//2:], strict=True):
-        peak = g.add("ReduceMax", image, g.keep(np.array([1, 2, 3])), keepdims=0)
-        masked.append(g.add("Mul", features, g.add("Sign", g.add("Reshape", peak, g.keep(np.array([-1, 1]))))))
-    return g.add("Concat", *masked, axis=1)
-
-_WRITERS = dict( # How each kind of Keras operation is written; images are (n, channels, height, width)
-    InputLayer=_write_input, Conv2D=_write_convolution, FieldConvolution=_write_fields, MaxPooling2D=_write_pooling,
-    AveragePooling2D=_write_pooling, Cropping2D=_write_crop, Dense=_write_dense,
-    LayerNormalization=_write_normalisation, Flatten=_write_shape, Reshape=_write_shape, Mean=_write_reduction,
-    Max=_write_reduction, Sqrt=lambda g, op, x: g.add("Sqrt", x), Dropout=lambda g, op, x: x,
-    Identity=lambda g, op, x: x, SurveyChannels=_write_channels,
-    SurveyFusion=_write_fusion, Concatenate=lambda g, op, *x: g.add("Concat", *x, axis=1))
-
-# %% ../nbs/21_engines.ipynb #75a31c34
-def _split_head(
-    model,  # keras.Model whose last layer is called probabilities
-):          # keras.Model: images → features (n, d); the last layer's kernel (d, classes) and bias (classes,)
-    "A network without its last layer, and that layer's weights."
-    import keras
-    last = model.get_layer("probabilities")
-    return keras.Model(model.inputs, last.input), *last.get_weights()
-
-def _write_onnx(
-    model,   # keras.Model of `radiogal.models`, trained
-)->bytes:    # An ONNX model: images (n, size, size, 1) → features, logits; the same bytes for the same weights
-    "A network as a graph of plain operations; raises `ConfigError` naming a layer that cannot be written."
-    import keras
-    from onnx import TensorProto, helper
-    trunk, kernel, bias = _split_head(model)
-    g, names = _Graph(), {}
-    for op in trunk.operations:
-        if type(op).__name__ not in _WRITERS:
-            raise ConfigError(f"{op.name}: no engine but Keras knows {type(op).__name__}")
-        inputs = [names[id(tensor)] for tensor in keras.tree.flatten(op.input)] or ["images"]
-        names[id(op.output)] = _WRITERS[type(op).__name__](g, op, *inputs)
-    features = g.add("Identity", names[id(trunk.outputs[0])])
-    logits = g.add("Gemm", features, g.keep(kernel), g.keep(bias))
-    describe = lambda name, *shape: helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *shape])
-    graph = helper.make_graph(g.nodes, model.name, [describe("images", *model.input_shape[1:])],
-                              [describe(features, len(kernel)), describe(logits, len(bias))], g.constants)
-    proto = helper.make_model(graph, producer_name="radiogal", opset_imports=[helper.make_opsetid("", 18)],
-                              ir_version=9)
-    return proto.SerializeToString(deterministic=True)
 
 # %% ../nbs/21_engines.ipynb #5b94bbea
 def _count_threads()->int:
@@ -201,7 +52,7 @@ def _count_threads()->int:
 
 def _open_keras(model)->Callable: # images (n, size, size, 1) → features (n, d), logits (n, classes)
     "A network behind Keras itself."
-    trunk, kernel, bias = _split_head(model)
+    trunk, kernel, bias = split_head(model)
     def ask(images):
         features = trunk.predict_on_batch(images)
         return features, features @ kernel + bias
@@ -386,7 +237,7 @@ def export_graph(
     size: int,    # Side of its input, pixels
 )->bytes:         # For `open_onnxruntime`
     "A trained network as an ONNX model, the same bytes each time; raises `BadWeights` where its weights do not fit."
-    return _write_onnx(_open_model(folder, size))
+    return write_onnx(_open_model(folder, size))
 
 def read_member(learnt: bytes, ask: Callable, **facts)->Member: # ask: as from `open_onnxruntime`
     "A member from what it learnt, as `numpy.savez` writes that, its network, and its plain fields."
@@ -408,7 +259,7 @@ def _open_member(
     name = hash_json(weights, size, learnt_from, __version__)
     load = cache(lambda: _open_model(folder, size))
     seen = _keep_file(kept, name, ".npz", lambda: _learn_member(load(), sources, metrics["fold"]))
-    graph = None if engine == "keras" else _keep_file(kept, name, ".onnx", lambda: _write_onnx(load()))
+    graph = None if engine == "keras" else _keep_file(kept, name, ".onnx", lambda: write_onnx(load()))
     return read_member(seen.read_bytes(), _open_keras(load()) if engine == "keras" else _RUNTIMES[engine](graph),
                        place=f"fold{metrics['fold']}/seed{metrics['seed']}", weights=weights, size=size,
                        temperature=_fit_own_temperature(folder))

@@ -168,7 +168,7 @@ class _Data(NamedTuple):
     protocol: str
     licence: str
 
-_FRDEEP = _Data(
+_FRDEEP_FACTS = _Data(
     "FRDEEP (Tang, Scaife & Leahy 2019): FR I and FR II sources of CoNFIG and FRICAT, images of 150 px.",
     "Five folds of sky groups, drawn by radiogal; each network was trained on four and validated on the fifth.",
     "FRDEEP states none for its selection; the survey's images are for scholarly, educational and private "
@@ -183,7 +183,7 @@ _GRIESE = _Data(
 
 def _describe_data(images: str)->_Data: # images: a set, as a task names it
     "What a card says of a set of images."
-    return _GRIESE if images.startswith("griese") else _FRDEEP
+    return _GRIESE if images.startswith("griese") else _FRDEEP_FACTS
 
 def _to_markdown(table: pd.DataFrame)->str:
     "A table for a card, numbers with three digits."

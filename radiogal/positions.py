@@ -8,6 +8,7 @@ __all__ = ['deproject', 'project', 'name_position', 'format_sexagesimal', 'ident
            'clean_header', 'is_number', 'read_celestial', 'BadVotable', 'HostileVotable', 'Outline', 'parse_votable']
 
 # %% ../nbs/05_positions.ipynb #45ba3a2b
+import hashlib
 import io
 import math
 import re
@@ -25,7 +26,6 @@ from astropy.time import Time
 from astropy.wcs import WCS
 
 from .config import ConfigError, Damaged, RadiogalError, write_atomic
-from .provenance import check_table, sign_table
 
 # %% ../nbs/05_positions.ipynb #d8d976b3
 def deproject(
@@ -82,6 +82,26 @@ class CatalogueError(RadiogalError, ValueError):
 class BadPositions(ConfigError):
     "A table of positions that cannot be used; the message names its rows, counted from 1."
 
+# %% ../nbs/05_positions.ipynb #b9059661
+_COUNTED, _DIGESTED = re.compile(r"^# rows: (\d+)\n", re.MULTILINE), re.compile(r"^# sha256: (\w+)\n", re.MULTILINE)
+
+def _sign_table(text: str)->str: # Of ECSV, as astropy writes it
+    "The same with the number of its rows and a digest in its header."
+    rows = sum(not line.startswith("#") for line in text.splitlines()) - 1  # the first has the names
+    told = f"# rows: {rows}\n# sha256: {hashlib.sha256(text.encode()).hexdigest()}\n"
+    return text.replace("# schema: ", f"{told}# schema: ", 1)
+
+def _check_table(text: str, what: str)->str: # what: to call it in an error
+    "The same text; raises `Damaged` if its rows or its digest differ from what it says of itself."
+    counted, digested = _COUNTED.search(text), _DIGESTED.search(text)
+    if not (counted or digested): return text
+    plain = _DIGESTED.sub("", _COUNTED.sub("", text, count=1), count=1)
+    if _sign_table(plain) != text:
+        rows = counted[1] if counted else "some"
+        raise Damaged(f"{what} is not what was written, {rows} rows: make run-all makes it again; "
+                      "if you edited it on purpose, delete its lines rows and sha256")
+    return text
+
 # %% ../nbs/05_positions.ipynb #eef24572
 def locate(table: Table)->SkyCoord: # (n,)
     "Positions of a table's rows, from its columns ra and dec in degrees."
@@ -106,12 +126,12 @@ def write_table(
     path: str|Path,  # Where, .ecsv
 )->Path:             # The same path
     "Write a table as ECSV with its number of rows and a digest, atomically."
-    return write_atomic(path, sign_table(format_table(table)))
+    return write_atomic(path, _sign_table(format_table(table)))
 
 def read_table(path: str|Path)->Table:
     "An ECSV table, empty strings kept; raises `FileNotFoundError`, `CatalogueError` if not ECSV, `Damaged` if changed."
     try:
-        text = check_table(Path(path).read_text(encoding="utf-8"), str(path))
+        text = _check_table(Path(path).read_text(encoding="utf-8"), str(path))
         return Table.read(text, format="ascii.ecsv", fill_values=None)
     except (FileNotFoundError, Damaged): raise
     except (ValueError, OSError) as e: raise CatalogueError(f"{path}: not an ECSV table: {e}") from e

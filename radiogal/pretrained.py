@@ -257,7 +257,7 @@ def _list_images(images)->list: # Paths and HDUs
     alone = isinstance(images, str | Path | fits.HDUList) or hasattr(images, "is_image")
     return [images] if alone else list(images)
 
-def _name_image(image, number: int)->str: # number: its row, from 1
+def _name_source(image, number: int)->str: # number: its row, from 1
     "A name for an image: of its file, or as its header says."
     if isinstance(image, str | Path): return re.sub(r"(?i)\.(fits?|fts)(\.(gz|bz2|fz))?$", "", Path(image).name)
     header = getattr(image[0] if isinstance(image, fits.HDUList) else image, "header", {})
@@ -313,7 +313,7 @@ def classify(
         raise ConfigError(f"survey = {survey!r}: allowed are {', '.join(list_imaged())}, or '' for what headers say")
     images, config = _list_images(images), _set_coverage(model.config, min_covered)
     seen = [_try_image(image, model, survey, config) for image in images]
-    rows = _begin_rows([_name_image(image, i) for i, image in enumerate(images, 1)], model.classes)
+    rows = _begin_rows([_name_source(image, i) for i, image in enumerate(images, 1)], model.classes)
     used = np.array([isinstance(image, _Prepared) for image in seen], bool)
     if used.any(): _fill_answers(rows, used, [image for image in seen if isinstance(image, _Prepared)], model)
     n = len(model.ensemble.members)

@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +31,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from . import __version__
-from .config import (RadiogalError, RunConfig, Training, find_images, find_place, find_root, settle_backend,
-                             write_atomic, write_json)
+from .config import (RadiogalError, RunConfig, Training, find_images, find_place, find_root, write_atomic,
+                             write_json)
 from .datasets import PreparedSet, cut_images, read_task
 from .models import NETWORKS, build_network, choose_size, define_grouped_muon
 from .pairs import show_alone
@@ -39,12 +40,26 @@ from .preparation import augment_batch, crop_or_pad
 from .provenance import (Origin, clear_results, find_change, hash_files, measure_use, need_extra,
                                  write_provenance)
 
+# %% ../nbs/17_modelling.ipynb #2c4e57d5
+_DRAWS_TO_FILES = ("", "agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
+
+def _can_draw(backend: str)->bool:
+    "Can matplotlib load a backend of this name here?"
+    if backend.startswith("module://"):
+        try: return find_spec(backend.removeprefix("module://")) is not None
+        except ModuleNotFoundError: return False
+    return backend.lower() in _DRAWS_TO_FILES or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+def _settle_backend()->None:
+    "Make matplotlib draw to files if MPLBACKEND names a backend that cannot be loaded here."
+    if not _can_draw(os.environ.get("MPLBACKEND", "")): os.environ["MPLBACKEND"] = "agg"
+
 # %% ../nbs/17_modelling.ipynb #46b81cb6
 def start_keras(
     seed: int, # For every random number that Keras draws
 )->None:
     "Keras made deterministic, whatever a user's settings say; mixed precision on a GPU; raises `ConfigError` without."
-    settle_backend()  # before Keras, which imports matplotlib
+    _settle_backend()  # before Keras, which imports matplotlib
     need_extra("keras", "train")
     import keras
     keras.config.set_floatx("float32")  # whatever a user's keras.json says

@@ -23,15 +23,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .config import (Cell, ConfigError, Damaged, Paths, RunConfig, check_name, deal_cells,
-                             describe_run, find_images, find_root, list_asked, read_config, read_json, write_atomic,
-                             write_json)
+from .config import (Cell, ConfigError, Damaged, Paths, RunConfig, check_name, find_images, find_root,
+                             list_asked, read_config, read_json, write_atomic, write_json)
 from .fetch import AGAIN, RegisteredFile, check_sources, find_mirror, select_files
-from .provenance import (check_inputs, check_network, describe_machine, find_damaged, find_unexported,
-                                 hash_files, is_as_written, read_signed, run_notebook, sign)
+from .provenance import (check_inputs, check_network, describe_machine, describe_run, find_damaged,
+                                 find_unexported, hash_files, is_as_written, read_signed, run_notebook, sign)
 
 # %% ../nbs/25_workflow.ipynb #9f043bbd
-_DROPPED = ("SNAKEMAKE_PROFILE", "PYTHONSTARTUP", "JUPYTER_PATH", "JUPYTER_CONFIG_PATH", "KERAS_MAX_EPOCHS",
+_WITHOUT = ("SNAKEMAKE_PROFILE", "PYTHONSTARTUP", "JUPYTER_PATH", "JUPYTER_CONFIG_PATH", "KERAS_MAX_EPOCHS",
            "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED", "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 _OWN_FOLDERS = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "KERAS_HOME")
 _OWN_FILES = (".ipython/profile_*/startup/*.*py", ".ipython/profile_*/*_config.py", ".keras/keras.json",
@@ -47,7 +46,7 @@ def _is_plain_keras(path: Path)->bool:
 def _list_overridden()->dict[str, str]: # By variable or file
     "What this user has set that does not reach results."
     if told := os.environ.get("RADIOGAL_OVERRIDDEN"): return json.loads(told)  # by the command that started this one
-    variables = {key: os.environ[key] for key in (*_DROPPED, *_OWN_FOLDERS, "MPLBACKEND", "MATPLOTLIBRC")
+    variables = {key: os.environ[key] for key in (*_WITHOUT, *_OWN_FOLDERS, "MPLBACKEND", "MATPLOTLIBRC")
                  if os.environ.get(key)}
     files = [path for pattern in _OWN_FILES for path in Path.home().glob(pattern) if not _is_plain_keras(path)]
     return variables | {str(path): "not read" for path in sorted(files)}
@@ -57,7 +56,7 @@ def isolate_settings()->Iterator[dict[str, str]]: # As from `_list_overridden`
     "Inside, this process and those that it starts work with no settings of this user's for other programs."
     before, overridden = dict(os.environ), _list_overridden()
     with tempfile.TemporaryDirectory(prefix="radiogal-", ignore_cleanup_errors=True) as folder:
-        for key in _DROPPED: os.environ.pop(key, None)
+        for key in _WITHOUT: os.environ.pop(key, None)
         os.environ |= {key: f"{folder}/{key.lower()}" for key in _OWN_FOLDERS} | dict(
             MPLBACKEND="agg", RADIOGAL_OVERRIDDEN=json.dumps(overridden),
             MATPLOTLIBRC=str(Path(importlib.util.find_spec("matplotlib").origin).parent/"mpl-data"/"matplotlibrc"))
@@ -66,13 +65,25 @@ def isolate_settings()->Iterator[dict[str, str]]: # As from `_list_overridden`
             os.environ.clear()
             os.environ |= before
 
+# %% ../nbs/25_workflow.ipynb #ec6b6e4f
+def _deal_cells(
+    cells: list,     # Of the grid, in any order
+    kind: Callable,  # Of a cell: those of one kind take equally long
+    per_step: int,   # Most cells of a step, at least 1
+    cores: int = 1,  # At least so many steps, where there are as many cells
+)->dict[str, list]: # By name of the step, such as '1of2'
+    "Distribute the cells of a grid over steps."
+    n = max(-(-len(cells)//per_step), min(cores, len(cells)))
+    ordered = sorted(cells, key=kind)  # stable
+    return {f"{k + 1}of{n}": ordered[k::n] for k in range(n)}
+
 # %% ../nbs/25_workflow.ipynb #49aeb0e0
 def _deal_steps(config: RunConfig, per_step: int, cores: int)->dict[str, dict[str, list]]: # As `plan_run`
     "What each step of several works through, by kind, and by the step's name such as '1of2'."
     per_process = len(config.surveys) if config.simulated else 1  # archives take their time
-    return dict(surveys=deal_cells(list(config.list_scraped()), lambda survey: 0, per_process, cores),
-                trainings=deal_cells(list_asked(config), lambda key: key[1], per_step, cores),
-                transfers=deal_cells(config.list_transfers(), lambda cell: (cell.network, cell.method), per_step,
+    return dict(surveys=_deal_cells(list(config.list_scraped()), lambda survey: 0, per_process, cores),
+                trainings=_deal_cells(list_asked(config), lambda key: key[1], per_step, cores),
+                transfers=_deal_cells(config.list_transfers(), lambda cell: (cell.network, cell.method), per_step,
                                      cores))
 
 def _find_held(config: RunConfig)->dict[str, str]: # By set of images: data set in the registry

@@ -13,7 +13,6 @@ from radiogal.engines import (
     _measure_distance,
     _open_keras,
     _unit_vectors,
-    _write_onnx,
     ask_ensemble,
     list_engines,
     list_members,
@@ -21,6 +20,7 @@ from radiogal.engines import (
     write_untrained,
 )
 from radiogal.fetch import hash_file
+from radiogal.graphs import write_onnx
 from radiogal.models import NETWORKS, build_network
 
 softmax = lambda answer: special.softmax(answer[1], axis=1)
@@ -43,8 +43,8 @@ def test_engines_give_the_same_features_and_logits(name, tmp_path):
     np.testing.assert_allclose(softmax(expected), model.predict(images, verbose=0), atol=1e-5)
     assert softmax(expected).max() < 0.999
     for engine in list_engines()[:-1]:
-        path = write_atomic(tmp_path/f"{name}.onnx", _write_onnx(model))
-        assert hashlib.sha256(_write_onnx(model)).hexdigest() == hash_file(path)
+        path = write_atomic(tmp_path/f"{name}.onnx", write_onnx(model))
+        assert hashlib.sha256(write_onnx(model)).hexdigest() == hash_file(path)
         answer = _RUNTIMES[engine](path)(images)
         for a, b in zip(answer, expected, strict=True): np.testing.assert_allclose(a, b, atol=1e-4*np.abs(b).max())
         np.testing.assert_allclose(softmax(answer), softmax(expected), atol=1e-5)

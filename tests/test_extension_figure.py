@@ -5,8 +5,9 @@ from conftest import ROOT
 from extensions.margin import plot_margin
 from PIL import Image
 
-from radiogal.config import describe_run, read_config
+from radiogal.config import read_config
 from radiogal.diagnosis import plot_grid, save_figure
+from radiogal.provenance import describe_run
 
 
 def test_a_figure_of_ones_own_is_drawn_side_by_side_and_kept_with_its_identity(tmp_path):
