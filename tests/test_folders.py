@@ -14,9 +14,9 @@ from radiogal.classify import begin_job, open_images
 from radiogal.config import ConfigError, find_root, read_config
 from radiogal.cutouts import CutoutPlan, read_cutout
 from radiogal.engines import prepare_cutouts
+from radiogal.inputs import read_surveys
 from radiogal.scraping import FitsFolder, check_folder, fetch_cutouts, fetch_targets, open_archive
 from radiogal.sky import draw_population, observe, write_image
-from radiogal.survey_files import read_surveys
 
 SMOKE = read_config(find_root()/"config"/"smoke.toml")
 SOURCES = draw_population(SMOKE.sky, SMOKE.classes, SMOKE.surveys)

@@ -79,9 +79,9 @@ def test_an_old_name_of_a_notebook_says_which_one_replaced_it(capsys):
         named = new.replace(" and ", ", ").split(", ")
         assert set(named) <= there and old not in there
         with pytest.raises(ValueError, match=f"{old} any more: .*{named[-1]}"): check_notebook(old, ROOT/"nbs")
-    with pytest.raises(ValueError, match="no notebook of the name 'nobody'.*25_workflow"):
+    with pytest.raises(ValueError, match="no notebook of the name 'nobody'.*38_workflow"):
         check_notebook("nobody", ROOT/"nbs")
-    assert check_notebook("08_sky", ROOT/"nbs") == "08_sky"
+    assert check_notebook("09_sky", ROOT/"nbs") == "09_sky"
 
 
 def test_a_run_on_published_images_scrapes_nothing():
