@@ -73,7 +73,6 @@ def group_sky(
     "Friends-of-friends groups on the sphere."
     return group_pairs(find_pairs(coords, radius))
 
-# %% ../nbs/07_candidates.ipynb #d349e98e
 def find_widest(
     config: RunConfig, # The run's settings
 )->u.Quantity:         # arcmin

@@ -40,7 +40,7 @@ from .preparation import augment_batch, crop_or_pad
 from .provenance import (Origin, clear_results, find_change, hash_files, measure_use, need_extra,
                                  write_provenance)
 
-# %% ../nbs/21_modelling.ipynb #2c4e57d5
+# %% ../nbs/21_modelling.ipynb #46b81cb6
 _DRAWS_TO_FILES = ("", "agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
 
 def _can_draw(backend: str)->bool:
@@ -54,7 +54,6 @@ def _settle_backend()->None:
     "Make matplotlib draw to files if MPLBACKEND names a backend that cannot be loaded here."
     if not _can_draw(os.environ.get("MPLBACKEND", "")): os.environ["MPLBACKEND"] = "agg"
 
-# %% ../nbs/21_modelling.ipynb #46b81cb6
 def start_keras(
     seed: int, # For every random number that Keras draws
 )->None:

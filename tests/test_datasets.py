@@ -1,11 +1,25 @@
 "What a prepared set, its file, and the tables that it is made from are refused for. Simulated."
+import zipfile
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
+from astropy import units as u
 from conftest import ROOT
 
 from radiogal.config import read_config
-from radiogal.datasets import _prepare_survey, _PreparedError, make_sample, read_prepared, sample_set, write_prepared
+from radiogal.datasets import (
+    _ArchiveError,
+    _check_leaks,
+    _prepare_survey,
+    _PreparedError,
+    _read_griese,
+    make_sample,
+    read_prepared,
+    sample_set,
+    write_prepared,
+)
 
 SMOKE = read_config(ROOT/"config"/"smoke.toml")
 
@@ -83,3 +97,32 @@ def test_a_target_without_a_label_is_in_quarantine(parts):
     prepared, quarantine = _prepare_survey(change_label(targets, "", 3), *rest, SMOKE, "FIRST")
     assert list(quarantine["name", "reason"].iterrows()) == [(targets["name"][3], "no label among the run's classes")]
     assert targets["name"][3] not in prepared.names
+
+
+def write_archive(path, member="galaxies.h5", label=1.):
+    "One image in the published form of Griese et al. (2023)."
+    with h5py.File(path.with_suffix(".h5"), "w") as f:
+        image = f.create_group("data_0")
+        image["Img"], image["Label_literature"], image["Split_literature"] = np.ones((300, 300), np.uint8), label, "train"
+        image["Img"].attrs.update(RA=10., DEC=20., Source="made")
+    with zipfile.ZipFile(path, "w") as archive: archive.write(path.with_suffix(".h5"), member)
+    return path
+
+
+@pytest.mark.parametrize("how, message", [
+    (dict(member="../galaxies.h5"), "a member named '../galaxies.h5'"), (dict(member="galaxies.txt"), "0 members end"),
+    (dict(label=7.), "label 7 or split")])
+def test_an_archive_of_another_form_is_refused(how, message, tmp_path):
+    with pytest.raises(_ArchiveError, match=message): _read_griese(write_archive(tmp_path/"one.zip", **how))
+
+
+def test_what_is_no_archive_is_refused(tmp_path):
+    (tmp_path/"page.zip").write_text("<html>")
+    with pytest.raises(_ArchiveError, match="not a zip file"): _read_griese(tmp_path/"page.zip")
+
+
+def test_folds_that_share_pixels_are_refused(sample):
+    _check_leaks(sample, 2.5*u.arcmin)
+    near = replace(sample, positions=np.tile([10., 20.], (len(sample), 1)))
+    with pytest.raises(ValueError, match="FIRST: .* pairs of sources in different folds share pixels, such as J"):
+        _check_leaks(near, 2.5*u.arcmin)
