@@ -103,7 +103,7 @@ def write_archive(path, member="galaxies.h5", label=1.):
     "One image in the published form of Griese et al. (2023)."
     with h5py.File(path.with_suffix(".h5"), "w") as f:
         image = f.create_group("data_0")
-        image["Img"], image["Label_literature"], image["Split_literature"] = np.ones((300, 300), np.uint8), label, "train"
+        image["Img"], image["Label_literature"], image["Split_literature"] = np.ones((300, 300), "u1"), label, "train"
         image["Img"].attrs.update(RA=10., DEC=20., Source="made")
     with zipfile.ZipFile(path, "w") as archive: archive.write(path.with_suffix(".h5"), member)
     return path
