@@ -333,6 +333,7 @@ def make_order(question: Question, rows: pd.DataFrame, folder: Path, shard_size:
     source = f"folder {hash_folder(Path(question.images), folder)}" if is_folder else question.images or "archive"
     return Order(question, folder, sources, source, shard_size, tuple(kept))
 
+# %% ../nbs/33_answers.ipynb #7fbf23d2
 def _find_least(order: Order, model: PretrainedModel)->float:
     "Least part of a cutout with data."
     least = order.question.min_covered

@@ -544,6 +544,7 @@ def _work_alone(request: Request)->list[int]: # Shards that were done
     "One worker from beginning to end."
     with _open_worker(request) as worker: return work_through(worker)
 
+# %% ../nbs/31_classify.ipynb #8e9daa91
 def _limit_threads(n: int)->None:
     "Leave processors to other workers; libraries read this when they are loaded."
     os.environ |= dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(n))

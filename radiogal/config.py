@@ -157,7 +157,8 @@ class Sky(_Section):
         description="scientific: range of flux densities of extended labelled sources at 1.4 GHz")
     extended_arcsec: tuple[float, float] = Field((28.0, 110.0),
         description="scientific: range of their intrinsic sizes, before projection")
-    spacing_arcmin: float = Field(3.6, gt=0, le=120, description="fixed: mean distance of labelled sources")
+    spacing_arcmin: _Arcmin = Field(3.6,
+        description="fixed: mean distance of labelled sources; a run has more where their images would overlap")
     vlass_image_pixels: int = Field(3722, ge=300, le=3722, description="fixed: side of a VLASS image")
 
 # %% ../nbs/01_config.ipynb #6c0e237f
@@ -339,8 +340,24 @@ class _Settings(_Section):
     transfer: _Transfer = _Transfer()
     headline: _Headline = _Headline()
 
+class _Seeded(_Settings):
+    "How often each training is made: what the claims rest on more often than the rest."
+    def find_seeds(self, network: str, pair: str, method: str, count: int|None)->tuple[int, ...]:
+        "Seeds of a kind of transfer."
+        told = self.headline
+        judged = (network in told.networks and pair in told.pairs and method in told.methods
+                  and count in (None, *told.counts))
+        return told.seeds if judged else self.seeds
+
+    def find_training_seeds(self, network: str, task: str)->tuple[int, ...]:
+        "Seeds of a kind of training: a judged transfer starts from, and is compared with, as many trainings."
+        ends = {end for pair in self.headline.pairs
+                for end in (self.transfer.pairs[pair].source, self.transfer.pairs[pair].target)}
+        judged = network in self.headline.networks and task in {*self.headline.tasks, *ends}
+        return self.headline.seeds if judged else self.seeds
+
 # %% ../nbs/01_config.ipynb #91059967
-class _Grid(_Settings):
+class _Grid(_Seeded):
     "What the settings ask for: tasks, labels, and the grid of transfers."
     @property
     def simulated(self)->bool: return self.kind == "demo"
@@ -382,20 +399,6 @@ class _Grid(_Settings):
                           for network, fold in product(those, self.folds)
                           for seed in self.find_seeds(network, pair, name, count)]
         return cells
-
-    def find_seeds(self, network: str, pair: str, method: str, count: int|None)->tuple[int, ...]:
-        "Seeds of a kind of transfer."
-        told = self.headline
-        judged = (network in told.networks and pair in told.pairs and method in told.methods
-                  and count in (None, *told.counts))
-        return told.seeds if judged else self.seeds
-
-    def find_training_seeds(self, network: str, task: str)->tuple[int, ...]:
-        "Seeds of a kind of training: a judged transfer starts from, and is compared with, as many trainings."
-        ends = {end for pair in self.headline.pairs
-                for end in (self.transfer.pairs[pair].source, self.transfer.pairs[pair].target)}
-        judged = network in self.headline.networks and task in {*self.headline.tasks, *ends}
-        return self.headline.seeds if judged else self.seeds
 
     def find_source_fold(self, pair: str, fold: int)->int:
         "The fold of the source network that belongs to a fold of the target."

@@ -35,7 +35,7 @@ from .fetch import FetchError, Fetcher, get_registered, select_files
 from .positions import check_names
 from .preparation import (Ready, Unusable, crop_or_pad, normalise_observed, prepare_image, read_image,
                                   scale_minmax)
-from .sky import draw_population, observe
+from .sky import draw_population, observe, widen_sky
 from .surveys import get_survey
 
 # %% ../nbs/17_datasets.ipynb #297ce8ef
@@ -407,7 +407,7 @@ def make_sample(
 )->tuple[Table, Table, Table, Callable]: # targets, cutouts, curated and read, as `_prepare_survey` takes them
     "An artificial sky, small unless more sources are asked for, every image good; nothing is scraped."
     count = min(per_class, config.sky.sources_per_class)
-    sky = config.sky.model_copy(update=dict(sources_per_class=count))
+    sky = widen_sky(config).model_copy(update=dict(sources_per_class=count))
     sources = draw_population(sky, config.classes, config.surveys)
     known, cut = sources[sources["label"] != ""], config.scraping
     coords = SkyCoord(known["ra"], known["dec"], unit="deg")

@@ -205,6 +205,7 @@ def _find_by_ucd(ucds: dict[str, str])->tuple[str, str]: # By column → names o
         if all(len(each) == 1 for each in found): return found[0][0], found[1][0]
     return "", ""
 
+# %% ../nbs/06_inputs.ipynb #b00d63ef
 def _find_by_pattern(names: list[str], where: str)->tuple[str, str, str]: # ra, dec, equinox
     "Columns whose names are those of a position; raises `BadPositions`, listing those there are, where none are."
     pairs = {}
@@ -335,6 +336,7 @@ def _part_lines(lines: list[str], separator: str)->list[list[str]]:
     if separator == " ": return [line.split() for line in lines]
     return [[cell.strip() for cell in cells] for cells in csv.reader(lines, delimiter=separator, skipinitialspace=True)]
 
+# %% ../nbs/06_inputs.ipynb #72f1b044
 def _read_separated(lines: list[str], where: str, asked: dict[str, str])->_Rows:
     "A table of separated values with a heading; raises `BadPositions` where its columns cannot be told."
     at, heading, separator = _find_heading(lines, where)
@@ -553,6 +555,7 @@ def _read_input(source: str|Path)->tuple[bytes, str]: # Content; what to call it
         raise
     except OSError as e: raise BadPositions(f"{source}: cannot be read: {e.strerror}") from e
 
+# %% ../nbs/06_inputs.ipynb #44d0f096
 def read_positions(
     source: str|Path, # A file of any format; '-' for standard input; or the text of a table or of one position
     ra: str = "",     # Column of right ascension; default: found by its name or UCD

@@ -417,6 +417,7 @@ def _gather_griese(fetcher: Fetcher, folder: Path)->_Images: # FR I and FR II
     facts["set"] = "griese"
     return _draw_images(facts, lambda i: _draw_griese(images[i]))
 
+# %% ../nbs/18_panels.ipynb #46d0fbe9
 def _gather_frdeep(fetcher: Fetcher, folder: Path)->_Images:
     "FRDEEP's training sources in FIRST; raises `FetchError` where a file cannot be had."
     catalogue = CATALOGUES["frdeep"]

@@ -289,6 +289,7 @@ def _fill_answers(
     rows["spread"][used], rows["ood_score"][used] = said.spread, said.ood_score
     rows["n_trained"][used] = count_trained(coords, model.ensemble, model.config.targets.match_arcsec*u.arcsec)
 
+# %% ../nbs/28_pretrained.ipynb #90d2accb
 def _join_flags(image: _Prepared|Unusable, n_trained: int, n_members: int)->str:
     "What a reader of an answer should know, '' for nothing."
     if isinstance(image, Unusable): return ""

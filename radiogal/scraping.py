@@ -39,7 +39,7 @@ from .fetch import (AGAIN, STATES, FetchError, Fetcher, Limits, Manifest, Regist
                             get_registered, name_url, one_line, select_files)
 from .positions import (BadImage, CatalogueError, clean_header, identify_positions, is_number, read_celestial,
                                 read_table, write_table)
-from .sky import ArtificialSky, draw_population, encode_fits, make_fingerprint, write_image
+from .sky import ArtificialSky, draw_population, encode_fits, make_fingerprint, widen_sky, write_image
 from .surveys import LIVE_SERVICES, SURVEYS, Services, get_survey, list_imaged
 
 # %% ../nbs/13_scraping.ipynb #a41631c1
@@ -80,6 +80,7 @@ def _try_footprint(path: Path)->tuple|BadImage:
 _SAME_PIXEL = 0.05 # Relative
 _SAME_BEAM = 2.    # Times larger or smaller than the survey's
 
+# %% ../nbs/13_scraping.ipynb #4817e86a
 def _read_beam_size(path: Path)->float: # arcsec; NaN where its header does not say
     "Major axis of an image's beam."
     with _naming(path), _open_hdu(path) as (header, _):
@@ -156,11 +157,10 @@ def _read_plain(path: Path)->bytes:
 
 # %% ../nbs/13_scraping.ipynb #12c177a1
 @dataclass(frozen=True)
-class FitsFolder:
-    "Images from the FITS files of a folder and those in it, of the survey that a folder's name or their header tells."
+class _FolderFiles:
+    "FITS files of a folder and those in it, each of the survey that a folder's name or its header tells."
     folder: Path
     besides: Path|None = None # A folder in it that is left out, such as one for results
-    corners = ()  # Has no grid of images, unlike VLASS on the artificial sky
 
     @cached_property
     def paths(self)->list[Path]:
@@ -194,6 +194,11 @@ class FitsFolder:
 
     @cached_property
     def _circles(self)->dict[str, tuple]: return {survey: _surround(found) for survey, found in self.footprints.items()}
+
+# %% ../nbs/13_scraping.ipynb #04137f95
+class FitsFolder(_FolderFiles):
+    "Images from the FITS files of a folder and those in it, of the survey that a folder's name or their header tells."
+    corners = ()  # Has no grid of images, unlike VLASS on the artificial sky
 
     @cached_property
     def vlass_centres(self)->list[SkyCoord]: return list(self._circles["VLASS"][0])
@@ -515,7 +520,7 @@ def open_services(
     if config.scraping.archive != "loopback":
         yield LIVE_SERVICES if config.scraping.archive == "live" else None
         return
-    population = read_table(sky) if sky else draw_population(config.sky, config.classes, config.surveys)
+    population = read_table(sky) if sky else draw_population(widen_sky(config), config.classes, config.surveys)
     with serve_archives(ArtificialSky(population, config.sky), requests) as services: yield services
 
 def choose_targets(
@@ -525,7 +530,7 @@ def choose_targets(
     "A run's targets; raises `ConfigError` where simulated and real would be mixed."
     if targets: table = read_targets(targets)
     else:
-        table = draw_population(config.sky, config.classes, config.surveys)
+        table = draw_population(widen_sky(config), config.classes, config.surveys)
         table = table[table["label"] != ""]
     if table.meta["SIMULATE"] != config.simulated:
         kinds = ["real", "simulated"]
