@@ -36,7 +36,6 @@ from radiogal.config import (
     ConfigError,
     Damaged,
     Paths,
-    _git_commit,
     check_name,
     find_root,
     read_config,
@@ -58,6 +57,7 @@ from radiogal.positions import read_table, write_table
 from radiogal.provenance import (
     Origin,
     _execute_notebook,
+    _git_commit,
     check_listed,
     check_network,
     find_change,
