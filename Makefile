@@ -21,7 +21,7 @@ NOTEBOOKS ?= nbs/*.ipynb
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run-all plan test test-all faults lab figures report prepare keep package canary export refresh readme check front docs bench lock clean
+.PHONY: help env run-all plan test test-all faults lab figures report prepare keep package canary export refresh readme check front docs bench lock clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE  # Every kernel would compile TensorFlow again: ten seconds each
 ifneq ($(RADIOGAL_MIRROR),)
@@ -53,7 +53,9 @@ $(STAMP): $(LOCK) settings.ini setup.py
 	    && $(BIN)/python -m pip install --quiet --quiet --no-build-isolation --no-deps --editable .; }
 	@touch $@
 
-run-all: $(STAMP)  ## Scrape, prepare, train, transfer, plot: RUN=demo (simulated), real, live or smoke
+env: $(STAMP)  ## Make the environment in .venv, and nothing else
+
+run-all: $(STAMP)  ## Scrape, prepare, train, transfer, plot: RUN=demo (simulated), or another file of config/
 	@$(BIN)/radiogal run "$$RUN" $(if $(SEED),--seed "$$SEED") $(if $(CORES),--cores "$$CORES") --profile "$$PROFILE"
 
 plan: $(STAMP)  ## Say which notebooks of RUN would be run now, and why

@@ -51,5 +51,6 @@ def describe_arguments(app, what, name, obj, options, lines):
 
 def setup(app):
     PAGES.mkdir(exist_ok=True)
+    for path in PAGES.glob("*.ipynb"): path.unlink()  # of an earlier version
     for path in sorted((ROOT / "nbs").glob("*.ipynb")): copy_notebook(path)
     app.connect("autodoc-process-docstring", describe_arguments)

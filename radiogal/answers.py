@@ -288,7 +288,7 @@ def describe_question(question: Question)->dict[str, str]:
     "What a file's header says of its making."
     model = load_model(question.model)
     return dict(MODEL=model.name, IDENTITY=model.ensemble.identity, PRIOR=question.prior or "as the model answers",
-                VERSION=__version__)
+                CALIBRAT="yes" if model.ensemble.calibrated else "no", VERSION=__version__)
 
 def _draw_path(path: str, survey: str)->str: # survey: '' as its header says; '' where it cannot be drawn
     "A picture of an image, as from `draw_thumbnail`."

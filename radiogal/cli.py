@@ -105,7 +105,7 @@ def _guard(do: Callable)->Callable:
         except RadiogalError as e: raise _Told(str(e)) from e
         except ModuleNotFoundError as e:
             if (e.name or "radiogal").startswith("radiogal"): raise
-            raise _Told(f"{e.name} is not installed: pip install {_EVERYTHING!r}, or make in a clone") from e
+            raise _Told(f"{e.name} is not installed: pip install {_EVERYTHING!r}, or make env in a clone") from e
         except OSError as e:
             if e.filename is None: raise
             raise _Told(f"{e.filename}: {e.strerror}") from e

@@ -40,7 +40,7 @@ def _check_python()->Iterator[Finding]:
     "Is this a Python that radiogal works with?"
     found, oldest, newest = tuple(sys.version_info[:2]), *_PYTHONS
     told, fits = f"{found[0]}.{found[1]} in {sys.prefix}", oldest <= found <= newest
-    remedy = f"use Python {'.'.join(map(str, oldest))} to {'.'.join(map(str, newest))}: make PYTHON=python3.12"
+    remedy = f"use Python {'.'.join(map(str, oldest))} to {'.'.join(map(str, newest))}: make PYTHON=python3.12 env"
     yield Finding("python", told, "" if fits else remedy)
 
 def _list_wanted(root: Path|None)->list[str]: # root: of the clone; as in a requirements file
@@ -54,7 +54,7 @@ def _check_packages(root: Path|None)->Iterator[Finding]: # root: of the clone
     "Are the packages there, in the versions that were asked for?"
     from packaging.requirements import Requirement
     wanted = [each for each in map(Requirement, _list_wanted(root)) if not each.marker or each.marker.evaluate()]
-    remedy = "make lab (or any other target) installs what the lock says" if root else "pip install --upgrade radiogal"
+    remedy = "make env installs what the lock says" if root else "pip install --upgrade radiogal"
     n, missing, others = len(wanted), [], []
     for each in wanted:
         try: version = metadata.version(each.name)
@@ -92,7 +92,7 @@ def _check_gpu()->Iterator[Finding]:
     names = {each.metadata["Name"].lower() for each in metadata.distributions()}
     unused = not any(name.startswith("nvidia-cudnn") for name in names)
     yield Finding("GPU", "one, without its libraries" if unused else "one, with its libraries",
-                  "make GPU=1 installs TensorFlow with CUDA" if unused else "")
+                  "make GPU=1 env installs TensorFlow with CUDA" if unused else "")
 
 def _check_disk(folders: list[Path])->Iterator[Finding]:
     "Is there room on the disks of some folders?"
