@@ -614,6 +614,11 @@ def _read_beam_axes(value, what: str)->tuple[u.Quantity, u.Quantity]: # bmaj, bm
     axes = [_read_quantity(f"{axis} {found[3]}", u.arcsec, what) for axis in (found[1], found[2] or found[1])]
     return max(axes), min(axes)
 
+def _read_count(value, kind: type, what: str)->int|float: # kind: int or float; what: section and key, for the error
+    "A number of things as a TOML file has it; raises `ConfigError` where it is not a positive one."
+    if isinstance(value, int | kind) and not isinstance(value, bool) and 0 < value < math.inf: return kind(value)
+    raise ConfigError(f"{what} = {value!r}: give a positive {'whole ' if kind is int else ''}number")
+
 def _make_survey(name: str, said: dict, root: Path)->Survey: # said: a section; root: what its folder is relative to
     "The record of a section; raises `ConfigError` naming what is missing, unknown or not understood."
     what = lambda key: f"survey {name}: {key}"
@@ -627,11 +632,13 @@ def _make_survey(name: str, said: dict, root: Path)->Survey: # said: a section; 
     folder = root/str(said["folder"])
     if not folder.is_dir(): raise ConfigError(f"{what('folder')} = {said['folder']!r}: there is no folder {folder}")
     unknown = tuple(key for key in ("rms", "n_sources", "area") if key not in said)
+    n_sources = _read_count(said["n_sources"], float, what("n_sources")) if "n_sources" in said else math.nan
+    n_axes = _read_count(said.get("n_axes", 2), int, what("n_axes"))
     return Survey(
         name, str(said.get("label", name)), quantity("frequency", u.GHz), bmaj, bmin, quantity("pixel", u.arcsec),
-        quantity("rms", u.mJy/u.beam), float(said.get("n_sources", math.nan)), quantity("area", u.deg**2),
+        quantity("rms", u.mJy/u.beam), n_sources, quantity("area", u.deg**2),
         str(said.get("reference", "a user's file")), unknown,
-        projection=str(said.get("projection", "SIN")), n_axes=int(said.get("n_axes", 2)), cards=dict(BUNIT="Jy/beam"),
+        projection=str(said.get("projection", "SIN")), n_axes=n_axes, cards=dict(BUNIT="Jy/beam"),
         south=quantity("south", u.deg, -90), folder=str(folder))
 
 def read_surveys(

@@ -15,15 +15,16 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from .config import (ConfigError, Paths, RunConfig, find_images, find_root, read_config, read_json,
-                             write_atomic, write_json)
+from .config import (ConfigError, Damaged, Paths, RunConfig, find_images, find_root, read_config,
+                             read_json, write_atomic, write_json)
 from .datasets import PreparedSet, read_task
 from .diagnosis import assign_groups, read_facts
 from .engines import (Ensemble, Member, adapt_config, check_preparation, export_graph, list_members,
                               open_ensemble)
 from .evaluation import (CalibrationError, apply_temperature, average_predictions, calibrate_across,
                                  list_classes, score_pooled, score_predictions, summarise_classes)
-from .pretrained import FORMAT
+from .pretrained import FORMAT, UNLIKE
+from .provenance import sign
 from .surveys import get_survey
 
 # %% ../nbs/29_packaging.ipynb #37a3fa9d
@@ -123,14 +124,14 @@ def _scale_across(tables: list[pd.DataFrame])->list[pd.DataFrame]: # None where 
 # %% ../nbs/29_packaging.ipynb #33de3e61
 def _score_row(
     who: str,
-    before: list[pd.DataFrame], # Tables of predictions
+    before: list[pd.DataFrame], # Tables of predictions, not scaled
     after: list[pd.DataFrame],  # The same, scaled; none where that was not possible
 )->dict:
-    "A row of a card's table of scores."
+    "A row of a card's table of scores: those of the scaled probabilities, where there are any."
     sources = pd.concat(before)["name"].nunique()
     row = dict(zip(("split", "of"), who.split(": "), strict=True)) | dict(sources=sources)
     for score, title in dict(accuracy="accuracy", macro_f1="macro F1").items():
-        value, ends = score_pooled(before, score)
+        value, ends = score_pooled(after or before, score)
         row[title] = f"{value:.3f} [{ends.low:.3f}, {ends.high:.3f}]"
     measure = lambda tables: np.mean([score_predictions(table)["ece"] for table in tables])
     return row | {"calibration error": f"{measure(before):.3f}",
@@ -141,10 +142,9 @@ def _tabulate_card_scores(said: _Said)->pd.DataFrame:
     each = "each network" if len(said.validation) > 1 else "the network"
     rows = [_score_row(f"validation: {each}", said.validation, _scale_across(said.validation))]
     if not said.heldout: return pd.DataFrame(rows)
-    scaled = _scale_tables(said.heldout, said.temperatures)
-    rows.append(_score_row(f"held-out: {each}", said.heldout, scaled))
-    if len(scaled) > 1:
-        rows.append(_score_row("held-out: all together", [average_predictions(said.heldout)], [_answer_heldout(said)]))
+    answer, scaled = [_answer_heldout(said)], _scale_tables(said.heldout, said.temperatures)
+    rows.append(_score_row(f"held-out: {each}", said.heldout, scaled if len(scaled) > 1 else answer))
+    if len(scaled) > 1: rows.append(_score_row("held-out: all together", [average_predictions(said.heldout)], answer))
     return pd.DataFrame(rows)
 
 def _choose_last(said: _Said)->tuple[str, list[pd.DataFrame]]: # What it is; tables
@@ -175,8 +175,8 @@ _FRDEEP_FACTS = _Data(
     "non-commercial use (FIRST: copyright 1994, University of California; NVSS: copyright 1994, Associated "
     "Universities, Inc., National Radio Astronomy Observatory).")
 _GRIESE = _Data(
-    "Griese et al. (2023): 1,758 FIRST images of 300 px in five folds, and 400 held out by the authors; labels from "
-    "MiraBest, CoNFIG, FRICAT, FRIICAT, FR0CAT and Proctor (2011).",
+    "Griese et al. (2023): 1,758 FIRST images of 300 px in five folds, and 400 held out by the authors, of which "
+    "399 could be used; labels from MiraBest, CoNFIG, FRICAT, FRIICAT, FR0CAT and Proctor (2011).",
     "The published folds; each network was trained on four and validated on the fifth.",
     "The set's code is under MIT; FIRST's images are for scholarly, educational and private non-commercial use "
     "(copyright 1994, University of California).")
@@ -196,10 +196,10 @@ def _read_rows_of(kept: Path, name: str, **wanted)->pd.DataFrame: # wanted: a co
     for key, value in wanted.items(): table = table[table[key] == value]
     return table
 
-_LEFT_OUT = dict(catalogues="catalogue", n="sources", accuracy="not seen", accuracy_low="low", accuracy_high="high",
-                 mixed_accuracy="seen")
-_PROPERTY = dict(property="property", low="from", high="to", n="sources", accuracy="accuracy", accuracy_low="low",
-                 accuracy_high="high")
+_LEFT_OUT = dict(catalogues="catalogue", n="sources", accuracy="not seen", accuracy_low="95 % low",
+                 accuracy_high="95 % high", mixed_accuracy="seen")
+_PROPERTY = dict(property="property", low="from", high="to", n="sources", accuracy="accuracy", accuracy_low="95 % low",
+                 accuracy_high="95 % high")
 
 def _take_columns(rows: pd.DataFrame, names: dict[str, str])->str: # names: by column, what the card calls it
     "Some columns of a table as Markdown; '' where it has no rows."
@@ -226,12 +226,11 @@ def _fill_card(
     heat = [(m["facts"]["place"], m["facts"]["temperature"], m["facts"]["weights"][:16]) for m in facts["members"]]
     environment = Environment(loader=PackageLoader("radiogal"), autoescape=select_autoescape(), trim_blocks=True)
     return environment.get_template("model_card.md").render(
-        facts | ensemble | tables, name=name, classes=", ".join(ensemble["classes"]), pixel=survey.pixel_scale.value,
+        facts | ensemble | tables, name=name, unlike=f"{UNLIKE:g}", classes=", ".join(ensemble["classes"]), pixel=survey.pixel_scale.value,
         field=f"{facts['field_pixels']*survey.pixel_scale.value/60:g}", data=_describe_data(facts["images"]),
         answer=_describe_answer(said), parameters=f"{network['parameters']:,}",
         scores=_to_markdown(_tabulate_card_scores(said)),
-        heldout="" if said.heldout else "\nNo answers on held-out sources are kept: these scores are on validation "
-        "sources, which chose the epoch of each network.\n",
+        heldout="" if said.heldout else "\nNo answers on held-out sources are kept.\n",
         choice="Of the kept networks, the one with the least validation loss. " if facts["alone"] else "",
         steps="; ".join(facts["history"]), worst=f"Of the {counted}: {_name_worst(last)}",
         by_class=f"By class, on the {counted}:\n\n" + _to_markdown(
@@ -275,11 +274,20 @@ def _hash_all(content: dict[str, bytes])->dict[str, str]: # By name
     "SHA-256 of each file."
     return {name: hashlib.sha256(data).hexdigest() for name, data in sorted(content.items())}
 
+def _list_old(folder: Path)->set[Path]:
+    "Files that a folder's list of models names, none where there is no such list, or a damaged one."
+    try: listed = read_json(folder/"models.json").get("files", {})
+    except Damaged: return set()
+    return {folder/name for name in listed if Path(name).name == name}
+
 def pack_models(
     run: str = "benchmark",      # Whose networks were kept
     folder: Path|None = None,    # Where to; None: in the clone's package
 )->pd.DataFrame:                 # model, megabytes, left_out: why it is not among them
-    "Write the package's models, as far as their weights are kept; raises `ConfigError` without any, or images."
+    """Write the package's models into a folder, and remove those that an older list names and this one does not.
+
+    Raises `ConfigError` without weights, or without prepared images.
+    """
     paths = Paths(find_root())
     folder, entries, content, rows = folder or paths.root/"radiogal"/"networks", {}, {}, []
     for name, plan in _PLANS.items():
@@ -290,7 +298,8 @@ def pack_models(
         content |= files
         rows.append((name, sum(map(len, files.values()))/1e6, ""))
     if not entries: raise ConfigError(f"no weights of run {run} are kept in {paths.kept(run)}")
-    for old in set(folder.glob("*")) - {folder/name for name in content}: old.unlink()
+    old = _list_old(folder) - {folder/name for name in content}
     for name, data in content.items(): write_atomic(folder/name, data)
-    write_json(folder/"models.json", dict(format=FORMAT, models=entries, files=_hash_all(content)))
+    write_json(folder/"models.json", sign(dict(format=FORMAT, models=entries, files=_hash_all(content))))
+    for path in old: path.unlink(missing_ok=True)
     return pd.DataFrame(rows, columns=["model", "megabytes", "left_out"])

@@ -23,6 +23,7 @@ from astropy.io import fits
 
 from .config import write_atomic
 from .cutouts import draw_beam, draw_scale, estimate_noise, measure_side
+from .pretrained import flag_unlike
 
 # %% ../nbs/30_pages.ipynb #4e48b2d5
 @dataclass(frozen=True)
@@ -92,12 +93,10 @@ def draw_thumbnail(view: View)->str: # A WebP image in Base64
     return base64.b64encode(out.getvalue()).decode()
 
 # %% ../nbs/30_pages.ipynb #07728479
-_UNLIKE = 3.  # Sigma of validation sources, beyond which an image is unlike those that a network was trained on
-
 def list_flags(row: dict)->list[str]:
     "What to know of a row, in words."
     told = [text for text in str(row.get("flags") or "").split("; ") if text]
-    if row.get("ood_score", 0) > _UNLIKE: told.append(f"unlike the training images ({row['ood_score']:.1f} σ)")
+    if not any(text.startswith("unlike") for text in told): told += flag_unlike(row.get("ood_score", 0))
     trained = "networks were trained on it"
     if row.get("n_trained", 0) > 0 and not any(trained in text for text in told): told.append(trained)
     if row.get("crowding", 0) > 0: told.append(f"{int(row['crowding'])} other positions in the field")

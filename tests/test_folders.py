@@ -173,7 +173,12 @@ def test_a_survey_of_a_toml_file_has_its_images_cut_from_its_folder(known, tmp_p
     (("[RACS]\n", ""), "is outside a section"), (("[RACS]", "[RACS"), "cannot be read"),
     (("folder =", "service = 'x'\nfolder ="), "archives of other surveys cannot be asked"),
     (("2 arcsec", "-2 arcsec"), "survey RACS: pixel_scale = -2.0 arcsec"),
-    (("2 arcsec", "nan arcsec"), "pixel_scale = nan")])
+    (("2 arcsec", "nan arcsec"), "pixel_scale = nan"), (("2 arcsec", "0 arcsec"), "pixel_scale = 0.0 arcsec"),
+    (("1.37 GHz", "-1 GHz"), "frequency = -1.0 GHz"),
+    (("folder =", "n_sources = 'many'\nfolder ="), "RACS: n_sources = 'many': give a positive number"),
+    (("folder =", "n_sources = nan\nfolder ="), "RACS: n_sources = nan: give a positive number"),
+    (("folder =", "n_axes = 'x'\nfolder ="), "RACS: n_axes = 'x': give a positive whole number"),
+    (("folder =", "n_axes = 2.5\nfolder ="), "RACS: n_axes = 2.5: give a positive whole number")])
 def test_a_section_that_is_no_survey_is_refused_in_words(known, tmp_path, change, told):
     (tmp_path/"mosaics").mkdir()
     (tmp_path/"mine.toml").write_text(RACS.replace(*change))

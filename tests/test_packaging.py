@@ -8,16 +8,18 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import ROOT
 from packaging.requirements import Requirement
 from test_offline import BRING_UP, WITHOUT_NETWORK, can
 
 from radiogal import packaging
-from radiogal.config import ConfigError, read_config
+from radiogal.config import ConfigError, read_config, write_json
 from radiogal.datasets import sample_set, write_prepared
 from radiogal.engines import ask_ensemble, list_members, open_ensemble, write_untrained
-from radiogal.packaging import _Plan, pack_models
+from radiogal.evaluation import average_predictions, score_predictions
+from radiogal.packaging import _answer_heldout, _list_old, _Plan, _Said, _tabulate_card_scores, pack_models
 from radiogal.pretrained import _open_packed
 
 WHEEL_BYTES, INSTALLED_BYTES = 8_000_000, 700_000_000
@@ -52,7 +54,11 @@ def test_packed_networks_answer_as_the_kept_ones_and_bytes_are_the_same_again(pl
     assert told["left_out"].tolist() == ["", "", "no weights of alhassan of task FIRST are kept"]
     (tmp_path/"b").mkdir()
     (tmp_path/"b"/"old.onnx").write_bytes(b"of an older run")
+    (tmp_path/"b"/"mine.txt").write_text("of somebody else")
+    write_json(tmp_path/"b"/"models.json", dict(files={"old.onnx": "", "one.md": ""}))
     pack_models("smoke", tmp_path/"b")
+    assert (tmp_path/"b"/"mine.txt").read_text() == "of somebody else"
+    (tmp_path/"b"/"mine.txt").unlink()
     assert {p.name: p.read_bytes() for p in (tmp_path/"a").iterdir()} == {
         p.name: p.read_bytes() for p in (tmp_path/"b").iterdir()}
     packed = _open_packed(tmp_path/"a", "both")
@@ -75,6 +81,39 @@ def test_what_lacks_for_packing_is_named(planned, monkeypatch, tmp_path):
         with pytest.raises(ConfigError, match="no prepared images .*FIRST: make prepare RUN=smoke"):
             pack_models("smoke", tmp_path)
     finally: (root/"elsewhere").rename(images)
+
+
+def test_only_files_that_an_older_list_names_are_removed(tmp_path):
+    folder = tmp_path/"networks"
+    assert _list_old(folder) == set()
+    write_json(folder/"models.json", dict(files={"old.onnx": "", "../mine.txt": "", str(tmp_path/"mine.txt"): ""}))
+    assert _list_old(folder) == {folder/"old.onnx"}
+    (folder/"models.json").write_text("{")
+    assert _list_old(folder) == set()
+
+
+def predict(seed, sharp):
+    "What a network may say of 200 sources."
+    names = np.array([f"s{i}" for i in range(200)])
+    label = np.arange(200)%2
+    p = 1/(1 + np.exp(-sharp*(2*label - 1 + np.random.default_rng(seed).normal(0, 1.5, 200))))
+    return pd.DataFrame(dict(name=names, label=np.array(["FRI", "FRII"])[label], sky_group=np.arange(200)//4,
+                             p_FRI=1 - p, p_FRII=p))
+
+
+def test_a_card_scores_the_answers_that_a_user_gets():
+    one = _Said([predict(0, 1)], [predict(1, 1)], [0.6], 2.)
+    held = _tabulate_card_scores(one).iloc[1]
+    assert held["after"] == f"{score_predictions(_answer_heldout(one))['ece']:.3f}"
+    assert held["after"] != f"{score_predictions(_answer_heldout(one._replace(together=None)))['ece']:.3f}"
+    five = _Said([predict(k, 3) for k in range(5)], [predict(k, 3) for k in range(5, 10)], [.05, 20., 1., 1., 1.], None)
+    plain, given = average_predictions(five.heldout), _answer_heldout(five)
+    assert (plain["p_FRI"] > 0.5).ne(given["p_FRI"] > 0.5).any()
+    both = _tabulate_card_scores(five).set_index(["split", "of"]).loc[("held-out", "all together")]
+    assert both["accuracy"].startswith(f"{score_predictions(given)['accuracy']:.3f} ")
+    assert both["accuracy"][:5] != f"{score_predictions(plain)['accuracy']:.3f}"
+    assert both["calibration error"] == f"{score_predictions(plain)['ece']:.3f}"
+    assert both["after"] == f"{score_predictions(given)['ece']:.3f}"
 
 
 def build_wheel(folder):

@@ -13,9 +13,11 @@ from scipy.special import softmax
 from radiogal.config import ConfigError, read_config
 from radiogal.engines import adapt_config
 from radiogal.models import build_network, load_network_weights
+from radiogal.pages import list_flags
 from radiogal.positions import clean_header
 from radiogal.preparation import Unusable, prepare_image, read_image
 from radiogal.pretrained import (
+    UNLIKE,
     UnknownModel,
     WrongModel,
     _open_packed,
@@ -58,6 +60,9 @@ def test_another_name_is_refused():
     ("models.json", lambda path: path.unlink(), "models.json is not there"),
     ("models.json", lambda path: path.write_text("{"), "is damaged, not JSON"),
     ("models.json", lambda path: path.write_text('{"format": 7}'), "format 7, this version of radiogal reads 1"),
+    ("models.json", lambda path: path.write_text('{"format": 1}'), "models.json is not what was written"),
+    ("models.json", lambda path: path.write_text(path.read_text().replace('"survey": "FIRST"', '"survey": "NVSS"')),
+     "models.json is not what was written: install radiogal again"),
 ])
 def test_other_files_than_those_listed_are_refused(pattern, change, message, tmp_path):
     folder = tmp_path/"networks"
@@ -73,6 +78,8 @@ def test_samples_are_classified_and_say_what_they_lack():
     np.testing.assert_allclose(sums, 1)
     assert "field of 4.5′, the network needs 9.0′" in rows["flags"][0] and "this is NVSS" not in rows["flags"][0]
     assert "trained on FIRST, this is NVSS" in rows["flags"][1] and "beam of 45″" in rows["flags"][1]
+    assert "image of 37.5′: only its middle 9.0′ was looked at" in rows["flags"][1]
+    assert "only its middle" not in rows["flags"][0]
     assert abs(rows["ra"][0] - 208.0607*u.deg) < 1*u.arcsec and rows.meta["MODEL"] == "first-4class"
 
 
@@ -139,6 +146,32 @@ def test_wrong_settings_of_a_question_are_refused(first, single):
     rows = classify(first, single, "NVSS")
     assert "NVSS has 15″" in rows["reason"][0]
     assert len(classify([], single)) == 0
+
+
+def pad(hdu, side):
+    "The same image in the middle of a larger one that is noise."
+    data = np.random.default_rng(0).normal(0, 1.5e-4, (side, side)).astype("f4")
+    low, n = side//2 - len(hdu.data)//2, len(hdu.data)
+    data[low:low + n, low:low + n] = hdu.data
+    return change_header(fits.PrimaryHDU(data, hdu.header), CRPIX1=hdu.header["CRPIX1"] + low,
+                         CRPIX2=hdu.header["CRPIX2"] + low)
+
+
+def test_a_larger_image_is_told_which_part_was_looked_at(first, single):
+    rows = classify([pad(first, 300), pad(first, 302), pad(first, 400)], single)
+    assert ["only its middle" in flags for flags in rows["flags"]] == [False, False, True]
+    assert "image of 12.0′: only its middle 9.0′ was looked at" in rows["flags"][2]
+    assert np.ptp(rows["p_FRI"]) < 0.02
+
+
+def test_an_image_unlike_the_training_images_is_flagged(first, single):
+    noise = np.random.default_rng(0).normal(0, 1e-3, (300, 300)).astype("f4")
+    rows = classify([first, fits.PrimaryHDU(noise, first.header)], single)
+    expected = [f"unlike the training images ({score:.1f} σ)"*bool(score > UNLIKE) for score in rows["ood_score"]]
+    assert expected[1] and not expected[0]
+    assert expected[1] in rows["flags"][1].split("; ") and "unlike" not in rows["flags"][0]
+    assert list_flags(dict(zip(rows.colnames, rows[1], strict=True))).count(expected[1]) == 1
+    assert f"(above {UNLIKE:g}, where `flags` says: unlike the training images)" in single.card
 
 
 def test_a_survey_is_told_by_pixels_and_telescope(first):
