@@ -226,9 +226,9 @@ def _fill_card(
     heat = [(m["facts"]["place"], m["facts"]["temperature"], m["facts"]["weights"][:16]) for m in facts["members"]]
     environment = Environment(loader=PackageLoader("radiogal"), autoescape=select_autoescape(), trim_blocks=True)
     return environment.get_template("model_card.md").render(
-        facts | ensemble | tables, name=name, unlike=f"{UNLIKE:g}", classes=", ".join(ensemble["classes"]), pixel=survey.pixel_scale.value,
+        facts | ensemble | tables, name=name, classes=", ".join(ensemble["classes"]), pixel=survey.pixel_scale.value,
         field=f"{facts['field_pixels']*survey.pixel_scale.value/60:g}", data=_describe_data(facts["images"]),
-        answer=_describe_answer(said), parameters=f"{network['parameters']:,}",
+        answer=_describe_answer(said), unlike=f"{UNLIKE:g}", parameters=f"{network['parameters']:,}",
         scores=_to_markdown(_tabulate_card_scores(said)),
         heldout="" if said.heldout else "\nNo answers on held-out sources are kept.\n",
         choice="Of the kept networks, the one with the least validation loss. " if facts["alone"] else "",
