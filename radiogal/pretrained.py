@@ -316,10 +316,10 @@ def _join_flags(
     n_trained: int,   # Of how many networks it was a training source
     n_members: int,
 )->str:
-    "What a reader of an answer should know, '' for nothing."
+    "What a reader of an answer should know, '' for nothing; what matters most comes first."
     if isinstance(image, Unusable): return ""
     seen = [f"{n_trained} of {n_members} networks were trained on it"]*bool(n_trained)
-    return "; ".join([*image.flags, *flag_unlike(ood_score), *seen])
+    return "; ".join([*flag_unlike(ood_score), *image.flags, *seen])
 
 def _set_coverage(config: RunConfig, min_covered: float|None)->RunConfig:
     "Settings with another least coverage; None leaves it; raises `ConfigError` for one outside 0–1."
