@@ -614,7 +614,7 @@ def _read_beam_axes(value, what: str)->tuple[u.Quantity, u.Quantity]: # bmaj, bm
     axes = [_read_quantity(f"{axis} {found[3]}", u.arcsec, what) for axis in (found[1], found[2] or found[1])]
     return max(axes), min(axes)
 
-def _read_count(value, kind: type, what: str)->int|float: # kind: int or float; what: section and key, for the error
+def _read_amount(value, kind: type, what: str)->int|float: # kind: int or float; what: section and key, for the error
     "A number of things as a TOML file has it; raises `ConfigError` where it is not a positive one."
     if isinstance(value, int | kind) and not isinstance(value, bool) and 0 < value < math.inf: return kind(value)
     raise ConfigError(f"{what} = {value!r}: give a positive {'whole ' if kind is int else ''}number")
@@ -632,8 +632,8 @@ def _make_survey(name: str, said: dict, root: Path)->Survey: # said: a section; 
     folder = root/str(said["folder"])
     if not folder.is_dir(): raise ConfigError(f"{what('folder')} = {said['folder']!r}: there is no folder {folder}")
     unknown = tuple(key for key in ("rms", "n_sources", "area") if key not in said)
-    n_sources = _read_count(said["n_sources"], float, what("n_sources")) if "n_sources" in said else math.nan
-    n_axes = _read_count(said.get("n_axes", 2), int, what("n_axes"))
+    n_sources = _read_amount(said["n_sources"], float, what("n_sources")) if "n_sources" in said else math.nan
+    n_axes = _read_amount(said.get("n_axes", 2), int, what("n_axes"))
     return Survey(
         name, str(said.get("label", name)), quantity("frequency", u.GHz), bmaj, bmin, quantity("pixel", u.arcsec),
         quantity("rms", u.mJy/u.beam), n_sources, quantity("area", u.deg**2),

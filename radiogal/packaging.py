@@ -270,6 +270,7 @@ def _pack_model(name: str, paths: Paths, run: str)->tuple[dict, dict[str, bytes]
     card = _fill_card(name, facts, said, _hash_all(content), tables, read_json(folders[0]/"metrics.json"))
     return facts, content | {f"{name}.md": card.encode()}
 
+# %% ../nbs/29_packaging.ipynb #fe9ef856
 def _hash_all(content: dict[str, bytes])->dict[str, str]: # By name
     "SHA-256 of each file."
     return {name: hashlib.sha256(data).hexdigest() for name, data in sorted(content.items())}
