@@ -159,6 +159,10 @@ INDUCED = {
         "psutil.virtual_memory", lambda: SimpleNamespace(available=5*10**8))),
     "threads that are no number": ("OMP_NUM_THREADS = 'many'", "unset OMP_NUM_THREADS", lambda folder, patch:
         patch.setenv("OMP_NUM_THREADS", "many")),
+    "a notebook of another kind": ("not clean: 03_surveys.ipynb", "git checkout", lambda folder, patch: (
+        folder/"nbs"/"03_surveys.ipynb").write_text('{"cells": [{"cell_type": "code"}]}')),
+    "a look that fails": ("KeyError: 'HOME'", "mend this first", lambda folder, patch: patch.setattr(
+        doctor, "_check_home", lambda: {}["HOME"])),
     "a mirror that is not there": ("is not a folder", "unset RADIOGAL_MIRROR", lambda folder, patch: patch.setenv(
         "RADIOGAL_MIRROR", str(folder/"nowhere"))),
     "an empty mirror": ("is empty", "unset RADIOGAL_MIRROR", make_mirror),
@@ -191,6 +195,21 @@ INDUCED = {
 def test_the_doctor_finds_nothing_where_nothing_is_wrong(clone):
     said = ask("doctor")
     assert said.exit_code == 0 and "No problem was found" in said.output, said.output
+
+
+def test_the_doctor_asks_a_user_without_a_clone_for_less(monkeypatch):
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**9))
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=2*10**9))
+    for check in (doctor._check_disk, doctor._check_memory):
+        assert [bool(next(check(root)).remedy) for root in (None, ROOT)] == [False, True]
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    assert [each.remedy for each in doctor._check_gpu()] == [""]
+
+
+def test_threads_of_nested_levels_are_numbers(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2,1"); monkeypatch.setattr(doctor.os, "sched_getaffinity", lambda _: {0, 1})
+    assert not any(each.remedy for each in doctor._check_threads() if "OMP" in each.told)
 
 
 @pytest.mark.parametrize("what", INDUCED)
