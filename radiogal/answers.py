@@ -256,7 +256,7 @@ def _write_text(table: Table, form: str)->bytes:
     table.write(out, format=form)
     return out.getvalue().encode()
 
-def _write_votable(rows: pd.DataFrame, facts: dict)->bytes:
+def _encode_votable(rows: pd.DataFrame, facts: dict)->bytes:
     "A VOTable, with an INFO for each fact."
     from astropy.io.votable import from_table
     from astropy.io.votable.tree import Info
@@ -265,7 +265,7 @@ def _write_votable(rows: pd.DataFrame, facts: dict)->bytes:
     votable.to_xml(out)
     return out.getvalue()
 
-def _write_parquet(rows: pd.DataFrame, facts: dict)->bytes:
+def _encode_parquet(rows: pd.DataFrame, facts: dict)->bytes:
     "A Parquet file, facts in its schema's metadata."
     from pyarrow import Table as Columns
     from pyarrow import parquet
@@ -286,12 +286,13 @@ def format_json(rows: pd.DataFrame)->str:
     "Rows as a JSON list; null where there is no value."
     return json.dumps(json.loads(rows.to_json(orient="records")), indent=1, ensure_ascii=False)
 
+# %% ../nbs/33_answers.ipynb #9e64331e
 _FORMS: dict[str, Callable] = {
     ".fits": lambda rows, facts: _write_bytes(_tabulate_answers(rows, facts, True), "fits"),
-    ".vot": _write_votable,
+    ".vot": _encode_votable,
     ".csv": lambda rows, facts: _write_text(_tabulate_answers(rows, {}), "ascii.csv"),
     ".ecsv": lambda rows, facts: _write_text(_tabulate_answers(rows, facts), "ascii.ecsv"),
-    ".parquet": _write_parquet,
+    ".parquet": _encode_parquet,
     ".reg": lambda rows, facts: _write_regions(rows),
     ".json": lambda rows, facts: format_json(rows).encode()}
 

@@ -346,8 +346,8 @@ def test_a_page_that_cannot_be_written_loses_no_answer(place):
 
 def test_a_full_disk_is_told_in_one_line(place, monkeypatch):
     def fill(*_): raise OSError(errno.ENOSPC, "No space left on device")
-    monkeypatch.setattr(answers, "read_asked", lambda *_, **__: fill())
-    said = ask("classify", "mine.fits")
+    monkeypatch.setattr(answers, "write_answers", fill)
+    said = ask("classify", "mine.fits", "--out", "a.csv")
     assert said.exit_code == 1 and said.stderr == "radiogal: No space left on device\n"
 
 
