@@ -16,6 +16,7 @@ from functools import wraps
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from . import __version__
 
@@ -26,7 +27,7 @@ _GROUPS = {  # Heading: sub-commands, in order
     "Notebooks of a clone": ("notebook", "refresh"),
     "When something is wrong": ("doctor", "canary")}
 
-_CODES = {0: "done", 1: "not done: the last line says why", 2: "not a command or an option"}
+_CODES = {0: "done", 1: "not done: the last line says why", 2: "no such command or option"}
 
 def _write_lines(formatter: click.HelpFormatter, lines: list[str])->None:
     "Lines as they are: examples are not wrapped."
@@ -71,7 +72,7 @@ class _Command(click.Command):
             formatter.write_dl([(str(code), text) for code, text in self.codes.items()])
 
 # %% ../nbs/39_cli.ipynb #413e8de0
-class _Told(click.ClickException):
+class _OneLineError(click.ClickException):
     "An error in one line, after the program's name."
     def show(self, file=None)->None: click.echo(f"radiogal: {self.message}", file=file, err=True)
 
@@ -102,13 +103,15 @@ def _guard(do: Callable)->Callable:
     def guarded(**named)->None:
         from radiogal.config import RadiogalError
         try: status = _work(do, named)
-        except RadiogalError as e: raise _Told(str(e)) from e
+        except RadiogalError as e: raise _OneLineError(str(e)) from e
         except ModuleNotFoundError as e:
             if (e.name or "radiogal").startswith("radiogal"): raise
-            raise _Told(f"{e.name} is not installed: pip install {_EVERYTHING!r}, or make env in a clone") from e
+            told = f"{e.name} is not installed: pip install {_EVERYTHING!r}, or make env in a clone"
+            raise _OneLineError(told) from e
+        except BrokenPipeError: raise  # Click ends without a word
         except OSError as e:
-            if e.filename is None: raise
-            raise _Told(f"{e.filename}: {e.strerror}") from e
+            place = f"{e.filename}: " if e.filename is not None else ""  # None where a disk is full
+            raise _OneLineError(place + (e.strerror or str(e))) from e
         if isinstance(status, int): click.get_current_context().exit(status)
     return guarded
 
@@ -292,9 +295,16 @@ def _tell_catalogue(folder: Path, waiting: int)->int: # Exit status; waiting: sh
     rows = pd.read_parquet(folder/"catalogue.parquet", columns=["state", "reason"])
     return _tell_rows(rows["state"].tolist(), rows["reason"].tolist())
 
+def _refuse_given(names: tuple[str, ...], words: str)->None: # names: of parameters; words: with {option}
+    "Raises `UsageError` where a user has given an option that has no effect."
+    for name in names:
+        if click.get_current_context().get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(words.format(option=f"--{name.replace('_', '-')}"))
+
 def _classify_run(asked: dict)->int: # Exit status; asked: what `_do_classify` takes
     "A catalogue by the networks of a run; says how many positions have a class."
     from radiogal.workflow import classify_by_run, read_request
+    _refuse_given(("model", "prior", "ra", "dec", "name"), "with --run, {option} has no effect: leave it out")
     needed = dict(survey=asked["survey"] or None) | {name: asked[name] for name in ("task", "positions", "out")}
     if missing := [f"--{name}" for name, value in needed.items() if value is None]:
         raise click.UsageError(f"--run goes with {', '.join(missing)}")
@@ -340,19 +350,21 @@ def _classify_targets(asked: dict)->int: # Exit status; asked: what `_do_classif
     "Answers of a network of the package, shown and written; says how many have a class."
     from radiogal import answers
     question = answers.Question(asked["model"], asked["survey"], asked["images"], asked["min_covered"], asked["prior"])
+    in_folder = asked["out"] and not answers.is_answer_file(asked["out"])
+    if not in_folder: _refuse_given(("shard_size", "workers", "keep", "retry"), "{option} goes with --out FOLDER")
     rows = answers.read_asked(asked["targets"], **{name: asked[name] for name in ("ra", "dec", "name")})
-    if asked["out"] and not answers.is_answer_file(asked["out"]): return _classify_folder(asked, question, rows)
-    if asked["workers"] != 1: raise click.UsageError("--workers wants --out FOLDER, where the parts of a catalogue go")
+    if in_folder: return _classify_folder(asked, question, rows)
     with tempfile.TemporaryDirectory() as folder:
         answered, paths = answers.answer_targets(rows, question, Path(folder))
+        if asked["out"]: answers.write_answers(answered, asked["out"], answers.describe_question(question))
+        _show_rows(answered, asked["json"])
         if asked["page"]: answers.write_answer_page(answered, paths, asked["page"], question)
-    if asked["out"]: answers.write_answers(answered, asked["out"], answers.describe_question(question))
-    _show_rows(answered, asked["json"])
     return _tell_rows(answered.state.tolist(), answered.reason.tolist())
 
 # %% ../nbs/39_cli.ipynb #d703eb50
-_CLASSIFY_CODES = {0: "all have a class", 1: "none has, or not done", 2: "not a command or an option",
-                   3: "some have none"}
+_CLASSIFY_CODES = {0: "every target has a class, or other workers still have shards",
+                   1: "no target has a class, or an error: the last line says why",
+                   2: "no such command or option", 3: "some targets have no class"}
 
 def _add_options(options: list[Callable])->Callable: # options: of `click.option`, as in the help
     "Makes a function one with more options."
@@ -362,7 +374,7 @@ def _add_options(options: list[Callable])->Callable: # options: of `click.option
     return add
 
 _IMAGES = click.option("--images", default="", show_default="the survey's archive",
-                       help="A folder of FITS files, or registry.")
+                       help="A folder of FITS files, or the word registry for the package's pinned files.")
 _TARGETS = click.argument("targets", nargs=-1, metavar="[TARGETS]...")
 _TABLE_COLUMNS = [click.option(f"--{key}", default="", show_default="found by its name or UCD",
                          help=f"Column of {what} in a table.")
@@ -370,15 +382,17 @@ _TABLE_COLUMNS = [click.option(f"--{key}", default="", show_default="found by it
 
 _ASKED = [
     click.option("--model", default="first-4class", help="A network of the package: radiogal models."),
-    click.option("--survey", default="", show_default="as headers say, or the model's", help="Whose images."),
+    click.option("--survey", default="", show_default="as headers say, or the model's",
+                 help="Survey of the images, such as FIRST."),
     _IMAGES, *_TABLE_COLUMNS,
     click.option("--min-covered", type=click.FloatRange(0, 1), show_default="as in training",
-                 help="Least part of the network's field that must have data."),
+                 help="Least part that must have data: of the network's field for a position, of the image itself for "
+                 "a file."),
     click.option("--prior", default="", show_default="as the network answers",
                  help="Mix of classes to expect: balanced, training, or your own, as FRI=0.3,FRII=0.7."),
     click.option("--json", is_flag=True, help="A JSON list instead of a table on standard output."),
-    click.option("--out", type=_PATH, help="A .fits, .vot, .csv, .ecsv, .parquet, .reg or .json file; with --run or "
-                 "--workers, the folder of the catalogue and its parts."),
+    click.option("--out", type=_PATH, help="A .fits, .vot, .csv, .ecsv, .parquet, .reg or .json file; or a folder, for "
+                 "a catalogue made in parts that can be resumed."),
     click.option("--page", type=_PATH, help="An HTML page with a picture of each source.")]
 
 _CATALOGUE = [
@@ -387,12 +401,12 @@ _CATALOGUE = [
     click.option("--task", help="With --run: what its networks were trained on."),
     click.option("--network", default="fields", help="With --run: which of its networks."),
     click.option("--positions", type=_PATH, help="With --run: a table of positions."),
-    click.option("--shard-size", default=1000, help="Positions of a part of the catalogue."),
+    click.option("--shard-size", default=1000, help="Positions in each part of a catalogue."),
     click.option("--workers", default=1, help="Processes on this machine."),
     click.option("--engine", default="", show_default="the fastest there is",
                  help="With --run: keras, onnxruntime or openvino."),
     click.option("--keep", multiple=True, type=click.Choice(["cutouts", "downloads"]),
-                 help="What is not deleted after use, after one --keep."),
+                 help="Kept after use: cutouts, downloads or both, after one --keep; put TARGETS before it."),
     click.option("--retry", is_flag=True, help="First forget shards with positions whose archive did not answer.")]
 
 # %% ../nbs/39_cli.ipynb #98be07ed
@@ -420,7 +434,7 @@ def _do_classify(**asked)->int: # Exit status
         if asked["targets"]: raise click.UsageError("with --run, the table of positions is --positions")
         _refuse_shown(asked)
         return _classify_run(asked)
-    if asked["positions"] or asked["task"] is not None: raise click.UsageError("--positions and --task go with --run")
+    _refuse_given(("positions", "task", "network", "engine"), "{option} goes with --run")
     if not asked["targets"]: raise click.UsageError("nothing to classify: give an image, a table, a position or a name")
     return _classify_targets(asked)
 
@@ -439,7 +453,10 @@ def _do_models(name)->None:
     heads = [f"{key} [{unit}]" if (unit := models[key].unit) else key for key in models.colnames]
     click.echo(tabulate([list(row) for row in models], heads))
 
+_CUTOUT_CODES = {0: "every cutout was made", 1: "no cutout was made, or an error: the last line says why",
+                 2: "no such command or option", 3: "some cutouts could not be made"}
 _FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
+_MOST_DRAWN = 100  # Sources in one figure
 
 def _save_figure(rows, path: Path)->None: # rows: as from `radiogal.answers.save_cutouts`
     "One figure of all cutouts."
@@ -450,12 +467,13 @@ def _save_figure(rows, path: Path)->None: # rows: as from `radiogal.answers.save
 
 @_command("cutout", 'radiogal cutout "3C 31" --survey all --figure 3c31.png',
           "radiogal cutout mine.csv --size 4.5 --out cutouts",
-          "radiogal cutout mine.csv --images ~/mosaics --survey FIRST", codes=_CLASSIFY_CODES | {0: "all were cut out"})
+          "radiogal cutout mine.csv --images ~/mosaics --survey FIRST", codes=_CUTOUT_CODES)
 @_TARGETS
-@click.option("--survey", default="FIRST", help="Whose images, or all.")
-@click.option("--size", default=9., help="Side in arcmin.")
+@click.option("--survey", default="FIRST", help="Survey of the images, such as FIRST, or all.")
+@click.option("--size", type=click.FloatRange(0, 600, min_open=True), default=9., help="Side in arcmin.")
 @click.option("--out", type=_PATH, show_default="cutouts, without --figure", help="Folder of the FITS files.")
-@click.option("--figure", type=_PATH, help="A .png, .pdf or .svg of all, with beams and scale bars.")
+@click.option("--figure", type=_PATH,
+              help="A .png, .pdf or .svg of all, at most 100 sources, with beams and scale bars.")
 @_add_options([_IMAGES, *_TABLE_COLUMNS])
 def _do_cutout(targets, survey, size, out, figure, images, **columns)->int: # Exit status
     "Cut images of positions or names out of surveys, as FITS files or as one figure."
@@ -465,10 +483,12 @@ def _do_cutout(targets, survey, size, out, figure, images, **columns)->int: # Ex
     if not targets: raise click.UsageError("nothing to cut out: give a position, a name or a table of positions")
     if figure and figure.suffix not in _FIGURE_SUFFIXES:
         raise click.UsageError(f"--figure {figure}: {', '.join(_FIGURE_SUFFIXES)}")
+    asked = answers.read_asked(targets, **columns)
+    if figure and len(asked) > _MOST_DRAWN:
+        raise click.UsageError(f"--figure: {len(asked)} sources, at most {_MOST_DRAWN} are drawn: give --out FOLDER")
     with tempfile.TemporaryDirectory() as scratch:
         folder = out or (Path(scratch) if figure else Path("cutouts"))
-        rows = answers.save_cutouts(answers.read_asked(targets, **columns), answers.choose_surveys(survey),
-                                    size*u.arcmin, folder, images)
+        rows = answers.save_cutouts(asked, answers.choose_surveys(survey), size*u.arcmin, folder, images)
         if figure and (rows.path != "").any(): _save_figure(rows, figure)
     for path in rows.path:
         if path and (out or not figure): click.echo(path)

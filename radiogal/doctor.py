@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -67,25 +68,30 @@ def _check_packages(root: Path|None)->Iterator[Finding]: # root: of the clone
 
 # %% ../nbs/36_doctor.ipynb #990b5c5e
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-_LEAST_MEMORY, _LEAST_DISK = 3e9, 5e9  # Bytes: two notebooks that train at a time; downloads and results of a run
+_LEAST_MEMORY, _LEAST_DISK = (3e9, 1e9), (5e9, 0.5e9)  # Bytes: for two notebooks that train at a time, and for
+                                 # downloads and results of a run; without a clone, for one network and some cutouts
 
 def _check_threads()->Iterator[Finding]:
     "Do the variables that limit threads hold numbers that make sense here?"
     cores, given = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(), os.environ
     for name in (name for name in _THREADS if given.get(name)):
-        if not given[name].isdecimal() or not 0 < int(given[name]) <= cores:
+        levels = given[name].split(",") if name.startswith("OMP") else [given[name]]  # OpenMP: one a nested level
+        if not all(each.strip().isdecimal() and 0 < int(each) <= cores for each in levels):
             yield Finding("threads", f"{name} = {given[name]!r} on {cores} cores", f"unset {name}, or set 1 to {cores}")
     yield Finding("threads", f"{cores} cores")
 
-def _check_memory()->Iterator[Finding]:
+def _check_memory(root: Path|None)->Iterator[Finding]: # root: of the clone
     "Is enough memory free?"
     import psutil
-    free = psutil.virtual_memory().available
-    remedy = "end other programs, or give --cores 1 and --workers 1"
-    yield Finding("memory", f"{free/1e9:.1f} GB free", remedy if free < _LEAST_MEMORY else "")
+    free, least = psutil.virtual_memory().available, _LEAST_MEMORY[root is None]
+    remedy = "end other programs, or give --cores 1 and --workers 1" if root else "end other programs, or --workers 1"
+    yield Finding("memory", f"{free/1e9:.1f} GB free", remedy if free < least else "")
 
 def _check_gpu()->Iterator[Finding]:
-    "Is there a GPU that the installed TensorFlow cannot use?"
+    "Is there a GPU that the installed TensorFlow cannot use? Other engines do not look for one."
+    if not find_spec("tensorflow"):
+        yield Finding("GPU", "not used: TensorFlow is not installed")
+        return
     if not shutil.which("nvidia-smi") and not Path("/proc/driver/nvidia").exists():
         yield Finding("GPU", "none, which is enough")
         return
@@ -94,12 +100,13 @@ def _check_gpu()->Iterator[Finding]:
     yield Finding("GPU", "one, without its libraries" if unused else "one, with its libraries",
                   "make GPU=1 env installs TensorFlow with CUDA" if unused else "")
 
-def _check_disk(folders: list[Path])->Iterator[Finding]:
-    "Is there room on the disks of some folders?"
-    for folder in folders:
-        free = shutil.disk_usage(folder).free
-        remedy = f"free {(_LEAST_DISK - free)/1e9:.1f} GB, or link results and data/raw to a larger disk"
-        yield Finding("disk", f"{free/1e9:.1f} GB free at {folder}", remedy if free < _LEAST_DISK else "")
+def _check_disk(root: Path|None)->Iterator[Finding]: # root: of the clone
+    "Is there room on the disk of the clone, else of the working folder?"
+    folder, least = root or Path.cwd(), _LEAST_DISK[root is None]
+    free = shutil.disk_usage(folder).free
+    other = "link results and data/raw to a larger disk" if root else "work on a larger disk"
+    remedy = f"free {(least - free)/1e9:.1f} GB, or {other}" if free < least else ""
+    yield Finding("disk", f"{free/1e9:.1f} GB free at {folder}", remedy)
 
 def _check_clock()->Iterator[Finding]:
     "Is it later than when this library was written?"
@@ -188,10 +195,11 @@ def _check_archives(services = LIVE_SERVICES)->Iterator[Finding]: # services: of
 # %% ../nbs/36_doctor.ipynb #5d5608a6
 def _is_clean(path: Path)->bool: # A notebook
     "Has it neither run numbers nor what an editor adds? False for what is not a notebook, as after a conflict."
-    try: cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    except (ValueError, KeyError): return False
-    numbers = [each.get("execution_count") for cell in cells for each in (cell, *cell.get("outputs", []))]
-    return not any(numbers) and all(set(cell["metadata"]) <= {"tags", "hide_input"} for cell in cells)
+    try:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        numbers = [each.get("execution_count") for cell in cells for each in (cell, *cell.get("outputs", []))]
+        return not any(numbers) and all(set(cell["metadata"]) <= {"tags", "hide_input"} for cell in cells)
+    except (ValueError, KeyError, TypeError, AttributeError): return False  # Not JSON, or JSON of another kind
 
 def _check_clone(root: Path|None)->Iterator[Finding]:
     "Is the library that is imported the clone's, and in step with clean notebooks?"
@@ -217,7 +225,7 @@ def _list_checks(root: Path|None, services)->dict[str, Callable]: # By subject
     "All looks, in the order in which they help."
     return dict(python=_check_python, packages=lambda: _check_packages(root), clone=lambda: _check_clone(root),
                 networks=_check_networks, folders=lambda: _check_folders(root), home=_check_home,
-                threads=_check_threads, memory=_check_memory, disk=lambda: _check_disk([root or Path.cwd()]),
+                threads=_check_threads, memory=lambda: _check_memory(root), disk=lambda: _check_disk(root),
                 GPU=_check_gpu, clock=_check_clock, mirror=_check_mirror, archives=lambda: _check_archives(services))
 
 def examine(
@@ -227,6 +235,8 @@ def examine(
     found = [Finding("system", f"radiogal {radiogal.__version__} on {platform.platform()}")]
     for subject, check in _list_checks(_find_clone(), services).items():
         try: told = list(check())
-        except (ConfigError, OSError, ImportError) as e: told = [Finding(subject, str(e), "mend this first")]
+        except Exception as e:  # whatever is broken here, the other looks go on
+            kind = "" if isinstance(e, ConfigError | OSError | ImportError) else f"{type(e).__name__}: "
+            told = [Finding(subject, f"{kind}{e}", "mend this first")]
         found += [each for each in told if each.remedy] or told
     return found

@@ -49,14 +49,18 @@ _SEXAGESIMAL = re.compile(r"([+-]?)(\d{1,3}) ?([hd:° ]) ?([0-5]?\d|60) ?[m:' ] 
 _SEXAGESIMAL_UNIT = re.compile(r"[\"']?(hms|dms|h:m:s|d:m:s|hh:mm:ss|dd:mm:ss)[\"']?", re.IGNORECASE)
 _MISSING = ("", "--", "nan", "inf", "-inf")
 
-def _read_text(text: str, key: str)->tuple[float, str]: # An angle; its unit: h, d or, where the text does not say, ''
-    "One angle as written, spaces simplified; raises `ValueError` where it is not an angle."
+def _read_text(
+    text: str,  # Spaces simplified
+    key: str,   # ra or dec
+    parts: str, # Unit of 12 30 00 and 12:30:00: h, d, or ? where that is not clear
+)->tuple[float, str]: # An angle; its unit: h, d, ? or, where the text is a plain number, ''
+    "One angle as written; raises `ValueError` where it is not an angle."
     if (found := _DECIMAL.fullmatch(text)): value, unit = float(found[1]), found[2][:1].replace("°", "d")
     elif (found := _SEXAGESIMAL.fullmatch(text)):
         sign, whole, unit, minutes, seconds = found.groups()
         if minutes == "60" and float(seconds): raise ValueError("more than 60 minutes")
         value = (int(whole) + int(minutes)/60 + float(seconds)/3600)*(-1 if sign == "-" else 1)
-        unit = {"°": "d", ":": "hd"[key == "dec"], " ": "hd"[key == "dec"]}.get(unit, unit)
+        unit = {"°": "d", ":": parts, " ": parts}.get(unit, unit)
     else: raise ValueError("no notation of angles")
     if unit == "h" and (key == "dec" or not 0 <= value <= 24): raise ValueError("not in hours")
     return value, unit
@@ -65,16 +69,19 @@ def _read_texts(
     texts: list[str],    # Angles as written
     key: str,            # ra or dec
     unit: u.UnitBase,    # Of plain numbers
+    parts: str,          # Of others, as for `_read_text`
     reasons: np.ndarray, # As for `_mark`
 )->np.ndarray:           # deg, NaN where empty or not an angle
     "Angles from texts; raises `BadPositions` where rows are in another notation than the rest."
     texts = [" ".join(text.translate(_WRITTEN).split()) for text in texts]
-    values, kinds, scales = np.full(len(texts), np.nan), np.full(len(texts), ""), dict(h=15., d=1., n=unit.to(u.deg))
+    values, kinds, scales = np.full(len(texts), np.nan), np.full(len(texts), ""), {
+        "h": 15., "d": 1., "n": unit.to(u.deg), "?": np.nan}
     for i, text in enumerate(texts):
         if text.lower() in _MISSING: continue
-        try: value, said = _read_text(text, key)
+        try: value, said = _read_text(text, key, parts)
         except ValueError: reasons[i] = reasons[i] or f"{key} is not an angle: {text[:60]!r}"
         else: kinds[i], values[i] = said or "n", value*scales[said or "n"]
+    _refuse(kinds == "?", f"{key} is sexagesimal, its unit one of plain numbers: write degrees, or hours as 12h30m00s")
     if "n" in kinds:
         _refuse(np.isin(kinds, ["h", "d"]),
                 f"{key} is in other units than in the other rows: mixed degrees and sexagesimal")
@@ -94,6 +101,19 @@ def _read_angle_unit(
     word = said.strip("\"'[]() ") or (named[1] if named else "deg")
     return u.Unit(_SPELT.get(word.lower(), word.lower() if word.isupper() else word), parse_strict="silent")
 
+def _read_text_units(
+    said: str, # As a table gives it; '' if it does not
+    name: str, # Of the column, which may end in a unit
+    key: str,  # ra or dec
+)->tuple[u.UnitBase, str]: # Of plain numbers; of others, as for `_read_text`
+    "The units of texts; raises `BadPositions` where a declination is said to be in hours."
+    if (found := _SEXAGESIMAL_UNIT.fullmatch(said)):
+        letter = found[1][0].lower()
+        if letter == "h" and key == "dec": raise BadPositions(f"column {name}: its unit is {said}, an hour angle")
+        return dict(h=u.hourangle, d=u.deg)[letter], letter
+    unit, is_said = _read_angle_unit(said, name), bool(said.strip("\"'[]() ") or _NAMED_UNIT.search(name))
+    return unit, "d" if key == "dec" else "?" if is_said and unit != u.hourangle else "h"
+
 def _read_angles(
     table: Table,
     name: str,    # Of a column
@@ -103,12 +123,11 @@ def _read_angles(
     "A column in degrees; raises `BadPositions` where its unit is not an angle."
     column = table[name]
     _check_column(column, name)
-    is_text = column.dtype.kind not in "fiu"
-    unit = _read_angle_unit(str(column.unit or ""), name)
-    if not unit.is_equivalent(u.deg) and not (is_text and _SEXAGESIMAL_UNIT.fullmatch(str(column.unit))):
+    is_text, said = column.dtype.kind not in "fiu", str(column.unit or "")
+    unit, parts = _read_text_units(said, name, key) if is_text else (_read_angle_unit(said, name), "")
+    if not unit.is_equivalent(u.deg):
         raise BadPositions(f"column {name}: its unit {column.unit} is unknown, or not an angle")
-    if is_text:
-        return _read_texts(_format_column(column), key, unit if unit.is_equivalent(u.deg) else u.deg, reasons)
+    if is_text: return _read_texts(_format_column(column), key, unit, parts, reasons)
     return (np.ma.filled(np.ma.asarray(column, dtype=float), np.nan)*unit).to_value(u.deg)
 
 def _check_column(column, name: str)->None:
@@ -142,7 +161,8 @@ def _split_line(line: str)->tuple[str, str, str]|None: # Name or '', ra, dec, as
 def _read_pair(ra: str, dec: str)->tuple[float, float]: # deg
     "A position as written; raises `BadPositions` where it is none, or off the sky."
     reasons = np.full(1, "", object)
-    found = [_read_texts([text], key, u.deg, reasons) for key, text in (("ra", ra), ("dec", dec))]
+    given = (ra, "ra", "h"), (dec, "dec", "d")
+    found = [_read_texts([text], key, u.deg, parts, reasons) for text, key, parts in given]
     _mark_positions(reasons, *found)
     if reasons[0]: raise BadPositions(f"{ra} {dec}: {reasons[0]}")
     return float(found[0][0]), float(found[1][0])

@@ -1,4 +1,5 @@
 "The command line: its help, how it ends, and a doctor who names what is wrong."
+import errno
 import json
 import os
 import re
@@ -8,15 +9,18 @@ import sys
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from importlib import metadata
+from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from astropy.coordinates.name_resolve import sesame_url
+from astropy.io.votable import parse
 from astropy.table import Table
 from click.testing import CliRunner
 from conftest import ROOT, copy_project
+from pyarrow.parquet import read_schema
 
 from radiogal import __version__, answers, doctor
 from radiogal.cli import _GROUPS, commands, main
@@ -155,6 +159,10 @@ INDUCED = {
         "psutil.virtual_memory", lambda: SimpleNamespace(available=5*10**8))),
     "threads that are no number": ("OMP_NUM_THREADS = 'many'", "unset OMP_NUM_THREADS", lambda folder, patch:
         patch.setenv("OMP_NUM_THREADS", "many")),
+    "a notebook of another kind": ("not clean: 03_surveys.ipynb", "git checkout", lambda folder, patch: (
+        folder/"nbs"/"03_surveys.ipynb").write_text('{"cells": [{"cell_type": "code"}]}')),
+    "a look that fails": ("KeyError: 'HOME'", "mend this first", lambda folder, patch: patch.setattr(
+        doctor, "_check_home", lambda: {}["HOME"])),
     "a mirror that is not there": ("is not a folder", "unset RADIOGAL_MIRROR", lambda folder, patch: patch.setenv(
         "RADIOGAL_MIRROR", str(folder/"nowhere"))),
     "an empty mirror": ("is empty", "unset RADIOGAL_MIRROR", make_mirror),
@@ -187,6 +195,21 @@ INDUCED = {
 def test_the_doctor_finds_nothing_where_nothing_is_wrong(clone):
     said = ask("doctor")
     assert said.exit_code == 0 and "No problem was found" in said.output, said.output
+
+
+def test_the_doctor_asks_a_user_without_a_clone_for_less(monkeypatch):
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**9))
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=2*10**9))
+    for check in (doctor._check_disk, doctor._check_memory):
+        assert [bool(next(check(root)).remedy) for root in (None, ROOT)] == [False, True]
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    assert [each.remedy for each in doctor._check_gpu()] == [""]
+
+
+def test_threads_of_nested_levels_are_numbers(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2,1"); monkeypatch.setattr(doctor.os, "sched_getaffinity", lambda _: {0, 1})
+    assert not any(each.remedy for each in doctor._check_threads() if "OMP" in each.told)
 
 
 @pytest.mark.parametrize("what", INDUCED)
@@ -296,6 +319,38 @@ def test_a_name_is_resolved_or_nobody_knows_it_or_nobody_answers(place):
     assert "does not answer; offline, give a position" in row["reason"]
 
 
+@pytest.mark.parametrize("target, told", [
+    ("08 12 40.8 +99 46 02", "not on the sky"), ("data/mine.tbl", "there is no such file"), ("mine.tbl", "there is no"),
+    ("name,ra,dec\nx,north,1\n", "ra is not an angle")])
+def test_no_archive_is_asked_for_what_is_no_name(place, monkeypatch, target, told):
+    monkeypatch.setattr(answers, "resolve_name", lambda name: pytest.fail(f"asked for {name}"))
+    (row,) = answers.read_asked([target]).to_dict("records")
+    assert row["state"] == "reject" and told in row["reason"]
+
+
+def test_rows_that_are_no_position_are_in_the_tables_order(place):
+    (place/"odd.csv").write_text("name,ra,dec\na,1,2\nb,north,3\nc,3,4\n")
+    assert list(answers.read_asked(["odd.csv", HERE]).name[:3]) == ["a", "row 2 of odd.csv", "c"]
+
+
+def test_names_are_made_unique():
+    assert answers._make_unique(["a", "a", "a (2)", "b"]) == ["a", "a (2)", "a (2) (2)", "b"]
+    assert answers._make_unique(["a", "a (2)", "a"]) == ["a", "a (2)", "a (3)"]
+
+
+def test_a_page_that_cannot_be_written_loses_no_answer(place):
+    said = ask("classify", "mine.fits", "--out", "out.csv", "--page", "mine.fits/page.html", "--json")
+    assert said.exit_code == 1 and read_rows(said)[0]["class"] and len(Table.read("out.csv")) == 1
+    assert "Traceback" not in said.stderr and "page.html" in said.stderr.splitlines()[-1]
+
+
+def test_a_full_disk_is_told_in_one_line(place, monkeypatch):
+    def fill(*_): raise OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(answers, "write_answers", fill)
+    said = ask("classify", "mine.fits", "--out", "a.csv")
+    assert said.exit_code == 1 and said.stderr == "radiogal: No space left on device\n"
+
+
 @pytest.mark.parametrize("suffix, form", [(".fits", "fits"), (".vot", "votable"), (".csv", "ascii.csv"),
                                           (".ecsv", "ascii.ecsv"), (".parquet", ""), (".json", ""), (".reg", "")])
 def test_answers_go_to_a_file_of_the_kind_that_its_name_says(place, suffix, form):
@@ -308,7 +363,9 @@ def test_answers_go_to_a_file_of_the_kind_that_its_name_says(place, suffix, form
         table = Table.read(path, format=form)
         assert len(table) == 2 and str(table["class"][0]) in ("FRI", "FRII", "Compact", "Bent")
         if suffix == ".fits": assert table.meta["MODEL"] == "first-4class" and str(table["ra"].unit) == "deg"
+        if suffix == ".vot": assert {i.name: i.value for i in parse(path).resources[0].infos}["MODEL"] == "first-4class"
     else: assert len((pd.read_parquet if suffix == ".parquet" else pd.read_json)(path)) == 2
+    if suffix == ".parquet": assert read_schema(path).metadata[b"MODEL"] == b"first-4class"
 
 
 def test_a_prior_changes_probabilities_by_bayes_rule(place):
@@ -318,9 +375,10 @@ def test_a_prior_changes_probabilities_by_bayes_rule(place):
     assert sum(rare[f"p_{name}"] for name in ("FRI", "FRII", "Compact", "Bent")) == pytest.approx(1)
     odds = (rare["p_FRI"]/rare["p_FRII"])/(even["p_FRI"]/even["p_FRII"])
     assert odds == pytest.approx(0.01/0.33)
-    for wrong in ("odd", "FRI=1", "FRI=-1,FRII=1,Compact=1,Bent=1", "FRI=x,FRII=1,Compact=1,Bent=1"):
+    for wrong in ("odd", "FRI=1", "FRI=1,FRII=1,Compact=1,Bent=1,odd", "FRI=1,FRII=1,Compact=1,Bent=1,FRI=2",
+                  "FRI=-1,FRII=1,Compact=1,Bent=1", "FRI=x,FRII=1,Compact=1,Bent=1"):
         said = ask("classify", "mine.fits", "--prior", wrong)
-        assert said.exit_code == 1 and f"--prior {wrong}" in said.stderr
+        assert said.exit_code == 1 and f"--prior {wrong}" in said.stderr, said.stderr
 
 
 def test_the_mix_of_the_training_is_the_kept_one():
@@ -340,12 +398,16 @@ def test_a_catalogue_in_a_folder_is_made_by_workers_and_resumed(place):
     assert said.exit_code == 1 and (place/"folder"/"quicklook.html").is_file()
     assert "0 shards done here" in ask(*asked).stderr
     assert "give --out a file" in ask("classify", "mine.fits", "--out", "other").stderr
-    assert "--workers wants --out FOLDER" in ask("classify", "here.csv", "--workers", "2").stderr
+    assert "--workers goes with --out FOLDER" in ask("classify", "here.csv", "--workers", "2").stderr
 
 
 @pytest.mark.parametrize("asked, status, told", [
     ([], 2, "nothing to classify"), (["mine.fits", "--model", "nix"], 1, "no model 'nix': there are first-4class"),
-    (["mine.fits", "--out", "a.doc"], 1, "--out a.doc"), (["mine.fits", "--task", "x"], 2, "go with --run"),
+    (["mine.fits", "--out", "a.doc"], 1, "--out a.doc"), (["mine.fits", "--task", "x"], 2, "--task goes with --run"),
+    (["mine.fits", "--network", "fields"], 2, "--network goes with --run"),
+    (["mine.fits", "--shard-size", "5"], 2, "--shard-size goes with --out FOLDER"),
+    (["mine.fits", "--keep", "cutouts"], 2, "--keep goes with --out FOLDER"),
+    (["--run", "smoke", "--prior", "balanced"], 2, "with --run, --prior has no effect: leave it out"),
     ([HERE, "--images", "nowhere"], 1, "neither registry nor a folder"),
     ([HERE, "--survey", "NIX"], 1, "--survey NIX: all, FIRST")])
 def test_a_question_that_cannot_be_asked(place, asked, status, told):
@@ -372,6 +434,28 @@ def test_cutouts_are_files_or_a_figure(place):
                         ([], "nothing to cut out"), ([HERE, "--figure", "a.doc"], ".png, .pdf, .svg")):
         said = ask("cutout", *asked, "--images", "images")
         assert said.exit_code and told in said.stderr
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "nan", "inf", "0.001"])
+def test_a_size_that_no_cutout_has_is_told(place, size):
+    said = ask("cutout", HERE, "--images", "images", "--size", size)
+    assert said.exit_code in (1, 2) and "size" in said.stderr and "Traceback" not in said.stderr, said.output
+
+
+def test_a_survey_without_images_leaves_cutouts_of_the_others(place):
+    said = ask("cutout", HERE, "--images", "images", "--survey", "all", "--size", "3", "--out", "cuts")
+    assert said.exit_code == 3 and said.stdout.split() == [str(path) for path in Path("cuts").rglob("*.fits")]
+    assert said.stderr.splitlines()[-1].startswith("1 of "), said.stderr
+    assert ask("cutout", HERE, "--images", "images", "--survey", "NVSS", "--size", "3").exit_code == 1
+
+
+def test_two_sources_of_one_name_have_a_panel_each(place):
+    (place/"twice.csv").write_text(f"id,ra,dec\nx,{HERE[:11]},{HERE[12:]}\n")
+    named = ("--images", "images", "--size", "3", "--out", "cuts")
+    said = ask("cutout", "twice.csv", "twice.csv", *named)
+    assert said.exit_code == 0 and len(set(said.stdout.split())) == 2
+    said = ask("cutout", *[HERE]*101, *named, "--figure", "all.png")
+    assert said.exit_code == 2 and "101 sources, at most 100 are drawn" in said.stderr
 
 
 def test_a_page_shows_each_source_and_escapes_what_others_wrote(place):

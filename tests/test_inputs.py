@@ -177,6 +177,18 @@ point 30.5 -4
 """
 
 
+@pytest.mark.parametrize("units, ra, found", [
+    ("d:m:s,d:m:s", "12:30:00", 12.5), ("dms,dms", "12 30 00", 12.5), ("h:m:s,d:m:s", "12:30:00", 187.5),
+    ("hms,dms", "12.5", 187.5), ("deg,deg", "12.5", 12.5), ("deg,deg", "12h30m00s", 187.5),
+    ("hourangle,deg", "12:30:00", 187.5), ("--,--", "12:30:00", 187.5), ("deg,deg", "12:30:00", "write degrees, or"),
+    ("hms,hms", "12:30:00", "column dec: its unit is hms, an hour angle")])
+def test_a_stated_unit_is_that_of_sexagesimal_text_too(tmp_path, units, ra, found):
+    (tmp_path/"a.csv").write_text(f"name,ra,dec\n,{units}\na,{ra},10:00:00\n")
+    if isinstance(found, float): assert read_positions(tmp_path/"a.csv")["ra"][0] == pytest.approx(found)
+    else:
+        with pytest.raises(BadPositions, match=found): read_positions(tmp_path/"a.csv")
+
+
 def test_regions_have_centres_or_reasons(tmp_path):
     (tmp_path/"a.reg").write_text(REGIONS)
     found = read_positions(tmp_path/"a.reg")
