@@ -67,6 +67,10 @@ def _read_code_digests(made: dict)->dict[str, str]: # made: provenance.json of a
     if "code" in made: return {f"code of {made['notebook']}": made["code"]}
     return {path: digest for path, digest in made["inputs"].items() if path.endswith((".py", ".ipynb"))}
 
+def _find_kind(made: dict)->str: # made: provenance.json of a network
+    "The name of the notebook that made it, without its number, which is another in older results."
+    return made["notebook"].split("_", 1)[-1]
+
 def _check_same(
     runs: list[TrainedRun], # Of one report
     config: RunConfig,      # Its settings
@@ -81,7 +85,7 @@ def _check_same(
         if odd := sorted(key for key in wanted if was[key] != wanted[key]):
             raise ValueError(f"{trained.folder} was made with other settings ({', '.join(odd)}) than the report's: "
                              f"{way_out}")
-        first, of_first = codes.setdefault(made["notebook"], (trained.folder, _read_code_digests(made)))
+        first, of_first = codes.setdefault(_find_kind(made), (trained.folder, _read_code_digests(made)))
         if odd := sorted({path for path, _ in _read_code_digests(made).items() ^ of_first.items()}):
             raise ValueError(f"{trained.folder} and {first} were made with different {', '.join(odd)}: {way_out}")
 

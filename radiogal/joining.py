@@ -13,11 +13,11 @@ import pandas as pd
 
 from .config import RunConfig, parse_config, read_json, rename_settings, write_atomic
 from .diagnosis import _ORIGINS
-from .figures import _describe_making, _read_code_digests
+from .figures import _describe_making, _find_kind, _read_code_digests
 from .provenance import hash_files, read_signed
 
 # %% ../nbs/37_joining.ipynb #f3c1835f
-def _find_kind(place: str)->str: # Of a training or transfer, below results/<run>
+def _cut_place(place: str)->str: # Of a training or transfer, below results/<run>
     "All of a place but fold and seed."
     return Path(place).parents[1].as_posix()
 
@@ -39,16 +39,16 @@ def _differ_images(kept: dict, new: list[dict])->str: # Cells, from `_read_made_
 
 def _differ_settings(kept: dict, new: list[dict])->str:
     "In which settings a kept result differs from new ones of its kind."
-    alike = [cell for cell in new if _find_kind(cell["place"]) == _find_kind(kept["place"])]
+    alike = [cell for cell in new if _cut_place(cell["place"]) == _cut_place(kept["place"])]
     if not alike: return ""
     one, other = _describe_recipe(kept), _describe_recipe(alike[0])
     odd = sorted(key for key in one if one[key] != other[key])
     return f"made with other settings than the new ones ({', '.join(odd)})" if odd else ""
 
 def _differ_code(kept: dict, new: list[dict])->str:
-    "Is a kept result of the code of new ones of the same notebook?"
-    mine, notebook = _read_code_digests(kept["made"]), kept["made"]["notebook"]
-    odd = any(_read_code_digests(cell["made"]) != mine for cell in new if cell["made"]["notebook"] == notebook)
+    "Is a kept result of the code of new ones of the same kind of notebook?"
+    mine, kind = _read_code_digests(kept["made"]), _find_kind(kept["made"])
+    odd = any(_read_code_digests(cell["made"]) != mine for cell in new if _find_kind(cell["made"]) == kind)
     return "made by other code than the new ones (--mixed draws both)" if odd else ""
 
 _DIFFERENCES = dict(images=_differ_images, settings=_differ_settings, code=_differ_code)
