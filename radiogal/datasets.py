@@ -383,7 +383,8 @@ def _prepare_survey(
     if bool(targets.meta["SIMULATE"]) != config.simulated:
         raise ValueError(f"targets with SIMULATE = {targets.meta['SIMULATE']} in a run of kind {config.kind!r}")
     names, folds = [str(name) for name in targets["name"]], _draw_folds(targets, config)
-    excluded = exclude_positions(targets, tests or {}, find_group_radius(config))
+    named = {f"the test set {name}": table for name, table in (tests or {}).items()}
+    excluded = exclude_positions(targets, named, find_group_radius(config))
     cutouts, curated = _match_rows(names, cutouts, survey, "cutouts"), _match_rows(names, curated, survey, "curated")
 
     def read_usable(i):
@@ -569,7 +570,7 @@ def _keep_apart(
 )->tuple[PreparedSet, Table]: # The set without those near a target; the quarantine: name, survey, reason
     "A published set without a run's sources and whatever is near them."
     known = Table(dict(name=prepared.names, ra=prepared.positions[:, 0], dec=prepared.positions[:, 1]))
-    reasons = exclude_positions(known, {"targets": targets}, radius)
+    reasons = exclude_positions(known, {"the run's targets": targets}, radius)
     kept = prepared.select(~np.isin(prepared.names, list(reasons)))
     return kept, _list_quarantine(reasons, prepared.survey, prepared.simulated)
 

@@ -367,7 +367,7 @@ def build_rest(
     config: RunConfig, # Gives size and folds
 )->tuple[PreparedSet, dict[str, str]]: # The set; by name, why the others are not in it
     "All of Griese's FR I and FR II whose images share no pixel with a source of the study."
-    reasons = griese.reasons | exclude_positions(griese.facts, {"panels": shown}, _APART)
+    reasons = griese.reasons | exclude_positions(griese.facts, {"the study's panels": shown}, _APART)
     reasons |= {name: "nothing in the middle of its image" for name, levels in griese.levels.items()
                 if name not in reasons and not _has_middle(levels, config)}
     facts = griese.facts[~np.isin(griese.facts["name"], list(reasons))]
