@@ -34,7 +34,7 @@ def bound_ece(
 def calibrate_folds(
     averages: list[pd.DataFrame], # From `average_predictions`: one for each fold, of networks not trained on it
 )->tuple[float, pd.DataFrame]:    # The temperature of all; all rows, each fold scaled by the others' temperature
-    "A mean, scaled and judged out of fold; raises `CalibrationError` for fewer than two folds, or as `fit_temperature`."
+    "A mean, scaled and judged out of fold; raises `CalibrationError` for less than two folds, or as `fit_temperature`."
     if len(averages) < 2:
         raise CalibrationError(f"not measured: averages of {len(averages)} fold, and one is scaled by another")
     others = [[other for other in averages if other is not one] for one in averages]
