@@ -376,15 +376,14 @@ def _prepare_survey(
     read: Callable[[str], fits.PrimaryHDU], # From a cutout's path to what `read_image` returns
     config: RunConfig,   # The run
     survey: str,         # Which survey
-    tests: dict[str, Table]|None = None, # Test sets, whose positions are kept out: name, ra, dec
+    tests: dict[str, Table]|None = None, # By what to call them: sources to keep away from; name, ra, dec
 )->tuple[PreparedSet, Table]: # What is used; and the quarantine: name, survey, reason
     "Every target becomes an image or a quarantine row; raises `ValueError` for tables that do not fit or a lost class."
     check_names(targets, "targets")
     if bool(targets.meta["SIMULATE"]) != config.simulated:
         raise ValueError(f"targets with SIMULATE = {targets.meta['SIMULATE']} in a run of kind {config.kind!r}")
     names, folds = [str(name) for name in targets["name"]], _draw_folds(targets, config)
-    named = {f"the test set {name}": table for name, table in (tests or {}).items()}
-    excluded = exclude_positions(targets, named, find_group_radius(config))
+    excluded = exclude_positions(targets, tests or {}, find_group_radius(config))
     cutouts, curated = _match_rows(names, cutouts, survey, "cutouts"), _match_rows(names, curated, survey, "curated")
 
     def read_usable(i):

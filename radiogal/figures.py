@@ -21,7 +21,7 @@ from .datasets import PreparedSet
 from .diagnosis import TrainedRun, plot_images, plot_intervals
 from .evaluation import (check_predictions, compare_kinds, correct_holm, list_classes, match_tables,
                                  score_predictions, summarise_classes, summarise_tables)
-from .provenance import _tidy_outputs
+from .provenance import _find_kind, _tidy_outputs
 
 # %% ../nbs/35_final_plots.ipynb #e8dae65a
 def _tell_reason(folder: Path)->str: # Of a training or transfer
@@ -66,10 +66,6 @@ def _read_code_digests(made: dict)->dict[str, str]: # made: provenance.json of a
     "Digests of the code that made a network: one of all code, or, in older results, one of each file."
     if "code" in made: return {f"code of {made['notebook']}": made["code"]}
     return {path: digest for path, digest in made["inputs"].items() if path.endswith((".py", ".ipynb"))}
-
-def _find_kind(made: dict)->str: # made: provenance.json of a network
-    "The name of the notebook that made it, without its number, which is another in older results."
-    return made["notebook"].split("_", 1)[-1]
 
 def _check_same(
     runs: list[TrainedRun], # Of one report

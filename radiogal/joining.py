@@ -13,8 +13,8 @@ import pandas as pd
 
 from .config import RunConfig, parse_config, read_json, rename_settings, write_atomic
 from .diagnosis import _ORIGINS
-from .figures import _describe_making, _find_kind, _read_code_digests
-from .provenance import hash_files, read_signed
+from .figures import _describe_making, _read_code_digests
+from .provenance import _find_kind, hash_files, read_signed
 
 # %% ../nbs/37_joining.ipynb #f3c1835f
 def _cut_place(place: str)->str: # Of a training or transfer, below results/<run>

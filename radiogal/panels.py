@@ -36,13 +36,13 @@ from .surveys import get_survey
 # %% ../nbs/18_panels.ipynb #9e384d45
 _FIGURES = {4: ("FRI", 147), 10: ("FRII", 279)}  # Cells of the study's notebook: the label and number of their panels
 
-def _read_rows()->Table: # As `read_shown`
+def _read_listed()->Table: # As `read_shown`
     "All rows of the package's table."
     return Table.read(package_files("radiogal")/"panels.csv", format="ascii.csv")
 
 def read_shown()->Table: # cell, panel, name, ra, dec (deg), label, catalogue, posterior, position_confidence
     "What is known of the study's panels: a row for each whose source is known; of two of one name, the surer."
-    table = _read_rows()
+    table = _read_listed()
     surest = unique(table[np.argsort(-table["posterior"], kind="stable")], keys="name", keep="first")
     surest.sort(["cell", "panel"])
     return surest
@@ -51,7 +51,7 @@ def _explain_less_sure()->dict[tuple[int, int], str]: # By cell and panel
     "Why a panel is not used whose source another one shows more surely."
     surest = {row["name"]: (row["cell"], row["panel"]) for row in read_shown()}
     return {(row["cell"], row["panel"]): f"it may show {name}, but {_name_panel(*surest[name])} more surely does"
-            for row in _read_rows() if surest[name := row["name"]] != (row["cell"], row["panel"])}
+            for row in _read_listed() if surest[name := row["name"]] != (row["cell"], row["panel"])}
 
 def _name_panel(cell: int, panel: int)->str:
     "What a panel is called whose source is not known."
