@@ -155,19 +155,19 @@ def check_separation(
 
 # %% ../nbs/07_candidates.ipynb #574b629f
 def exclude_positions(
-    targets: Table,          # Columns name, ra, dec (deg)
-    tests: dict[str, Table], # Test sets by name; columns name, ra, dec (deg)
-    separation: u.Quantity,  # Least distance allowed
-)->dict[str, str]:           # Name of each target that must be left out: the reason
-    "Targets that are in, or too near, a test set; raises `ValueError` where a set has no names or positions."
+    targets: Table,           # Columns name, ra, dec (deg)
+    others: dict[str, Table], # By what to call them: sources to keep away from; columns name, ra, dec (deg)
+    separation: u.Quantity,   # Least distance allowed
+)->dict[str, str]:            # Name of each target that must be left out: the reason
+    "Targets that are among others or too near to them; raises `ValueError` where these have no names or positions."
     coords, reasons = locate(targets), {}
-    for what, table in tests.items():
+    for what, table in others.items():
         missing = {"name", "ra", "dec"} - set(table.colnames)
-        if missing: raise ValueError(f"test set {what}: no column {', '.join(sorted(missing))}")
+        if missing: raise ValueError(f"{what}: no column {', '.join(sorted(missing))}")
         near, distance, _ = coords.match_to_catalog_sky(locate(table))
         for i in np.flatnonzero(distance < separation):
             apart = f"{distance[i].to_value(u.arcsec):.0f} arcsec"
-            reasons[str(targets["name"][i])] = f"{apart} from {table['name'][near[i]]} of the test set {what}"
+            reasons[str(targets["name"][i])] = f"{apart} from {table['name'][near[i]]} of {what}"
     return reasons
 
 # %% ../nbs/07_candidates.ipynb #68b3fb2f

@@ -376,7 +376,7 @@ def _prepare_survey(
     read: Callable[[str], fits.PrimaryHDU], # From a cutout's path to what `read_image` returns
     config: RunConfig,   # The run
     survey: str,         # Which survey
-    tests: dict[str, Table]|None = None, # Test sets, whose positions are kept out: name, ra, dec
+    tests: dict[str, Table]|None = None, # By what to call them: sources to keep away from; name, ra, dec
 )->tuple[PreparedSet, Table]: # What is used; and the quarantine: name, survey, reason
     "Every target becomes an image or a quarantine row; raises `ValueError` for tables that do not fit or a lost class."
     check_names(targets, "targets")
@@ -569,7 +569,7 @@ def _keep_apart(
 )->tuple[PreparedSet, Table]: # The set without those near a target; the quarantine: name, survey, reason
     "A published set without a run's sources and whatever is near them."
     known = Table(dict(name=prepared.names, ra=prepared.positions[:, 0], dec=prepared.positions[:, 1]))
-    reasons = exclude_positions(known, {"targets": targets}, radius)
+    reasons = exclude_positions(known, {"the run's targets": targets}, radius)
     kept = prepared.select(~np.isin(prepared.names, list(reasons)))
     return kept, _list_quarantine(reasons, prepared.survey, prepared.simulated)
 

@@ -18,8 +18,8 @@ from .evaluation import (CalibrationError, _draw_counts, _Interval, _place_in_bi
 # %% ../nbs/24_ensembles.ipynb #7bba477d
 def bound_ece(
     predictions: pd.DataFrame, # A table of predictions
-)->_Interval:                  # 0 or more; holds the error itself
-    "Basic 95 % bootstrap interval of the expected calibration error; raises `ValueError` for one sky group."
+)->_Interval:                  # 0 or more; holds the error itself; nominally 95 %, less for networks near calibration
+    "Basic bootstrap interval of the expected calibration error; raises `ValueError` for one sky group."
     y, p = check_predictions(predictions)
     groups, group = np.unique(predictions["sky_group"], return_inverse=True)
     bins, excess, value = _place_in_bins(p.max(axis=1)), (p.argmax(axis=1) == y) - p.max(axis=1), score_ece(y, p)
@@ -34,7 +34,7 @@ def bound_ece(
 def calibrate_folds(
     averages: list[pd.DataFrame], # From `average_predictions`: one for each fold, of networks not trained on it
 )->tuple[float, pd.DataFrame]:    # The temperature of all; all rows, each fold scaled by the others' temperature
-    "A mean of networks, scaled and judged out of fold; raises `CalibrationError` for fewer than two folds."
+    "A mean, scaled and judged out of fold; raises `CalibrationError` for less than two folds, or as `fit_temperature`."
     if len(averages) < 2:
         raise CalibrationError(f"not measured: averages of {len(averages)} fold, and one is scaled by another")
     others = [[other for other in averages if other is not one] for one in averages]
@@ -57,7 +57,7 @@ def find_temperature(
     n_members: int,               # Of the ensemble that is to be scaled
     averages: list[pd.DataFrame], # As for `calibrate_folds`; may be none
 )->float:
-    "The temperature for a mean of so many networks; raises `CalibrationError` where the averages are of others."
+    "The temperature for a mean of networks; raises `CalibrationError` for averages of others, or as `fit_temperature`."
     sizes = sorted({int(average["members"].iloc[0]) for average in averages})
     if sizes != [n_members]:
         there = f"means of {', '.join(map(str, sizes))}" if sizes else "none of as many"

@@ -21,7 +21,7 @@ from .datasets import PreparedSet
 from .diagnosis import TrainedRun, plot_images, plot_intervals
 from .evaluation import (check_predictions, compare_kinds, correct_holm, list_classes, match_tables,
                                  score_predictions, summarise_classes, summarise_tables)
-from .provenance import _tidy_outputs
+from .provenance import _find_kind, _tidy_outputs
 
 # %% ../nbs/35_final_plots.ipynb #e8dae65a
 def _tell_reason(folder: Path)->str: # Of a training or transfer
@@ -81,7 +81,7 @@ def _check_same(
         if odd := sorted(key for key in wanted if was[key] != wanted[key]):
             raise ValueError(f"{trained.folder} was made with other settings ({', '.join(odd)}) than the report's: "
                              f"{way_out}")
-        first, of_first = codes.setdefault(made["notebook"], (trained.folder, _read_code_digests(made)))
+        first, of_first = codes.setdefault(_find_kind(made), (trained.folder, _read_code_digests(made)))
         if odd := sorted({path for path, _ in _read_code_digests(made).items() ^ of_first.items()}):
             raise ValueError(f"{trained.folder} and {first} were made with different {', '.join(odd)}: {way_out}")
 

@@ -16,7 +16,7 @@ from .evaluation import (align_predictions, average_predictions, check_predictio
 
 # %% ../nbs/32_fusion.ipynb #f0b94ece
 _SINGLE = "fields"  # The network of which `branches` has one for each survey
-_ALL = "fields, mean of both"
+_MEAN = "fields, mean of both"
 
 def _read_alone(run: TrainedRun, survey: str)->pd.DataFrame: # A table of predictions
     "What a network for two surveys said with one image; raises `ValueError` where that cannot be read."
@@ -31,34 +31,41 @@ def _collect_single(
     classes: dict,          # Of the task on both
     names: set[str],        # Sources that are compared
 )->list[pd.DataFrame]:      # Tables of predictions; none where it was not trained
-    "What networks of one survey said of some sources."
-    tasks = config.list_tasks()
-    same = {name for name, task in tasks.items() if (task.images, task.classes) == (images, classes)}
-    tables = [run.predictions for (task, network, *_), run in runs.items() if task in same and network == _SINGLE]
-    return [table[table["name"].isin(names)] for table in tables]
+    "What networks of one survey said of some sources; raises `ValueError` where two tasks have trained such networks."
+    same = {name for name, task in config.list_tasks().items() if (task.images, task.classes) == (images, classes)}
+    found = {key: run for key, run in runs.items() if key[0] in same and key[1] == _SINGLE}
+    if len(trained := {task for task, *_ in found}) > 1:
+        raise ValueError(f"{images}: tasks {' and '.join(sorted(trained))} have the same images and classes, and "
+                         f"{_SINGLE} is trained in each: which one is compared? Leave the others out")
+    tables = [run.predictions[run.predictions["name"].isin(names)] for run in found.values()]
+    return [table for table in tables if len(table)]  # of other folds there may be none
+
+def _collect_shared(runs: list[TrainedRun], network: str, surveys: list[str])->dict[str, list[pd.DataFrame]]:
+    "What a network for two surveys said with both images, and with either; raises `ValueError` as `_read_alone`."
+    alone = {f"{network}, {survey} only": [_read_alone(run, survey) for run in runs] for survey in surveys}
+    return {f"{network}, both": [run.predictions for run in runs]} | alone
 
 def collect_answers(
     config: RunConfig,    # The run's settings
     runs: dict,           # `TrainedRun` by task, network, fold, seed, from `read_trainings`
-    task: str,            # One on two surveys, trained
+    task: str,            # One on two surveys, with at least one training
 )->dict[str, list[pd.DataFrame]]: # By what is asked: tables of predictions of the same sources
-    "Answers with both images, with either alone, and of networks of one survey; raises `ValueError` as `_read_alone`."
-    asked, mine = config.list_tasks()[task], [run for key, run in runs.items() if key[0] == task]
-    network, surveys = mine[0].metrics["network"], mine[0].metrics["survey"].split("+")
-    names = {*pd.concat([run.predictions for run in mine])["name"]}
-    answers = {f"{network}, both": [run.predictions for run in mine]}
-    answers |= {f"{network}, {survey} only": [_read_alone(run, survey) for run in mine] for survey in surveys}
+    "Answers with both images, with either, and of one survey's networks; raises as `_read_alone`, `_collect_single`."
+    asked, mine, answers = config.list_tasks()[task], [run for key, run in runs.items() if key[0] == task], {}
+    surveys, names = mine[0].metrics["survey"].split("+"), {*pd.concat([run.predictions for run in mine])["name"]}
+    for network in dict.fromkeys(run.metrics["network"] for run in mine):
+        answers |= _collect_shared([run for run in mine if run.metrics["network"] == network], network, surveys)
     single = {f"{_SINGLE}, {survey}": _collect_single(config, runs, images, asked.classes, names)
               for images, survey in zip(asked.images.split("+"), surveys, strict=True)}
     together = [average_predictions(list(each)) for each in zip(*match_tables(*single.values()), strict=True)]
-    return {kind: tables for kind, tables in (answers | single | {_ALL: together}).items() if tables}
+    return {kind: tables for kind, tables in (answers | single | {_MEAN: together}).items() if tables}
 
 # %% ../nbs/32_fusion.ipynb #0021c1b8
 def score_answers(
     answers: dict[str, list[pd.DataFrame]], # From `collect_answers`
     task: str,                              # What to call it
 )->pd.DataFrame:                            # task, kind, and what `summarise_tables` gives
-    "Each kind of answer side by side, of the same sources; raises as `summarise_tables` does."
+    "Each kind of answer side by side, over the folds and seeds that it has; raises as `summarise_tables` does."
     return pd.DataFrame([dict(task=task, kind=kind) | summarise_tables(tables) for kind, tables in answers.items()])
 
 def plot_answers(
@@ -73,10 +80,9 @@ def plot_answers(
 # %% ../nbs/32_fusion.ipynb #99737b4e
 def _list_questions(kinds: list[str])->list[tuple[str, str]]: # Of those that are there: what, against what
     "What is asked of two surveys."
-    both, *alone = [kind for kind in kinds if not kind.startswith(f"{_SINGLE}, ")]
     single = [kind for kind in kinds if kind.startswith(f"{_SINGLE}, ")]
-    questions = [(both, kind) for kind in single]
-    return questions + [(kind, other) for kind in alone for other in single
+    questions = [(kind, other) for kind in kinds if kind.endswith(", both") for other in single]
+    return questions + [(kind, other) for kind in kinds for other in single
                         if kind.split(", ")[1] == f"{other.split(', ')[1]} only"]
 
 def _count_corrected(a: list[pd.DataFrame], b: list[pd.DataFrame])->float: # NaN where b makes no mistake

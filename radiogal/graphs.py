@@ -11,6 +11,10 @@ import numpy as np
 from .config import ConfigError
 
 # %% ../nbs/26_graphs.ipynb #ebb717a7
+def _require(op, is_plain: bool, what: str)->None: # op: a Keras operation; what: it does otherwise
+    "Raises `ConfigError` naming an operation that cannot be written."
+    if not is_plain: raise ConfigError(f"{op.name}: no engine but Keras knows {what}")
+
 class _Graph:
     "An ONNX graph that grows by one operation at a time; values are named by their number."
     def __init__(self): self.nodes, self.constants, self.known = [], [], {}
@@ -39,8 +43,7 @@ class _Graph:
     def activate(self, x: str, op)->str:
         "A layer's activation of a value; raises `ConfigError` naming one that is not known here."
         kind = op.activation.__name__
-        if kind not in ("relu", "linear"):
-            raise ConfigError(f"{op.name}: no engine but Keras knows the activation {kind}")
+        _require(op, kind in ("relu", "linear"), f"the activation {kind}")
         return self.add("Relu", x) if kind == "relu" else x
 
 def _fold_fields(
@@ -49,7 +52,7 @@ def _fold_fields(
     "The kernel of one view with the normalisation folded in, and the bias of all views."
     from keras.ops import convert_to_numpy
     scale, offset, mean, variance = map(convert_to_numpy, (layer.scale, layer.offset, layer.mean, layer.variance))
-    slope = scale/np.sqrt(variance + 1e-3)
+    slope = scale/np.sqrt(variance + layer.epsilon)
     return convert_to_numpy(layer.kernel)*slope, np.repeat(offset - mean*slope, layer.views)
 
 # %% ../nbs/26_graphs.ipynb #83dccfba
@@ -57,6 +60,8 @@ _PADDINGS = dict(same="SAME_UPPER", valid="VALID")
 
 def _write_convolution(g: _Graph, op, x: str)->str: # g: takes on the operations; x and the result: names of values
     "An ordinary convolution with its activation."
+    _require(op, op.use_bias and op.groups == 1 and {*op.dilation_rate} == {1},
+             "a convolution without bias, in groups or with gaps")
     kernel, bias = op.get_weights()
     return g.activate(g.add("Conv", x, g.keep(kernel.transpose(3, 2, 0, 1)), g.keep(bias), strides=list(op.strides),
                             auto_pad=_PADDINGS[op.padding]), op)
@@ -99,7 +104,9 @@ def _write_shape(g: _Graph, op, x: str)->str:
     return g.add("Reshape", g.channels_last(x, op), g.keep(np.array([-1, *op.output.shape[1:]])))
 
 def _write_reduction(g: _Graph, op, x: str)->str:
-    "Mean or maximum over some axes."
+    "Mean or maximum over some axes, of what is in Keras's order."
+    is_ordered = len(op.input.shape) < 4 or type(op.input._keras_history.operation).__name__ == "Reshape"
+    _require(op, is_ordered and op.axis is not None and not op.keepdims, "a mean or maximum over axes of an image")
     return g.add(f"Reduce{type(op).__name__}", x, g.keep(np.ravel(op.axis)), keepdims=0)
 
 # %% ../nbs/26_graphs.ipynb #1f783d6c
@@ -121,13 +128,19 @@ def _write_fusion(g: _Graph, op, *inputs: str)->str: # inputs: features of each 
         masked.append(g.add("Mul", features, g.add("Sign", g.add("Reshape", peak, g.keep(np.array([-1, 1]))))))
     return g.add("Concat", *masked, axis=1)
 
+def _write_sides(g: _Graph, op, *inputs: str)->str:
+    "Channels or features side by side."
+    rank = len(op.output.shape)
+    _require(op, op.axis in (-1, rank - 1) and rank in (2, 4), f"images side by side along axis {op.axis}")
+    return g.add("Concat", *inputs, axis=1)
+
 _WRITERS = dict( # How each kind of Keras operation is written; images are (n, channels, height, width)
     InputLayer=_write_input, Conv2D=_write_convolution, FieldConvolution=_write_fields, MaxPooling2D=_write_pooling,
     AveragePooling2D=_write_pooling, Cropping2D=_write_crop, Dense=_write_dense,
     LayerNormalization=_write_normalisation, Flatten=_write_shape, Reshape=_write_shape, Mean=_write_reduction,
     Max=_write_reduction, Sqrt=lambda g, op, x: g.add("Sqrt", x), Dropout=lambda g, op, x: x,
     Identity=lambda g, op, x: x, SurveyChannels=_write_channels,
-    SurveyFusion=_write_fusion, Concatenate=lambda g, op, *x: g.add("Concat", *x, axis=1))
+    SurveyFusion=_write_fusion, Concatenate=_write_sides)
 
 # %% ../nbs/26_graphs.ipynb #75a31c34
 def split_head(
@@ -140,15 +153,14 @@ def split_head(
 
 def write_onnx(
     model,   # keras.Model of `radiogal.models`, trained
-)->bytes:    # An ONNX model: images (n, size, size, 1) → features, logits; the same bytes for the same weights
-    "A network as a graph of plain operations; raises `ConfigError` naming a layer that cannot be written."
+)->bytes:    # ONNX: images (n, size, size, surveys), float32, 0–1 → features (n, d), logits (n, classes)
+    "A network as plain operations, the same bytes for the same weights; raises `ConfigError` for a layer that is none."
     import keras
     from onnx import TensorProto, helper
     trunk, kernel, bias = split_head(model)
     g, names = _Graph(), {}
     for op in trunk.operations:
-        if type(op).__name__ not in _WRITERS:
-            raise ConfigError(f"{op.name}: no engine but Keras knows {type(op).__name__}")
+        _require(op, type(op).__name__ in _WRITERS, type(op).__name__)
         inputs = [names[id(tensor)] for tensor in keras.tree.flatten(op.input)] or ["images"]
         names[id(op.output)] = _WRITERS[type(op).__name__](g, op, *inputs)
     features = g.add("Identity", names[id(trunk.outputs[0])])

@@ -45,7 +45,7 @@ _PEAK_SIGMA = 5. # Least brightness of a peak within an island, in rms
 
 def measure_span(
     places: np.ndarray, # (n, 2), pixels
-)->float:
+)->float:             # Pixels
     "The largest distance between places, to half a degree of direction."
     turns = np.radians(np.arange(180))
     return float(np.ptp(places @ np.stack([np.cos(turns), np.sin(turns)]), axis=0).max())
@@ -68,9 +68,10 @@ def _measure_extent(
 )->float:              # Pixels
     "Distance between the outermost peaks, or of a single one the deconvolved width."
     from scipy import ndimage
-    peaks = (snr == ndimage.maximum_filter(snr, max(3, 2*int(beam/2) + 1))) & mask & (snr >= _PEAK_SIGMA)
-    if np.count_nonzero(peaks) > 1: return measure_span(np.argwhere(peaks))
-    return _measure_width(snr, grown, beam)
+    highest = (snr == ndimage.maximum_filter(snr, max(3, 2*int(beam/2) + 1))) & mask & (snr >= _PEAK_SIGMA)
+    peaks, n_peaks = ndimage.label(highest, np.ones((3, 3)))  # a flat top is one peak
+    if n_peaks < 2: return _measure_width(snr, grown, beam)
+    return measure_span(np.array(ndimage.center_of_mass(highest, peaks, range(1, n_peaks + 1))))
 
 # %% ../nbs/16_measures.ipynb #eb2baf64
 class Measures(NamedTuple):
@@ -107,7 +108,7 @@ def measure_source(
     hdu: fits.PrimaryHDU,       # As from `read_cutout`
     coord: SkyCoord|None = None, # Where the source is; default: the middle
 )->Measures:
-    "Flux density and size of one source of a cutout; NaN, and a flag, where nothing at its place exceeds 7 rms."
+    "Flux density and size of one source of a cutout; NaN and a flag without noise, or nothing above 7 rms within 1′."
     h, pixel = hdu.header, float(measure_pixel(hdu.header).value)
     place = [n//2 for n in hdu.data.shape[::-1]] if coord is None else WCS(h).world_to_pixel(coord)
     median, rms = (float(each[0]) for each in estimate_background(hdu.data[None]))

@@ -240,6 +240,7 @@ def _measure_fields(
 
 # %% ../nbs/20_models.ipynb #cccf9538
 _MOMENTUM = 0.9  # Of the running means of a normalisation
+_EPSILON = 1e-3  # Added to a variance before its root, as in Keras's batch normalisation
 
 @cache
 def _define_field_convolution()->type: # A keras.layers.Layer
@@ -252,7 +253,7 @@ def _define_field_convolution()->type: # A keras.layers.Layer
         def __init__(self, fields, views_in, views, seed, **kwargs):
             super().__init__(**kwargs)
             self.fields, self.views_in, self.views, self.seed = fields, views_in, views, seed
-            self.momentum, self.index = _MOMENTUM, _index_views(views_in, views).ravel()
+            self.momentum, self.epsilon, self.index = _MOMENTUM, _EPSILON, _index_views(views_in, views).ravel()
 
         def get_config(self):
             return super().get_config() | {k: getattr(self, k) for k in ("fields", "views_in", "views", "seed")}
@@ -277,7 +278,7 @@ def _define_field_convolution()->type: # A keras.layers.Layer
             seen = ops.conv(images, self.turn_kernel(), padding="same", data_format="channels_last")
             seen = ops.cast(seen, "float32")
             mean, variance = self.measure(seen) if training and self.trainable else (self.mean, self.variance)
-            slope = self.scale*ops.rsqrt(variance + 1e-3)
+            slope = self.scale*ops.rsqrt(variance + self.epsilon)
             seen = seen*_spread(slope, self.views) + _spread(self.offset - mean*slope, self.views)
             return ops.cast(ops.relu(seen), self.compute_dtype)
 

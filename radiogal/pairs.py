@@ -47,9 +47,10 @@ def _find_mismatches(
     places = (SkyCoord(*s.positions.T, unit="deg") for s in (first, second))
     apart, reasons = next(places).separation(next(places)), {}
     for i, name in enumerate(first.names.tolist()):
-        labels = [s.classes[s.labels[i]] for s in (first, second)]
-        if labels[0] != labels[1]: reasons[name] = f"labelled {labels[0]} in {first.survey}, but {labels[1]} here"
-        if apart[i] > radius: reasons[name] = f"{apart[i].arcsec:.0f} arcsec from where {first.survey} has it"
+        (a, b), why = [s.classes[s.labels[i]] for s in (first, second)], []
+        if a != b: why.append(f"labelled {a} in {first.survey} and {b} in {second.survey}")
+        if apart[i] > radius: why.append(f"{apart[i].arcsec:.0f} arcsec from where {first.survey} has it")
+        if why: reasons[name] = "; ".join(why)
     return reasons
 
 def join_pair(
@@ -84,5 +85,6 @@ def show_alone(
 )->dict[str, PreparedSet]: # By survey: the set with all other channels zero; empty for a set of one survey
     "What a source looks like where only one of its surveys saw it."
     surveys = list_surveys(sources)
+    if len(surveys) == 1: return {}
     shown = {survey: np.arange(len(surveys), dtype=np.float32) == k for k, survey in enumerate(surveys)}
-    return {survey: replace(sources, images=sources.images*seen) for survey, seen in shown.items() if len(surveys) > 1}
+    return {survey: replace(sources, images=sources.images*seen) for survey, seen in shown.items()}

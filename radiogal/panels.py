@@ -12,6 +12,7 @@ import json
 import struct
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.resources import files as package_files
 from io import BytesIO
 from pathlib import Path
@@ -35,12 +36,22 @@ from .surveys import get_survey
 # %% ../nbs/18_panels.ipynb #9e384d45
 _FIGURES = {4: ("FRI", 147), 10: ("FRII", 279)}  # Cells of the study's notebook: the label and number of their panels
 
+def _read_listed()->Table: # As `read_shown`
+    "All rows of the package's table."
+    return Table.read(package_files("radiogal")/"panels.csv", format="ascii.csv")
+
 def read_shown()->Table: # cell, panel, name, ra, dec (deg), label, catalogue, posterior, position_confidence
     "What is known of the study's panels: a row for each whose source is known; of two of one name, the surer."
-    table = Table.read(package_files("radiogal")/"panels.csv", format="ascii.csv")
+    table = _read_listed()
     surest = unique(table[np.argsort(-table["posterior"], kind="stable")], keys="name", keep="first")
     surest.sort(["cell", "panel"])
     return surest
+
+def _explain_less_sure()->dict[tuple[int, int], str]: # By cell and panel
+    "Why a panel is not used whose source another one shows more surely."
+    surest = {row["name"]: (row["cell"], row["panel"]) for row in read_shown()}
+    return {(row["cell"], row["panel"]): f"it may show {name}, but {_name_panel(*surest[name])} more surely does"
+            for row in _read_listed() if surest[name := row["name"]] != (row["cell"], row["panel"])}
 
 def _name_panel(cell: int, panel: int)->str:
     "What a panel is called whose source is not known."
@@ -55,11 +66,16 @@ _MAX_BYTES, _MAX_PIXELS = 10_000_000, 20_000_000  # Of the notebook (1.2 MB), an
 def _decode_png(raw: bytes)->np.ndarray: # (height, width, 4), uint8, red, green, blue, opacity
     "A picture; raises `_FigureError` for one that is no PNG, too large or damaged."
     from PIL import Image
-    if not raw.startswith(b"\x89PNG\r\n\x1a\n") or len(raw) < 24: raise _FigureError("a figure that is no PNG")
+    if not raw.startswith(b"\x89PNG\r\n\x1a\n") or raw[12:16] != b"IHDR" or len(raw) < 24:
+        raise _FigureError("a figure that is no PNG")
     width, height = struct.unpack(">II", raw[16:24])
     if width*height > _MAX_PIXELS: raise _FigureError(f"a figure of {width} × {height} pixels is too large")
-    try: return np.asarray(Image.open(BytesIO(raw), formats=("PNG",)).convert("RGBA"))
-    except (OSError, SyntaxError, ValueError) as e: raise _FigureError(f"a damaged figure: {e}") from e
+    try:
+        picture = Image.open(BytesIO(raw), formats=("PNG",))
+        if picture.size != (width, height): raise ValueError("it has two sizes")
+        return np.asarray(picture.convert("RGBA"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
+        raise _FigureError(f"a damaged figure: {e}") from e
 
 def _read_figure(
     path: str|Path, # A notebook
@@ -126,16 +142,20 @@ def _fill_number(levels: np.ndarray, off: np.ndarray)->None: # levels: changed; 
     rows, columns = (np.flatnonzero(off.any(axis=axis)) for axis in (1, 0))
     if len(rows): levels[max(rows[0] - 1, 0):rows[-1] + 2, max(columns[0] - 1, 0):columns[-1] + 2] = levels.min()
 
+def _hide_number(apart: np.ndarray)->np.ndarray: # apart: (height, width), of 255; a copy
+    "Differences from the map, none where a number is printed."
+    hidden = apart.copy()
+    hidden[_PRINTED] = 0
+    return hidden
+
 def _read_panel(panel: np.ndarray)->np.ndarray: # panel: (178 or 179, 179, 4); (178, 178), uint8, south first
     "A panel's levels; raises `Unusable` where it does not fill its frame, or a pixel is off the map."
     if (panel[..., 3] < 255).any(): raise Unusable("it does not fill its frame")
     levels, apart = _invert_colours(panel[..., :3])
-    off = apart > _TOLERANCE
-    elsewhere = off.copy()
-    elsewhere[_PRINTED] = False
-    if elsewhere.any():
-        raise Unusable(f"{elsewhere.sum()} pixels are off the colour map, by up to {apart[elsewhere].max()} of 255")
-    _fill_number(levels, off)
+    elsewhere = _hide_number(apart)
+    if n_off := (elsewhere > _TOLERANCE).sum():
+        raise Unusable(f"{n_off} pixels are off the colour map, by up to {elsewhere.max()} of 255")
+    _fill_number(levels, apart > _TOLERANCE)
     return crop_or_pad(levels[None, ::-1], _SIDE)[0]
 
 # %% ../nbs/18_panels.ipynb #4e4ee19a
@@ -144,6 +164,8 @@ class _Images(NamedTuple):
     levels: dict[str, np.ndarray] # By source: (178, 178), uint8
     facts: Table                  # name, ra, dec (deg), label, and whatever else is known
     reasons: dict[str, str]       # By source or panel: why there is no image of it
+    covered: dict[str, float] = {} # By source, where it was measured: fraction of the image with a measurement
+    covered: dict[str, float] = {} # By source, where it was measured: fraction of the image with a measurement
 
 def _list_panels(figures: dict[int, tuple[str, int]], shown: Table)->dict[tuple[int, int], str]: # By cell and panel
     "What each panel is called: its source, or its own number."
@@ -157,14 +179,14 @@ def read_panels(
     figures: dict[int, tuple[str, int]] = _FIGURES, # By cell: label, and number of panels
 )->_Images:
     "The panels whose source is known, and why the others are left out; raises `_FigureError` for another layout."
-    levels, reasons, names = {}, {}, _list_panels(figures, shown)
+    levels, reasons, names, less_sure = {}, {}, _list_panels(figures, shown), _explain_less_sure()
     panels = {(cell, k): panel for cell, (_, n) in figures.items()
               for k, panel in enumerate(_cut_panels(_read_figure(path, cell), n))}
     for place, name in names.items():
         try: read = _read_panel(panels[place])
         except Unusable as e: reasons[name] = str(e)
         else:
-            if name == _name_panel(*place): reasons[name] = "which source it shows is not known"
+            if name == _name_panel(*place): reasons[name] = less_sure.get(place, "which source it shows is not known")
             else: levels[name] = read
     return _Images(levels, shown, reasons)
 
@@ -173,13 +195,14 @@ def measure_colours(
     path: str|Path, # The study's notebook
     figures: dict[int, tuple[str, int]] = _FIGURES, # As for `read_panels`
 )->Table:           # cell, panels, numbered_pixels, largest_difference
-    "For each figure: pixels off the map where numbers are printed, and the largest difference from it elsewhere."
+    "Pixels off the map where numbers are printed, and the largest difference elsewhere; raises `_FigureError`."
     rows = []
     for cell, (_, n) in figures.items():
         apart = [_invert_colours(panel[..., :3])[1] for panel in _cut_panels(_read_figure(path, cell), n)
                  if (panel[..., 3] == 255).all()]
+        if not apart: raise _FigureError(f"{Path(path).name}: cell {cell}: none of {n} panels fills its frame")
         rows.append((cell, len(apart), sum(int((a[_PRINTED] > _TOLERANCE).sum()) for a in apart),
-                     max(int(a[:_PRINTED[0].start].max()) for a in apart)))
+                     max(int(_hide_number(a).max()) for a in apart)))
     return Table(rows=rows, names=("cell", "panels", "numbered_pixels", "largest_difference"))
 
 # %% ../nbs/18_panels.ipynb #9c358bd7
@@ -220,26 +243,32 @@ def _draw_griese(
     side = round((_FIELD/get_survey("FIRST").pixel_scale).to_value(u.one))
     return _draw_levels(crop_or_pad(image[None], side)[0] + _THRESHOLD_STEPS)
 
+def _measure_covered(field: np.ndarray)->float: # field: as from `_read_field`
+    "The fraction of a field that holds a measurement."
+    return float(np.isfinite(field).mean())
+
 def _read_field(
-    path: str|Path,           # A FITS image, its source in the middle
-    survey: str,              # Whose image
-    min_covered: float = 0.9, # Least fraction of the field with data
-)->np.ndarray:                # (height, width), Jy/beam, NaN where nothing was measured
+    path: str|Path,     # A FITS image, its source in the middle
+    survey: str,        # Whose image
+    min_covered: float, # Least fraction of the field with data
+)->np.ndarray:          # (height, width), Jy/beam, NaN where nothing was measured
     "A file's pixels in the field of a panel; raises `Unusable` for what is no such image, or covers too little."
     hdu = read_image(path, survey)
     side = round((_FIELD/measure_pixel(hdu.header)).to_value(u.one))
     field = crop_or_pad(hdu.data[None], side, "nan")[0]
-    covered = np.isfinite(field).mean()
+    covered = _measure_covered(field)
     if covered < min_covered: raise Unusable(f"{100*covered:.0f} % of the field has data")
     return field
 
 # %% ../nbs/18_panels.ipynb #f841619a
 _SAME = 10*u.arcsec  # Two positions closer than this are of one source
 
+_NOT_THERE = "no image of FIRST at its position"
+
 def _explain_unpaired(row: Table.Row, other: Table.Row, apart: u.Quantity)->str: # other: the nearest image's facts
     "Why a panel and the nearest image of the other survey are no pair; '' where they are one."
     if row["position_confidence"] == "C": return f"its position is not sure enough: posterior {row['posterior']:.2f}"
-    if apart > _FIELD/2: return "no image of FIRST at its position"
+    if apart > _FIELD/2: return _NOT_THERE
     if apart > _SAME:
         return f"the positions disagree: FIRST's image of {other['name']} is {apart.to_value(u.arcsec):.0f} arcsec away"
     if row["label"] == other["label"]: return ""
@@ -251,6 +280,7 @@ def pair_panels(
 )->tuple[dict[str, str], dict[str, str]]: # By name of a panel: the image of FIRST; why it has none
     "Panels and images of FIRST of the same sources."
     there = first.facts[np.isin(first.facts["name"], list(first.levels))]
+    if not len(there): return {}, panels.reasons | dict.fromkeys(panels.levels, _NOT_THERE)
     coords, pairs, reasons = SkyCoord(there["ra"], there["dec"], unit="deg"), {}, dict(panels.reasons)
     for row in panels.facts:
         if (name := str(row["name"])) not in panels.levels: continue
@@ -328,7 +358,8 @@ def build_pairs(
     origins = "figures of the original study", "FRDEEP's files, else Griese et al. 2023"
     both = [_build_set(facts, levels, survey, config, origin, split)
             for levels, survey, origin in zip((vlass, drawn), ("VLASS", "FIRST"), origins, strict=True)]
-    return PanelSets(*both, facts, reasons)
+    covered = np.array([first.covered.get(name, 1.) for name in facts["first_image"]])
+    return PanelSets(both[0], replace(both[1], covered=covered), facts, reasons)
 
 def build_rest(
     griese: _Images,   # Griese's images
@@ -336,7 +367,7 @@ def build_rest(
     config: RunConfig, # Gives size and folds
 )->tuple[PreparedSet, dict[str, str]]: # The set; by name, why the others are not in it
     "All of Griese's FR I and FR II whose images share no pixel with a source of the study."
-    reasons = griese.reasons | exclude_positions(griese.facts, {"panels": shown}, _APART)
+    reasons = griese.reasons | exclude_positions(griese.facts, {"the study's panels": shown}, _APART)
     reasons |= {name: "nothing in the middle of its image" for name, levels in griese.levels.items()
                 if name not in reasons and not _has_middle(levels, config)}
     facts = griese.facts[~np.isin(griese.facts["name"], list(reasons))]
@@ -375,12 +406,14 @@ def build_files(
         else:
             ra, dec = _locate_middle(read_image(path, "VLASS"))
             levels.append(drawn)
-            rows.append(dict(name=name, ra=ra, dec=dec, label=label) | measure_loss(field))
+            rows.append(dict(name=name, ra=ra, dec=dec, label=label, covered=_measure_covered(field)) |
+                        measure_loss(field))
     if not rows: raise ValueError(f"none of {len(paths)} VLASS files can be used")
     facts = Table(rows, meta={"SIMULATE": config.simulated})
     facts["sky_group"] = group_sky(SkyCoord(facts["ra"], facts["dec"], unit="deg"), _APART)
     split = np.asarray(facts["sky_group"]), np.zeros(len(facts), int)
-    return _build_set(facts, np.stack(levels), "VLASS", config, "files of VLASS", split), facts, reasons
+    prepared = _build_set(facts, np.stack(levels), "VLASS", config, "files of VLASS", split)
+    return replace(prepared, covered=np.asarray(facts["covered"])), facts, reasons
 
 # %% ../nbs/18_panels.ipynb #1f5b2a77
 def list_published(
@@ -399,33 +432,40 @@ def _list_labelled()->list[RegisteredFile]: # The split of a file is its label
     return [file for label in _CLASSES for file in select_files("vlass", "VLASS", label)]
 
 def _draw_images(
-    facts: Table,                        # name, and what else is known
-    draw: Callable[[int], np.ndarray],   # From a row's number to (178, 178) uint8; raises `Unusable`
+    facts: Table, # name, and what else is known
+    draw: Callable[[int], tuple[np.ndarray, float]], # Of a row's number: levels, covered fraction; raises `Unusable`
 )->_Images:
     "Images that can be drawn, and why the others cannot."
-    levels, reasons = {}, {}
+    levels, covered, reasons = {}, {}, {}
     for i, name in enumerate(facts["name"].tolist()):
-        try: levels[name] = draw(i)
+        try: levels[name], covered[name] = draw(i)
         except Unusable as e: reasons[name] = str(e)
-    return _Images(levels, facts, reasons)
+    return _Images(levels, facts, reasons, covered)
 
 def _gather_griese(fetcher: Fetcher, folder: Path)->_Images: # FR I and FR II
-    "Images of Griese et al. 2023 in five folds, held out ones not among them."
+    "Images of Griese et al. 2023 in five folds; what its authors held out is listed, not drawn."
     images, table = _read_griese(get_registered(fetcher, *select_files("griese", "FIRST", "fold0"), folder))
-    wanted = np.isin(table["label"], _CLASSES)
+    of_class, is_held = np.isin(table["label"], _CLASSES), np.asarray(table["split"]) == "test"
+    wanted, held = of_class & ~is_held, table["name"][of_class & is_held].tolist()
     facts, images = table["name", "ra", "dec", "label"][wanted], images[wanted]
     facts["set"] = "griese"
-    return _draw_images(facts, lambda i: _draw_griese(images[i]))
+    drawn = _draw_images(facts, lambda i: (_draw_griese(images[i]), 1.))
+    return drawn._replace(reasons=drawn.reasons | dict.fromkeys(held, "held out by its authors"))
 
 # %% ../nbs/18_panels.ipynb #46d0fbe9
-def _gather_frdeep(fetcher: Fetcher, folder: Path)->_Images:
+def _gather_frdeep(fetcher: Fetcher, folder: Path, config: RunConfig)->_Images:
     "FRDEEP's training sources in FIRST; raises `FetchError` where a file cannot be had."
     catalogue = CATALOGUES["frdeep"]
     table = read_catalogue(catalogue, get_registered(fetcher, find_registered(catalogue), folder))
     paths = {f.object: get_registered(fetcher, f, folder) for f in select_files("frdeep", "FIRST", "train")}
     facts = table["name", "ra", "dec", "label"].copy()
     facts["set"] = "frdeep"
-    return _draw_images(facts, lambda i: draw_as_panel(_read_field(paths[facts["name"][i]], "FIRST")))
+
+    def draw(i):
+        field = _read_field(paths[facts["name"][i]], "FIRST", config.scraping.min_covered)
+        return draw_as_panel(field), _measure_covered(field)
+
+    return _draw_images(facts, draw)
 
 class _Study(NamedTuple):
     "Everything that the sets are made of."
@@ -438,11 +478,12 @@ class _Study(NamedTuple):
 def read_study(
     fetcher: Fetcher, # Looks in the mirror, then at the public place
     folder: Path,     # Where raw files lie
+    config: RunConfig, # Gives the least coverage
 )->_Study:
     "The study's panels, FIRST's images and VLASS files; raises `FetchError` for a file that is not had, or is another."
     notebook = get_registered(fetcher, *select_files("study-vlass"), folder)
-    frdeep, griese = _gather_frdeep(fetcher, folder), _gather_griese(fetcher, folder)
+    frdeep, griese = _gather_frdeep(fetcher, folder, config), _gather_griese(fetcher, folder)
     first = _Images(frdeep.levels | griese.levels, vstack([frdeep.facts, griese.facts], metadata_conflicts="silent"),
-                    frdeep.reasons | griese.reasons)
+                    frdeep.reasons | griese.reasons, frdeep.covered | griese.covered)
     files = {Path(f.name).stem: (get_registered(fetcher, f, folder), f.split) for f in _list_labelled()}
     return _Study(read_panels(notebook, read_shown()), first, griese, files, measure_colours(notebook))

@@ -247,6 +247,10 @@ def sign(content: dict)->dict: # Without `digest`; the same with it
     "Add a digest to what will be JSON, so that each change of the file shows."
     return content | dict(digest=hashlib.sha256(_format_json(content).encode()).hexdigest())
 
+def _find_kind(made: dict)->str: # made: provenance.json of a network
+    "The name of the notebook that made it, without its number, which is another in older results."
+    return made["notebook"].split("_", 1)[-1]
+
 def read_signed(path: Path)->dict:
     "What `sign` added a digest to, or any JSON without one; raises `Damaged` if the file is missing or was changed."
     content = read_json(path)

@@ -58,6 +58,16 @@ def test_pixels_without_data_are_an_edge_and_no_flux():
     assert half.measure_flags == "reaches the edge of the data" and 0.4 < half.flux_density/whole.flux_density < 0.8
 
 
+def test_a_flat_top_is_one_peak():
+    hdu = make_image([(60, 60, 40, 12)])
+    expected = measure_source(hdu).extent
+    hdu.data[59:62, 59:62] = hdu.data.max()  # as where brightness is cut off
+    assert measure_source(hdu).extent == pytest.approx(expected, rel=0.1) and expected > 5
+    two = make_image([(45, 60, 10, 5.4), (75, 60, 12, 5.4)])
+    two.data[60, 44:46] = two.data[60, 45]
+    assert measure_source(two).extent == pytest.approx(54, abs=4)
+
+
 def test_an_image_without_noise_is_not_measured():
     hdu = make_image([(60, 60, 100, 5.4)], noise=0)
     hdu.data[:] = 1

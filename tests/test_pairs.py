@@ -1,5 +1,6 @@
 "Two surveys as one input: what is paired, what a missing image does, and the same result every time. Simulated."
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,7 +91,14 @@ def test_two_sources_under_one_name_are_no_pair(sets):
     positions = sets[1].positions + np.where(np.arange(len(sets[1]))[:, None] == 5, [0, 1/60], 0)
     pairs, quarantine = join_pair(sets[0], replace(sets[1], labels=labels, positions=positions), 30*u.arcsec)
     assert list(quarantine["name"]) == [sets[0].names[3], sets[0].names[5]] and len(pairs) == len(sets[0]) - 2
-    assert "labelled" in quarantine["reason"][0] and quarantine["reason"][1].startswith("60 arcsec from")
+    assert re.fullmatch(r"labelled (FRI|FRII) in FIRST and (FRI|FRII) in VLASS", quarantine["reason"][0])
+    assert quarantine["reason"][1] == "60 arcsec from where FIRST has it"
+    moved = replace(sets[1], labels=labels, positions=sets[1].positions + [0, 1/60])
+    reasons = join_pair(sets[0], moved, 90*u.arcsec)[1]["reason"], join_pair(
+        sets[0], replace(moved, positions=np.where(np.arange(len(labels))[:, None] == 3, moved.positions,
+                                                   sets[1].positions)), 30*u.arcsec)[1]["reason"]
+    assert [len(each) for each in reasons] == [1, 1]
+    assert reasons[1][0] == f"{reasons[0][0]}; 60 arcsec from where FIRST has it"
 
 
 @pytest.mark.parametrize(("change", "message"), [

@@ -11,6 +11,7 @@ from astropy.table import Table
 from conftest import ROOT
 from PIL import Image
 
+from radiogal import panels
 from radiogal.config import read_config
 from radiogal.fetch import Fetcher, FetchError, Manifest, select_files, url_to_path
 from radiogal.panels import (
@@ -30,6 +31,7 @@ from radiogal.panels import (
 )
 
 TWO = {0: ("FRI", 10), 2: ("FRII", 7)}  # Two rows in each figure, the last one not full
+VLASS = read_config(ROOT/"config"/"vlass.toml")
 RAMP = np.arange(178*178, dtype=np.uint8).reshape(178, 178)
 
 
@@ -89,6 +91,14 @@ def test_a_panel_that_cannot_be_used_is_listed_and_the_others_are_read(tmp_path,
     assert len(read.levels) == 14 and not set(read.levels) & set(read.reasons)
 
 
+def test_colours_are_measured_wherever_no_number_is_printed(tmp_path, figures):
+    figures[0][170, 107, :3] = (0, 255, 0)  # among the last rows, right of the number
+    figures[2][..., 3] = np.where(figures[2][..., 3], 254, 0)
+    path = write_notebook(tmp_path/"a.ipynb", {cell: [encode(figure)] for cell, figure in figures.items()})
+    assert measure_colours(path, {0: TWO[0]})["largest_difference"].max() > 100
+    with pytest.raises(_FigureError, match="cell 2: none of 7 panels fills its frame"): measure_colours(path, TWO)
+
+
 def cut_row(figure): return figure[180:]
 def cut_column(figure): return figure[:, :720]
 def spread_out(figure): return figure.repeat(2, axis=0)
@@ -106,9 +116,17 @@ def announce(width, height):
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
 
 
+def announce_twice(width, height):
+    "A small PNG that says it is larger in a second head."
+    png = encode(draw_figure(1))
+    return png[:33] + announce(width, height)[8:] + png[33:]
+
+
 @pytest.mark.parametrize(("png", "told"), [
     (announce(100_000, 100_000), "100000 × 100000 pixels is too large"), (announce(10, 10), "a damaged figure"),
-    (b"GIF89a", "no PNG"), (b"\x89PNG\r\n\x1a\n", "no PNG"), (encode(draw_figure(1))[:2000], "a damaged figure")])
+    (announce_twice(50_000, 50_000), "a damaged figure"), (announce_twice(500, 500), "it has two sizes"),
+    (announce(10, 10).replace(b"IHDR", b"tEXt"), "no PNG"), (b"GIF89a", "no PNG"), (b"\x89PNG\r\n\x1a\n", "no PNG"),
+    (encode(draw_figure(1))[:2000], "a damaged figure")])
 def test_a_picture_that_is_none_is_refused_before_it_is_unpacked(tmp_path, png, told):
     path = write_notebook(tmp_path/"a.ipynb", {0: [png]})
     with pytest.raises(_FigureError, match=told): _read_figure(path, 0)
@@ -133,7 +151,7 @@ def test_the_studys_notebook_must_be_there_and_be_that_one(tmp_path, monkeypatch
     if content is not None: place.write_bytes(content)
     monkeypatch.setenv("RADIOGAL_MIRROR", str(tmp_path/"mirror"))
     fetcher = Fetcher(Manifest(tmp_path/"m.sqlite"), ("nowhere.invalid",))
-    with pytest.raises(FetchError, match=told): read_study(fetcher, tmp_path/"raw")
+    with pytest.raises(FetchError, match=told): read_study(fetcher, tmp_path/"raw", VLASS)
 
 
 def list_images(rows):
@@ -143,17 +161,48 @@ def list_images(rows):
 
 
 def test_what_cannot_be_paired_has_its_reason():
-    panels = list_images([(f"P{k}", 10 + k, 0.0, "FRI", "AAACA"[k], 0.5, "") for k in range(5)])
+    shown = list_images([(f"P{k}", 10 + k, 0.0, "FRI", "AAACA"[k], 0.5, "") for k in range(5)])
     first = list_images([(f"F{k}", 10 + k, dec, label, "", 0, "griese") for k, dec, label in
                          [(0, 0.002, "FRI"), (1, 0.01, "FRI"), (2, 0.0, "FRII"), (3, 0.0, "FRI")]])
-    pairs, reasons = pair_panels(panels, first)
+    pairs, reasons = pair_panels(shown, first)
     assert pairs == {"P0": "F0"}
     assert reasons == {"P1": "the positions disagree: FIRST's image of F1 is 36 arcsec away",
                        "P2": "it is FRI in the study and FRII in griese",
                        "P3": "its position is not sure enough: posterior 0.50",
                        "P4": "no image of FIRST at its position"}
     with pytest.raises(ValueError, match="none of 5 panels"):
-        build_pairs(panels._replace(levels={}), first, read_config(ROOT/"config"/"vlass.toml"))
+        build_pairs(shown._replace(levels={}), first, VLASS)
+
+
+def test_without_an_image_of_first_every_panel_has_its_reason():
+    shown = list_images([(f"P{k}", 10 + k, 0.0, "FRI", "A", 0.9, "") for k in range(2)])
+    first = list_images([("F", 10, 0.0, "FRI", "", 0, "griese")])._replace(levels={})
+    assert pair_panels(shown, first) == ({}, dict.fromkeys(("P0", "P1"), "no image of FIRST at its position"))
+    with pytest.raises(ValueError, match="none of 2 panels"): build_pairs(shown, first, VLASS)
+
+
+def test_what_is_covered_goes_with_the_image_of_first():
+    rows = [(f"P{k}", 10 + k, 0.0, ("FRI", "FRII")[k % 2], "A", 0.9, "griese") for k in range(20)]
+    images = list_images(rows)
+    sets = build_pairs(images, images._replace(covered={"P3": 0.93}), VLASS)
+    assert sets.first.covered.tolist() == [0.93 if name == "P3" else 1 for name in sets.first.names]
+    assert set(sets.vlass.covered) == {1}
+
+
+def test_what_griese_held_out_is_listed_and_not_drawn(monkeypatch, tmp_path):
+    table = Table(dict(name=["a", "b", "c"], ra=[1., 2, 3], dec=[0.]*3, label=["FRI", "FRII", "Compact"],
+                       split=["train", "test", "test"]))
+    image = np.zeros((300, 300), np.uint8)
+    image[140:160, 140:160] = 200
+    monkeypatch.setattr(panels, "_read_griese", lambda path: (np.stack([image]*3), table))
+    monkeypatch.setattr(panels, "get_registered", lambda *given: tmp_path)
+    drawn = panels._gather_griese(None, tmp_path)
+    assert list(drawn.levels) == ["a"] and drawn.reasons == {"b": "held out by its authors"}
+
+
+def test_the_less_sure_of_two_panels_of_one_source_says_so():
+    told = panels._explain_less_sure()
+    assert told == {(10, 58): "it may show J104139.01+024233.0, but panel 57 of cell 10 more surely does"}
 
 
 def test_the_table_of_panels_holds_facts_of_the_figures_alone():
