@@ -83,5 +83,7 @@ def test_one_new_training_in_a_clone_does_not_hide_the_kept_ones(finished, tmp_p
     status, said = finish(radiogal(folder, "figures", "smoke"))
     assert status == 0, said
     pd.testing.assert_frame_equal(read_table(folder), read_table(finished))
-    told = (folder/"results"/"smoke"/"notebooks"/"34_benchmark.ipynb").read_text()
-    assert "1 new" in told and "4 kept" in told
+    origins = pd.read_csv(folder/"results"/".joined"/"smoke"/"origins.csv")
+    mine = origins[origins["place"].str.startswith("training/fr/")]
+    assert mine["origin"].value_counts().to_dict() == dict(kept=4, new=1)
+    assert ", 1 new" in (folder/"results"/"smoke"/"notebooks"/"34_benchmark.ipynb").read_text()
