@@ -503,7 +503,7 @@ def _describe_job(request: Request, ensemble: Ensemble)->dict: # Plain values
             {} if request.min_covered is None else dict(min_covered=request.min_covered))
 
 def _list_sources(request: Request, config: RunConfig)->Table: # name, ra, dec, crowding
-    "The positions asked for, warning of rows that are none; raises `BadPositions` for simulated ones in a real run."
+    "The positions asked for, warning of rows without one; raises `BadPositions` for simulated ones in a real run."
     sources = read_positions(request.positions)
     if rejected := sources.meta["rejected"]:
         told = "; ".join(f"row {row}: {reason}" for row, reason in rejected[:5])

@@ -243,7 +243,7 @@ def _plot_matrix(
     return fig
 
 # %% ../nbs/35_final_plots.ipynb #f6581555
-def _find_honest(
+def _find_unseen(
     cell: Cell,        # A transfer
     transfers: dict,   # From `read_transfers`
     config: RunConfig, # The run's settings
@@ -261,10 +261,10 @@ def _compare_seen(
     "What a source network gains on the target from having been trained on the sources that are validated."
     kinds, rows = {}, []
     for cell in transfers:
-        if cell.count or not transfers[cell].metrics["seen"] or not (honest := _find_honest(cell, transfers, config)):
+        if cell.count or not transfers[cell].metrics["seen"] or not (unseen := _find_unseen(cell, transfers, config)):
             continue
         ends = config.transfer.pairs[cell.pair]
-        kinds.setdefault((ends.source, ends.target, cell.network, cell.method), []).append((cell, honest))
+        kinds.setdefault((ends.source, ends.target, cell.network, cell.method), []).append((cell, unseen))
     for kind, both in kinds.items():
         tables = match_tables(*([transfers[cell].predictions for cell in cells] for cells in zip(*both, strict=True)))
         seen, not_seen = (float(np.mean([score_predictions(t)["accuracy"] for t in side])) for side in tables)
