@@ -218,8 +218,8 @@ def describe_run(
                 commit=commit if clean else f"{commit} with uncommitted changes")
 
 # %% ../nbs/02_provenance.ipynb #1ffd2f83
-_PACKAGES = ("numpy", "scipy", "astropy", "pandas", "scikit-learn", "keras", "tensorflow", "matplotlib", "papermill",
-            "snakemake", "nbdev")
+_PACKAGES = ("numpy", "scipy", "astropy", "pandas", "scikit-learn", "keras", "tensorflow", "jax", "matplotlib",
+            "papermill", "snakemake", "nbdev")
 
 def describe_machine()->dict: # system, processor, python, cores, packages
     "What the results were made on."

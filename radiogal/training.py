@@ -57,7 +57,7 @@ def _settle_backend()->None:
 def start_keras(
     seed: int, # For every random number that Keras draws
 )->None:
-    "Keras made deterministic, whatever a user's settings say; mixed precision on a GPU; raises `ConfigError` without."
+    "Keras made deterministic, in single precision, whatever a user's settings say; raises `ConfigError` without Keras."
     _settle_backend()  # before Keras, which imports matplotlib
     need_extra("keras", "train")
     import keras
@@ -65,7 +65,7 @@ def start_keras(
     keras.config.set_epsilon(1e-7)
     keras.config.set_image_data_format("channels_last")
     keras.utils.set_random_seed(seed)
-    keras.mixed_precision.set_dtype_policy("mixed_bfloat16" if keras.distribution.list_devices("gpu") else "float32")
+    keras.mixed_precision.set_dtype_policy("float32")
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
         tf.config.experimental.enable_op_determinism()
