@@ -357,7 +357,8 @@ def _lend_copy(
         if prepare: prepare(copy)
     _READY[key] = copy
     for old in list(_READY)[:-_N_READY]: del _READY[old]
-    for its, given in zip(copy.variables, model.variables, strict=True): its.assign(given)
+    for its, given in zip(copy.variables, model.variables, strict=True):
+        its.assign(given.numpy())  # values: on jax a training step would delete arrays that both hold
     return copy
 
 def _lend_trunk(
@@ -370,7 +371,8 @@ def _lend_trunk(
     copy = _lend_copy(trunk, (settings, n_steps), lambda new: compile_network(new, settings, n_sources))
     fresh = _choose_optimiser(trunk.name, settings, n_steps)
     fresh.build(trunk.trainable_variables)
-    for its, given in zip(copy.optimizer.variables, fresh.variables, strict=True): its.assign(given)
+    for its, given in zip(copy.optimizer.variables, fresh.variables, strict=True):
+        its.assign(given.numpy())  # values: on jax a training step would delete arrays that both hold
     return copy
 
 # %% ../nbs/21_modelling.ipynb #0d55aa92
