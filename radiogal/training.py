@@ -613,7 +613,7 @@ def keep_time(history: pd.DataFrame, seconds: float|None)->dict: # timing.json
     "How long the epochs took, and on what; no seconds where the run went on from a checkpoint."
     import keras
     return dict(epochs=len(history), seconds=seconds and round(seconds, 1), backend=keras.backend.backend(),
-                gpus=keras.distribution.list_devices("gpu"),
+                gpus=[name for name in keras.distribution.list_devices() if name.startswith("gpu")],
                 threads=int(os.environ.get("TF_NUM_INTRAOP_THREADS", os.cpu_count())))
 
 def train_cell(
