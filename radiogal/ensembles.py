@@ -45,22 +45,28 @@ def calibrate_folds(
 # %% ../nbs/24_ensembles.ipynb #259deaf4
 def average_seeds(
     tables: list[pd.DataFrame], # Of one kind of network: what each says of its validation sources, with fold and seed
-    n_members: int,             # How many networks an average is of
-)->list[pd.DataFrame]:          # One for each fold that has as many seeds; the first of them
+    n_members: int,             # How many networks the mean is of that is to be scaled
+)->list[pd.DataFrame]:          # Of each fold with as many seeds, or as many as any fold has: the first
     "Averages of networks that share a fold; raises `ValueError` where `average_predictions` does."
     by_fold = {}
     for table in sorted(tables, key=lambda table: (table["fold"].iloc[0], table["seed"].iloc[0])):
         by_fold.setdefault(table["fold"].iloc[0], []).append(table)
-    return [average_predictions(seeds[:n_members]) for seeds in by_fold.values() if len(seeds) >= n_members]
+    size = min([n_members, max(map(len, by_fold.values()), default=0)])
+    return [average_predictions(seeds[:size]) for seeds in by_fold.values() if len(seeds) >= size]
+
+_LEAST_SEEDS = 3 # Means of fewer are much surer than a mean of many
 
 def find_temperature(
     n_members: int,               # Of the ensemble that is to be scaled
-    averages: list[pd.DataFrame], # As for `calibrate_folds`; may be none
+    averages: list[pd.DataFrame], # From `average_seeds`; may be none
 )->float:
-    "The temperature for a mean of networks; raises `CalibrationError` for averages of others, or as `fit_temperature`."
-    sizes = sorted({int(average["members"].iloc[0]) for average in averages})
-    if sizes != [n_members]:
-        there = f"means of {', '.join(map(str, sizes))}" if sizes else "none of as many"
+    """The temperature for a mean of networks, from averages of as many, or of fewer if these are three or more.
+
+    Raises `CalibrationError` for averages of others, or as `fit_temperature`.
+    """
+    sizes = {int(average["members"].iloc[0]) for average in averages}
+    if not sizes or max(sizes) > n_members or min(sizes) < min(n_members, _LEAST_SEEDS):
+        there = f"means of {', '.join(map(str, sorted(sizes)))}" if sizes else "none"
         raise CalibrationError(f"not measured: a mean of {n_members} networks, and of sources that no member has seen "
                                f"there are {there}")
     return fit_temperature(pool_tables(averages))

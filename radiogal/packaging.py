@@ -21,6 +21,7 @@ from .datasets import PreparedSet, read_task
 from .diagnosis import assign_groups, read_facts
 from .engines import (Ensemble, Member, adapt_config, check_preparation, export_graph, list_members,
                               open_ensemble)
+from .ensembles import average_seeds, calibrate_folds
 from .evaluation import (CalibrationError, apply_temperature, average_predictions, calibrate_across,
                                  list_classes, score_pooled, score_predictions, summarise_classes)
 from .pretrained import FORMAT, UNLIKE
@@ -78,6 +79,7 @@ class _Said(NamedTuple):
     heldout: list[pd.DataFrame]    # In the same order; none where no answers were kept
     temperatures: list[float|None] # Of each network by itself
     together: float|None           # Of their mean; None: it is not scaled
+    means: list[pd.DataFrame]      # Of each fold's validation sources: what the mean's temperature was fitted to
 
 def _list_plain(ensemble: Ensemble)->dict:
     "What an ensemble is besides its members."
@@ -104,8 +106,10 @@ def _read_said(
         validation.append(assign_groups(pd.read_parquet(kept/"training"/place/"predictions.parquet"), facts))
         heldout += _read_heldout(kept, place, member.weights)
     complete = heldout if len(heldout) == len(validation) else []
-    own = [member.temperature for member in ensemble.members]
-    return _Said(validation, complete, own, _list_plain(ensemble).get("temperature"))
+    own, seeds = [member.temperature for member in ensemble.members], kept/"training"/plan.task/plan.network
+    tables = [pd.read_parquet(path) for path in sorted(seeds.glob("fold*/seed*/predictions.parquet"))]
+    means = average_seeds([assign_groups(table, facts) for table in tables], len(own)) if len(own) > 1 else []
+    return _Said(validation, complete, own, ensemble.temperature, means)
 
 def _scale_tables(tables: list[pd.DataFrame], temperatures: list[float|None])->list[pd.DataFrame]:
     "Tables of predictions, each at its network's temperature."
@@ -141,6 +145,9 @@ def _tabulate_card_scores(said: _Said)->pd.DataFrame:
     "How well a model does, by split, its networks one by one and together."
     each = "each network" if len(said.validation) > 1 else "the network"
     rows = [_score_row(f"validation: {each}", said.validation, _scale_across(said.validation))]
+    if said.together and said.means:
+        folds = f"validation: means of {said.means[0]['members'].iloc[0]} that share a fold"
+        rows.append(_score_row(folds, [pd.concat(said.means)], [calibrate_folds(said.means)[1]]))
     if not said.heldout: return pd.DataFrame(rows)
     answer, scaled = [_answer_heldout(said)], _scale_tables(said.heldout, said.temperatures)
     rows.append(_score_row(f"held-out: {each}", said.heldout, scaled if len(scaled) > 1 else answer))
@@ -228,7 +235,8 @@ def _fill_card(
     return environment.get_template("model_card.md").render(
         facts | ensemble | tables, name=name, classes=", ".join(ensemble["classes"]), pixel=survey.pixel_scale.value,
         field=f"{facts['field_pixels']*survey.pixel_scale.value/60:g}", data=_describe_data(facts["images"]),
-        answer=_describe_answer(said), unlike=f"{UNLIKE:g}", parameters=f"{network['parameters']:,}",
+        answer=_describe_answer(said), shared=said.means[0]["members"].iloc[0] if said.means else 0,
+        unlike=f"{UNLIKE:g}", parameters=f"{network['parameters']:,}",
         scores=_to_markdown(_tabulate_card_scores(said)),
         heldout="" if said.heldout else "\nNo answers on held-out sources are kept.\n",
         choice="Of the kept networks, the one with the least validation loss. " if facts["alone"] else "",
