@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['UnknownName', 'resolve_name', 'read_asked', 'find_cutouts', 'find_prior_factors', 'change_prior', 'Question',
            'answer_targets', 'format_json', 'is_answer_file', 'write_answers', 'describe_question', 'write_answer_page',
-           'Order', 'make_order', 'work_order', 'choose_surveys', 'save_cutouts', 'plot_cutouts']
+           'Order', 'make_order', 'work_order', 'name_survey', 'choose_surveys', 'save_cutouts', 'plot_cutouts']
 
 # %% ../nbs/33_answers.ipynb #83cc352b
 import io
@@ -30,10 +30,10 @@ from . import __version__
 from .classify import (Worker, begin_job, hash_folder, list_waiting, make_schema, merge_shards, open_images,
                                read_job, work_through, work_together)
 from .config import ConfigError, RadiogalError, write_atomic
-from .cutouts import CutoutPlan, count_side, plot_cutout, read_cutout, read_header, to_ascii
+from .cutouts import CutoutPlan, count_side, plot_cutout, read_cutout, read_header, strip_suffix, to_ascii
 from .engines import ColumnFacts, count_neighbours, describe_columns, hash_json
 from .fetch import FetchError
-from .inputs import _split_line, read_positions
+from .inputs import _split_line, read_positions, read_surveys
 from .pages import draw_thumbnail, view_cutout, write_sources
 from .positions import BadPositions, format_table
 from .preparation import Unusable
@@ -45,7 +45,6 @@ from .surveys import get_survey, list_imaged
 class UnknownName(RadiogalError):
     "A name that nobody resolves, or nobody can be asked; the message says which, and the way out."
 
-_IMAGE_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fits.fz", ".fits.bz2")
 _FILE = re.compile(r"/|\.[A-Za-z][A-Za-z0-9]{1,7}$") # In what is a path, not a source's name
 
 _EXAMPLE = "a position, such as 08h12m40.8s+48d46m02s"
@@ -62,7 +61,7 @@ def resolve_name(name: str)->SkyCoord: # ICRS
 
 def _is_image(path: Path)->bool:
     "Is it a FITS file with an image? True for one that cannot be read: whoever reads it says what is wrong."
-    if not path.name.lower().endswith(_IMAGE_SUFFIXES): return False
+    if not strip_suffix(path.name): return False
     try:
         with fits.open(path) as hdus:
             return any(hdu.is_image and hdu.header.get("NAXIS", 0) >= 2 for hdu in hdus) or len(hdus) == 1
@@ -85,7 +84,7 @@ def _list_rows(source: str|Path, columns: dict[str, str])->list[dict]: # columns
 
 def _list_folder(folder: Path)->list[dict]:
     "A row for each FITS file of a folder, or why there is none."
-    found = [path for path in sorted(folder.rglob("*")) if path.name.lower().endswith(_IMAGE_SUFFIXES)]
+    found = [path for path in sorted(folder.rglob("*")) if strip_suffix(path.name)]
     if not found: return [_make_row(str(folder), reason="no FITS file in this folder")]
     return [_make_row(path.name, path=str(path)) for path in found]
 
@@ -437,6 +436,17 @@ def work_order(order: Order, workers: int)->tuple[list[int], list[int]]: # As `c
     return done, waiting
 
 # %% ../nbs/33_answers.ipynb #1b5a6550
+def name_survey(
+    said: str, # A survey's name; or a TOML file of one's own, with :NAME where it has several
+)->str:
+    "The survey that a user names, made known where a file describes it; raises `ConfigError` saying which a file has."
+    path, suffix, section = said.partition(".toml")
+    if not suffix: return said
+    names, wanted = read_surveys(path + suffix), section.removeprefix(":")
+    if wanted in names or len(names) == 1 and not wanted: return wanted or names[0]
+    there = f"it has {', '.join(names)}: name one, as {path}.toml:{names[0]}" if names else "it has no survey in it"
+    raise ConfigError(f"--survey {said}: {there}")
+
 def choose_surveys(survey: str)->list[str]: # survey: a name, or all
     "Surveys whose images are asked for; raises `ConfigError` for one without images."
     if survey in list_imaged(): return [survey]

@@ -349,7 +349,8 @@ def _classify_folder(asked: dict, question, rows)->int: # Exit status; question,
 def _classify_targets(asked: dict)->int: # Exit status; asked: what `_do_classify` takes
     "Answers of a network of the package, shown and written; says how many have a class."
     from radiogal import answers
-    question = answers.Question(asked["model"], asked["survey"], asked["images"], asked["min_covered"], asked["prior"])
+    survey = answers.name_survey(asked["survey"])
+    question = answers.Question(asked["model"], survey, asked["images"], asked["min_covered"], asked["prior"])
     in_folder = asked["out"] and not answers.is_answer_file(asked["out"])
     if not in_folder: _refuse_given(("shard_size", "workers", "keep", "retry"), "{option} goes with --out FOLDER")
     rows = answers.read_asked(asked["targets"], **{name: asked[name] for name in ("ra", "dec", "name")})
@@ -384,7 +385,7 @@ _TABLE_COLUMNS = [click.option(f"--{key}", default="", show_default="found by it
 _ASKED = [
     click.option("--model", default="first-4class", help="A network of the package: radiogal models."),
     click.option("--survey", default="", show_default="as headers say, or the model's",
-                 help="Survey of the images, such as FIRST."),
+                 help="Survey of the images, such as FIRST; or a TOML file that describes your own."),
     _IMAGES, *_TABLE_COLUMNS,
     click.option("--min-covered", type=click.FloatRange(0, 1), show_default="as in training",
                  help="Least part that must have data: of the network's field for a position, of the image itself for "
@@ -468,9 +469,11 @@ def _save_figure(rows, path: Path)->None: # rows: as from `radiogal.answers.save
 
 @_command("cutout", 'radiogal cutout "3C 31" --survey all --figure 3c31.png',
           "radiogal cutout mine.csv --size 4.5 --out cutouts",
-          "radiogal cutout mine.csv --images ~/mosaics --survey FIRST", codes=_CUTOUT_CODES)
+          "radiogal cutout mine.csv --images ~/mosaics --survey FIRST", "radiogal cutout mine.csv --survey racs.toml",
+          codes=_CUTOUT_CODES)
 @_TARGETS
-@click.option("--survey", default="FIRST", help="Survey of the images, such as FIRST, or all.")
+@click.option("--survey", default="FIRST",
+              help="Survey of the images, such as FIRST, or all; or a TOML file that describes your own.")
 @click.option("--size", type=click.FloatRange(0, 600, min_open=True), default=9., help="Side in arcmin.")
 @click.option("--out", type=_PATH, show_default="cutouts, without --figure", help="Folder of the FITS files.")
 @click.option("--figure", type=_PATH,
@@ -484,12 +487,12 @@ def _do_cutout(targets, survey, size, out, figure, images, **columns)->int: # Ex
     if not targets: raise click.UsageError("nothing to cut out: give a position, a name or a table of positions")
     if figure and figure.suffix not in _FIGURE_SUFFIXES:
         raise click.UsageError(f"--figure {figure}: {', '.join(_FIGURE_SUFFIXES)}")
-    asked = answers.read_asked(targets, **columns)
+    surveys, asked = answers.choose_surveys(answers.name_survey(survey)), answers.read_asked(targets, **columns)
     if figure and len(asked) > _MOST_DRAWN:
         raise click.UsageError(f"--figure: {len(asked)} sources, at most {_MOST_DRAWN} are drawn: give --out FOLDER")
     with tempfile.TemporaryDirectory() as scratch:
         folder = out or (Path(scratch) if figure else Path("cutouts"))
-        rows = answers.save_cutouts(asked, answers.choose_surveys(survey), size*u.arcmin, folder, images)
+        rows = answers.save_cutouts(asked, surveys, size*u.arcmin, folder, images)
         if figure and (rows.path != "").any(): _save_figure(rows, figure)
     for path in rows.path:
         if path and (out or not figure): click.echo(path)
