@@ -324,7 +324,7 @@ def _write_regions(rows: pd.DataFrame, facts: dict)->bytes: # DS9
                      f"color={colours.get(row['class'], _UNCLASSED)} tag={{{row['class'] or row['state']}}}")
     return ("\n".join(lines) + "\n").encode()
 
-def format_json(rows: pd.DataFrame, facts: dict)->str: # As for `write_answers`
+def format_json(rows: pd.DataFrame, facts: dict)->str: # facts: as for `write_answers`
     "JSON: facts, what each column is, and the rows as a list; null where there is no value."
     columns = {key: dict(unit=said.unit, ucd=said.ucd, description=said.description)
                for key, said in _describe_answers(rows, facts).items()}
