@@ -261,6 +261,11 @@ def _make_column(values: pd.Series, said: ColumnFacts, to_text: Callable)->Colum
     return Column(np.array([to_text(str(v)) for v in values], str) if said.kind == "str" else values.to_numpy(float),
                   **more)
 
+def _keep_whole(rows: pd.DataFrame, facts: dict)->pd.DataFrame:
+    "Rows whose whole numbers are no fractions where one is missing."
+    said = _describe_answers(rows, facts)
+    return rows.astype({key: "Int64" for key, each in said.items() if each.kind == "int"})
+
 def _tabulate_answers(rows: pd.DataFrame, facts: dict, to_text: Callable = str)->Table:
     "Rows as a table whose columns say what they are, facts in its meta."
     return Table({key: _make_column(rows[key], said, to_text) for key, said in _describe_answers(rows, facts).items()},
@@ -283,7 +288,7 @@ def _encode_ecsv(rows: pd.DataFrame, facts: dict)->bytes:
 
 def _encode_csv(rows: pd.DataFrame, facts: dict)->bytes:
     "Comma-separated values, each fact a column after the others."
-    return rows.assign(**facts).to_csv(index=False, lineterminator="\n").encode()
+    return _keep_whole(rows, facts).assign(**facts).to_csv(index=False, lineterminator="\n").encode()
 
 def _encode_votable(rows: pd.DataFrame, facts: dict)->bytes:
     "A VOTable in ICRS, with a PARAM for each fact."
@@ -328,8 +333,8 @@ def format_json(rows: pd.DataFrame, facts: dict)->str: # facts: as for `write_an
     "JSON: facts, what each column is, and the rows as a list; null where there is no value."
     columns = {key: dict(unit=said.unit, ucd=said.ucd, description=said.description)
                for key, said in _describe_answers(rows, facts).items()}
-    content = dict(facts=facts, columns=columns, rows=json.loads(rows.to_json(orient="records", double_precision=15)))
-    return json.dumps(content, indent=1, ensure_ascii=False)
+    plain = json.loads(_keep_whole(rows, facts).to_json(orient="records", double_precision=15))
+    return json.dumps(dict(facts=facts, columns=columns, rows=plain), indent=1, ensure_ascii=False)
 
 # %% ../nbs/33_answers.ipynb #9e64331e
 _FORMS: dict[str, Callable] = {

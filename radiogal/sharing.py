@@ -30,19 +30,15 @@ def read_ccddata(
 class CannotSend(RadiogalError):
     "A file that SAMP has no message for, or nobody to send it to; the message says which, and the way out."
 
-def _is_votable(begin: bytes)->bool: return begin.lstrip(b"\xef\xbb\xbf \r\n").startswith((b"<?xml", b"<VOTABLE"))
-
 def _find_kind_of_file(path: Path)->str: # A message type of SAMP
     "What other programs are asked to load; raises `CannotSend` for what is neither a FITS file nor a VOTable."
     try:
-        with open(path, "rb") as f: begin = f.read(80)
-    except OSError as e: raise CannotSend(f"{path}: {e.strerror}") from e
-    if _is_votable(begin): return "table.load.votable"
-    if not begin.startswith(b"SIMPLE"):
-        raise CannotSend(f"{path}: neither FITS nor a VOTable: give a .fits or .vot file")
-    try:
+        with open(path, "rb") as f: begin = f.read(80).lstrip(b"\xef\xbb\xbf \r\n")
+        if begin.startswith((b"<?xml", b"<VOTABLE")): return "table.load.votable"
         with fits.open(path) as hdus: is_image = any(hdu.is_image and hdu.header.get("NAXIS", 0) >= 2 for hdu in hdus)
-    except Exception as e: raise CannotSend(f"{path}: cannot be read: {e}") from e  # astropy raises anything
+    except Exception as e:  # astropy raises anything on broken files
+        told = getattr(e, "strerror", None) or "neither FITS nor a VOTable: give a .fits or .vot file"
+        raise CannotSend(f"{path}: {told}") from e
     return "image.load.fits" if is_image else "table.load.fits"
 
 def _say_answer(answer: dict)->str: # '' where the program did as it was asked

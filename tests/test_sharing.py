@@ -1,5 +1,6 @@
 "Answers and cutouts in other programs: what a file says of its columns, and files sent to a hub on this machine."
 import csv
+import gzip
 import json
 import shutil
 
@@ -109,6 +110,10 @@ def test_a_count_that_is_not_known_is_missing_and_not_zero(answered, tmp_path):
     for suffix, form in ((".fits", "fits"), (".vot", "votable"), (".ecsv", "ascii.ecsv")):
         column = Table.read(write(answered, tmp_path/f"out{suffix}"), format=form)["n_trained"]
         assert column.dtype.kind == "i" and column[0] == answered[0].n_trained[0] and column[2] is np.ma.masked
+    plain = json.loads(write(answered, tmp_path/"out.json").read_text())["rows"]
+    with open(write(answered, tmp_path/"out.csv"), newline="") as f:
+        texts = [row["n_trained"] for row in csv.DictReader(f)]
+    assert (texts[0], texts[2], str(plain[0]["n_trained"]), plain[2]["n_trained"]) == ("4", "", "4", None)
 
 
 def test_the_votable_is_valid_and_in_icrs(answered, tmp_path):
@@ -176,7 +181,8 @@ def program(hub):
 def test_a_table_and_a_cutout_are_sent_to_programs_that_listen(answered, program, tmp_path):
     path = write(answered, tmp_path/"my classes.vot")
     shutil.copy(path, tmp_path/"refuse.vot")
-    said = ask("send", path, SAMPLE)
+    (tmp_path/"image.fits.gz").write_bytes(gzip.compress(SAMPLE.read_bytes()))
+    said = ask("send", path, tmp_path/"image.fits.gz")
     assert said.exit_code == 0 and said.stdout.count("loaded\n") == 2 and "Charts" in said.stdout, said.output
     (first, table), (second, image) = program
     assert (first, second) == ("table.load.votable", "image.load.fits")
@@ -189,7 +195,9 @@ def test_a_table_and_a_cutout_are_sent_to_programs_that_listen(answered, program
 def test_what_cannot_be_sent_is_told(answered, program, tmp_path):
     with pytest.raises(CannotSend, match="listens to table.load.fits: start TOPCAT"):
         send_file(write(answered, tmp_path/"a.fits"))
-    for path, told in ((write(answered, tmp_path/"a.csv"), "neither FITS nor a VOTable"), (tmp_path/"no", "No such")):
+    (tmp_path/"b.fits").write_text("SIMPLE, but no FITS")
+    for path, told in ((write(answered, tmp_path/"a.csv"), "neither FITS nor a VOTable"), (tmp_path/"no", "No such"),
+                       (tmp_path/"b.fits", "neither FITS"), (tmp_path, "Is a directory")):
         said = ask("send", path)
         assert said.exit_code == 1 and told in said.stderr and said.stderr.count("\n") == 1
 
