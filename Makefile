@@ -3,12 +3,14 @@ RUN ?= demo
 SEED ?=
 PROFILE ?= local
 CORES ?=
+TAG ?=
 # What they hold is text: neither Make nor the shell reads it as words of its own
 override RUN := $(value RUN)
 override SEED := $(value SEED)
 override PROFILE := $(value PROFILE)
 override CORES := $(value CORES)
-export RUN SEED PROFILE CORES
+override TAG := $(value TAG)
+export RUN SEED PROFILE CORES TAG
 PYTHON ?= python3
 BIN := .venv/bin
 # An environment made for a GPU stays so until GPU=0
@@ -21,7 +23,7 @@ NOTEBOOKS ?= nbs/*.ipynb
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help env run-all plan test test-all faults lab figures report prepare keep package canary export refresh readme check front docs bench lock clean
+.PHONY: help env run-all plan test test-all faults lab figures report prepare keep package canary export refresh readme check front docs wheel bench lock clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE  # Every kernel would compile TensorFlow again: ten seconds each
 ifneq ($(RADIOGAL_MIRROR),)
@@ -117,6 +119,12 @@ front: $(STAMP)  ## Draw the picture of the first page from the kept results and
 
 docs: $(STAMP)  ## Build the site in _docs/html from the notebooks' stored outputs
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs _docs/html
+
+VERSION = $(shell awk '$$1 == "version" {print $$3}' settings.ini)
+wheel: $(STAMP)  ## Build the package as the package index takes it, in dist; with TAG=v0.1.0 only if that is its version
+	@test -z "$$TAG" -o "$$TAG" = "v$(VERSION)" || { echo "the tag $$TAG is not v$(VERSION), the version in settings.ini"; exit 1; }
+	rm -rf dist build
+	$(BIN)/python -m build --no-isolation --outdir dist .
 
 bench: $(STAMP)  ## Time radiogal against named alternatives
 	@for script in bench/bench_*.py; do $(BIN)/python "$$script"; done

@@ -1,4 +1,5 @@
 "Packaging: everything is read from settings.ini, so that nbdev and pip cannot disagree."
+import runpy
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -12,14 +13,19 @@ cfg = parser["DEFAULT"]
 lines = lambda key: cfg[key].strip().splitlines()
 
 
+write_docstrings = runpy.run_path(str(here/"radiogal"/"docstrings.py"))["write_docstrings"]
+
+
 class BuildWithSettings(build_py):
-    "The settings of the shipped runs go along, as `radiogal/settings`: outside a clone there is no folder `config`."
+    "A wheel also has the settings of the shipped runs, for which a clone has a folder, and arguments in docstrings."
     def run(self):
         super().run()
         if self.editable_mode: return
-        target = Path(self.build_lib)/"radiogal"/"settings"
-        self.mkpath(str(target))
-        for path in sorted((here/"config").glob("*.toml")): self.copy_file(str(path), str(target/path.name))
+        built = Path(self.build_lib)/"radiogal"
+        self.mkpath(str(built/"settings"))
+        for path in sorted((here/"config").glob("*.toml")): self.copy_file(str(path), str(built/"settings"/path.name))
+        for path in sorted((here/"radiogal").glob("*.py")):
+            (built/path.name).write_text(write_docstrings(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 setup(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['UnknownName', 'resolve_name', 'read_asked', 'find_cutouts', 'find_prior_factors', 'change_prior', 'Question',
            'answer_targets', 'format_json', 'is_answer_file', 'write_answers', 'describe_question', 'write_answer_page',
-           'Order', 'make_order', 'work_order', 'choose_surveys', 'save_cutouts', 'plot_cutouts']
+           'Order', 'make_order', 'work_order', 'name_survey', 'choose_surveys', 'save_cutouts', 'plot_cutouts']
 
 # %% ../nbs/33_answers.ipynb #83cc352b
 import io
@@ -16,6 +16,7 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -23,18 +24,18 @@ import pandas as pd
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import Column, MaskedColumn, Table
 
 from . import __version__
-from .classify import (Worker, begin_job, hash_folder, list_waiting, merge_shards, open_images, read_job,
-                               work_through, work_together)
+from .classify import (Worker, begin_job, hash_folder, list_waiting, make_schema, merge_shards, open_images,
+                               read_job, work_through, work_together)
 from .config import ConfigError, RadiogalError, write_atomic
-from .cutouts import CutoutPlan, count_side, plot_cutout, read_cutout, read_header, to_ascii
-from .engines import count_neighbours, hash_json
+from .cutouts import CutoutPlan, count_side, plot_cutout, read_cutout, read_header, strip_suffix, to_ascii
+from .engines import ColumnFacts, count_neighbours, describe_columns, hash_json
 from .fetch import FetchError
-from .inputs import _split_line, read_positions
+from .inputs import _split_line, read_positions, read_surveys
 from .pages import draw_thumbnail, view_cutout, write_sources
-from .positions import BadPositions
+from .positions import BadPositions, format_table
 from .preparation import Unusable
 from .pretrained import PretrainedModel, classify, find_image_survey, load_model
 from .scraping import fetch_targets, open_archive
@@ -44,7 +45,6 @@ from .surveys import get_survey, list_imaged
 class UnknownName(RadiogalError):
     "A name that nobody resolves, or nobody can be asked; the message says which, and the way out."
 
-_IMAGE_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fits.fz", ".fits.bz2")
 _FILE = re.compile(r"/|\.[A-Za-z][A-Za-z0-9]{1,7}$") # In what is a path, not a source's name
 
 _EXAMPLE = "a position, such as 08h12m40.8s+48d46m02s"
@@ -61,7 +61,7 @@ def resolve_name(name: str)->SkyCoord: # ICRS
 
 def _is_image(path: Path)->bool:
     "Is it a FITS file with an image? True for one that cannot be read: whoever reads it says what is wrong."
-    if not path.name.lower().endswith(_IMAGE_SUFFIXES): return False
+    if not strip_suffix(path.name): return False
     try:
         with fits.open(path) as hdus:
             return any(hdu.is_image and hdu.header.get("NAXIS", 0) >= 2 for hdu in hdus) or len(hdus) == 1
@@ -84,7 +84,7 @@ def _list_rows(source: str|Path, columns: dict[str, str])->list[dict]: # columns
 
 def _list_folder(folder: Path)->list[dict]:
     "A row for each FITS file of a folder, or why there is none."
-    found = [path for path in sorted(folder.rglob("*")) if path.name.lower().endswith(_IMAGE_SUFFIXES)]
+    found = [path for path in sorted(folder.rglob("*")) if strip_suffix(path.name)]
     if not found: return [_make_row(str(folder), reason="no FITS file in this folder")]
     return [_make_row(path.name, path=str(path)) for path in found]
 
@@ -235,66 +235,112 @@ def answer_targets(
     return rows, found.path.tolist()
 
 # %% ../nbs/33_answers.ipynb #ff9970b5
-_ANSWER_UNITS = dict(ra=u.deg, dec=u.deg, entropy=u.bit)
+_OWN_COLUMNS = dict( # Of answers, and not of catalogues, or with other words
+    flags=ColumnFacts("str", "", "meta.code.qual", "What makes the class doubtful, parted by semicolons"),
+    state=ColumnFacts("str", "", "meta.code.status", "ok, not_covered, retry or reject"),
+    reason=ColumnFacts("str", "", "meta.note", "Why there is no class; empty if there is one"))
 
-def _tabulate_answers(rows: pd.DataFrame, facts: dict, ascii_only: bool = False)->Table:
-    "Rows as a table with units."
-    to_text = (lambda value: to_ascii(str(value))) if ascii_only else str
-    columns = {key: rows[key].to_numpy() if rows[key].dtype.kind in "fiu" else [to_text(v) for v in rows[key]]
-               for key in rows}
-    return Table(columns, units={key: unit for key, unit in _ANSWER_UNITS.items() if key in rows}, meta=facts)
+_FACTS = dict( # UCD and description of what `describe_question` says
+    model=("meta.id;meta.software", "Name of the model that answered"),
+    identity=("meta.id;meta.software", "Digest of the model's networks"),
+    prior=("meta.note", "Mix of classes that the probabilities are for"),
+    calibrated=("meta.code", "Are the probabilities calibrated by validation sources: yes or no"),
+    version=("meta.version;meta.software", "Version of radiogal"))
 
-def _write_bytes(table: Table, form: str, **how)->bytes:
-    "A table as the bytes of a file."
-    out = io.BytesIO()
-    table.write(out, format=form, **how)
+def _describe_answers(rows: pd.DataFrame, facts: dict)->dict[str, ColumnFacts]: # By column
+    "What is said of each column of answers."
+    classes = tuple(name.removeprefix("p_") for name in rows if name.startswith("p_"))
+    known = describe_columns(classes, facts["calibrated"] == "yes") | _OWN_COLUMNS
+    return {key: known[key] for key in rows}
+
+def _make_column(values: pd.Series, said: ColumnFacts, to_text: Callable)->Column:
+    "A column that says what it is; whole numbers are masked where there is none."
+    more = dict(unit=said.unit or None, description=said.description, meta=dict(ucd=said.ucd))
+    if said.kind == "int":
+        return MaskedColumn(values.fillna(0).to_numpy("i4"), mask=values.isna().to_numpy(), **more)
+    return Column(np.array([to_text(str(v)) for v in values], str) if said.kind == "str" else values.to_numpy(float),
+                  **more)
+
+def _keep_whole(rows: pd.DataFrame, facts: dict)->pd.DataFrame:
+    "Rows whose whole numbers are no fractions where one is missing."
+    said = _describe_answers(rows, facts)
+    return rows.astype({key: "Int64" for key, each in said.items() if each.kind == "int"})
+
+def _tabulate_answers(rows: pd.DataFrame, facts: dict, to_text: Callable = str)->Table:
+    "Rows as a table whose columns say what they are, facts in its meta."
+    return Table({key: _make_column(rows[key], said, to_text) for key, said in _describe_answers(rows, facts).items()},
+                 meta=facts)
+
+# %% ../nbs/33_answers.ipynb #880c97ca
+def _encode_fits(rows: pd.DataFrame, facts: dict)->bytes:
+    "A FITS table: facts in its header, and UCDs in TUCDn, as TOPCAT writes them."
+    out, table = io.BytesIO(), _tabulate_answers(rows, facts, to_ascii)
+    hdu = fits.table_to_hdu(Table(table, meta={}))
+    for i, column in enumerate(table.itercols(), 1):
+        hdu.header[f"TCOMM{i}"], hdu.header[f"TUCD{i}"] = column.description, column.meta["ucd"]
+    for key, value in facts.items(): hdu.header[key.upper()[:8]] = to_ascii(value)
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(out)
     return out.getvalue()
 
-def _write_text(table: Table, form: str)->bytes:
-    "The same of a format of texts."
-    out = io.StringIO()
-    table.write(out, format=form)
-    return out.getvalue().encode()
+def _encode_ecsv(rows: pd.DataFrame, facts: dict)->bytes:
+    "An ECSV table."
+    return format_table(_tabulate_answers(rows, facts)).encode()
+
+def _encode_csv(rows: pd.DataFrame, facts: dict)->bytes:
+    "Comma-separated values, each fact a column after the others."
+    return _keep_whole(rows, facts).assign(**facts).to_csv(index=False, lineterminator="\n").encode()
 
 def _encode_votable(rows: pd.DataFrame, facts: dict)->bytes:
-    "A VOTable, with an INFO for each fact."
+    "A VOTable in ICRS, with a PARAM for each fact."
     from astropy.io.votable import from_table
-    from astropy.io.votable.tree import Info
-    out, votable = io.BytesIO(), from_table(_tabulate_answers(rows, {}))
-    votable.resources[0].infos.extend(Info(name=key, value=str(value)) for key, value in facts.items())
+    from astropy.io.votable.tree import CooSys, Param
+    out, votable = io.BytesIO(), from_table(_tabulate_answers(rows, facts))
+    votable.resources[0].coordinate_systems.append(CooSys(ID="ICRS", system="ICRS"))
+    table = votable.get_first_table()
+    for name in ("ra", "dec"): table.get_field_by_id_or_name(name).ref = "ICRS"
+    for key, (ucd, description) in _FACTS.items():
+        param = Param(votable, name=key, value=facts[key], datatype="char", arraysize="*", ucd=ucd)
+        param.description = description
+        table.params.append(param)
     votable.to_xml(out)
     return out.getvalue()
 
 def _encode_parquet(rows: pd.DataFrame, facts: dict)->bytes:
-    "A Parquet file, facts in its schema's metadata."
+    "A Parquet file: facts in its schema's metadata, and what a column is in the column's."
     from pyarrow import Table as Columns
     from pyarrow import parquet
-    out, columns = io.BytesIO(), Columns.from_pandas(rows, preserve_index=False)
-    said = {key: str(value) for key, value in facts.items()}
-    parquet.write_table(columns.replace_schema_metadata((columns.schema.metadata or {}) | said), out)
+    out, schema = io.BytesIO(), make_schema(_describe_answers(rows, facts), facts)
+    parquet.write_table(Columns.from_pandas(rows, schema, preserve_index=False), out)
     return out.getvalue()
 
-def _write_regions(rows: pd.DataFrame)->bytes: # DS9
-    "A point for each row with a position, labelled with its name and class."
-    lines = ["# Region file format: DS9", "icrs"]
+# %% ../nbs/33_answers.ipynb #934a401e
+_COLOURS = ("cyan", "orange", "magenta", "yellow", "green", "red")  # DS9's names of colours, by class
+_UNCLASSED = "white"
+
+def _write_regions(rows: pd.DataFrame, facts: dict)->bytes: # DS9
+    "A named point for each row with a position, in the colour of its class, and in a group of the class's name."
+    classes = [name.removeprefix("p_") for name in rows if name.startswith("p_")]
+    colours = dict(zip(classes, cycle(_COLOURS), strict=False))
+    clean = lambda text: "".join(c for c in str(text) if c.isprintable() and c not in "{}")
+    lines = ["# Region file format: DS9", *(f"# {key}: {clean(value)}" for key, value in facts.items()),
+             *(f"# {colour}: {name}" for name, colour in colours.items()), "icrs"]
     for row in rows[np.isfinite(rows.ra) & np.isfinite(rows.dec)].to_dict("records"):
-        label = "".join(c for c in f"{row['name']} {row['class'] or row['state']}" if c.isprintable() and c not in "{}")
-        lines.append(f"point({row['ra']:.7f},{row['dec']:.7f}) # point=circle text={{{label}}}")
+        lines.append(f"point({row['ra']:.7f},{row['dec']:.7f}) # point=circle text={{{clean(row['name'])}}} "
+                     f"color={colours.get(row['class'], _UNCLASSED)} tag={{{row['class'] or row['state']}}}")
     return ("\n".join(lines) + "\n").encode()
 
-def format_json(rows: pd.DataFrame)->str:
-    "Rows as a JSON list; null where there is no value."
-    return json.dumps(json.loads(rows.to_json(orient="records")), indent=1, ensure_ascii=False)
+def format_json(rows: pd.DataFrame, facts: dict)->str: # facts: as for `write_answers`
+    "JSON: facts, what each column is, and the rows as a list; null where there is no value."
+    columns = {key: dict(unit=said.unit, ucd=said.ucd, description=said.description)
+               for key, said in _describe_answers(rows, facts).items()}
+    plain = json.loads(_keep_whole(rows, facts).to_json(orient="records", double_precision=15))
+    return json.dumps(dict(facts=facts, columns=columns, rows=plain), indent=1, ensure_ascii=False)
 
 # %% ../nbs/33_answers.ipynb #9e64331e
 _FORMS: dict[str, Callable] = {
-    ".fits": lambda rows, facts: _write_bytes(_tabulate_answers(rows, facts, True), "fits"),
-    ".vot": _encode_votable,
-    ".csv": lambda rows, facts: _write_text(_tabulate_answers(rows, {}), "ascii.csv"),
-    ".ecsv": lambda rows, facts: _write_text(_tabulate_answers(rows, facts), "ascii.ecsv"),
-    ".parquet": _encode_parquet,
-    ".reg": lambda rows, facts: _write_regions(rows),
-    ".json": lambda rows, facts: format_json(rows).encode()}
+    ".fits": _encode_fits, ".vot": _encode_votable, ".csv": _encode_csv, ".ecsv": _encode_ecsv,
+    ".parquet": _encode_parquet, ".reg": _write_regions,
+    ".json": lambda rows, facts: format_json(rows, facts).encode()}
 
 def is_answer_file(path: Path)->bool:
     "Does a name say which kind of table a file is to be? False for a folder; raises `ConfigError` for another kind."
@@ -305,7 +351,7 @@ def is_answer_file(path: Path)->bool:
 def write_answers(
     rows: pd.DataFrame, # As from `answer_targets`
     path: Path,         # .fits, .vot, .csv, .ecsv, .parquet, .reg or .json
-    facts: dict,        # For what holds them, all but .csv, .reg and .json: model, prior …
+    facts: dict,        # What answered, as from `describe_question`
 )->Path:
     "Write answers, atomically; raises `ConfigError` for another kind of file."
     if not is_answer_file(path): raise ConfigError(f"--out {path} is a folder, not a file")
@@ -313,10 +359,10 @@ def write_answers(
 
 # %% ../nbs/33_answers.ipynb #764182c2
 def describe_question(question: Question)->dict[str, str]:
-    "What a file's header says of its making."
+    "What a file says of its making."
     model = load_model(question.model)
-    return dict(MODEL=model.name, IDENTITY=model.ensemble.identity, PRIOR=question.prior or "as the model answers",
-                CALIBRAT="yes" if model.ensemble.calibrated else "no", VERSION=__version__)
+    return dict(model=model.name, identity=model.ensemble.identity, prior=question.prior or "as the model answers",
+                calibrated="yes" if model.ensemble.calibrated else "no", version=__version__)
 
 def _draw_path(path: str, survey: str)->str: # survey: '' as its header says; '' where it cannot be drawn
     "A picture of an image, as from `draw_thumbnail`."
@@ -395,6 +441,17 @@ def work_order(order: Order, workers: int)->tuple[list[int], list[int]]: # As `c
     return done, waiting
 
 # %% ../nbs/33_answers.ipynb #1b5a6550
+def name_survey(
+    said: str, # A survey's name; or a TOML file of one's own, with :NAME where it has several
+)->str:
+    "The survey that a user names, made known where a file describes it; raises `ConfigError` saying which a file has."
+    path, suffix, section = said.partition(".toml")
+    if not suffix: return said
+    names, wanted = read_surveys(path + suffix), section.removeprefix(":")
+    if wanted in names or len(names) == 1 and not wanted: return wanted or names[0]
+    there = f"it has {', '.join(names)}: name one, as {path}.toml:{names[0]}" if names else "it has no survey in it"
+    raise ConfigError(f"--survey {said}: {there}")
+
 def choose_surveys(survey: str)->list[str]: # survey: a name, or all
     "Surveys whose images are asked for; raises `ConfigError` for one without images."
     if survey in list_imaged(): return [survey]

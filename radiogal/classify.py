@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['JobMismatch', 'read_job', 'begin_job', 'name_shard', 'claim_shard', 'Worker', 'work_through', 'ShardError',
-           'list_waiting', 'merge_shards', 'open_images', 'Request', 'hash_folder', 'work_together',
+           'list_waiting', 'make_schema', 'merge_shards', 'open_images', 'Request', 'hash_folder', 'work_together',
            'classify_positions', 'list_retries', 'write_page']
 
 # %% ../nbs/31_classify.ipynb #b26dd351
@@ -379,20 +379,20 @@ def _merge_fits(folder: Path, job: dict, path: Path)->Path:
         f.write(bytes(-job["n"]*record.itemsize % 2880))
     return path
 
-def _describe_schema(job: dict): # pyarrow.Schema
-    "The Parquet schema, with unit, UCD and description of each column."
+def make_schema(columns: dict[str, ColumnFacts], facts: dict[str, str]): # pyarrow.Schema; facts: of the whole table
+    "A Parquet schema, with unit, UCD and description of each column."
     import pyarrow as pa
     kinds = dict(str=pa.string(), float=pa.float64(), int=pa.int32())
-    describe = lambda facts: dict(unit=facts.unit, ucd=facts.ucd, description=facts.description)
-    columns = describe_columns(tuple(job["classes"]), job["calibrated"])
-    fields = [pa.field(key, kinds[facts.kind], metadata=describe(facts)) for key, facts in columns.items()]
-    return pa.schema(fields, metadata=dict(radiogal=json.dumps(job, sort_keys=True)))
+    describe = lambda said: dict(unit=said.unit, ucd=said.ucd, description=said.description)
+    fields = [pa.field(key, kinds[said.kind], metadata=describe(said)) for key, said in columns.items()]
+    return pa.schema(fields, metadata=facts)
 
 def _merge_parquet(folder: Path, job: dict, path: Path)->Path:
     "All shards as one Parquet file, a group of rows for each."
     import pyarrow as pa
     from pyarrow import parquet
-    schema = _describe_schema(job)
+    columns = describe_columns(tuple(job["classes"]), job["calibrated"])
+    schema = make_schema(columns, dict(radiogal=json.dumps(job, sort_keys=True)))
     with _open_atomic(path) as f, parquet.ParquetWriter(f, schema) as writer:
         for rows in _iterate_shards(folder, job):
             writer.write_table(pa.Table.from_pandas(rows, schema, preserve_index=False))

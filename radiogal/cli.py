@@ -22,7 +22,7 @@ from . import __version__
 
 # %% ../nbs/39_cli.ipynb #1616b79c
 _GROUPS = {  # Heading: sub-commands, in order
-    "Classify galaxies": ("classify", "cutout", "models"),
+    "Classify galaxies": ("classify", "cutout", "models", "send"),
     "Runs of a clone": ("run", "plan", "prepare", "figures", "report", "keep"),
     "Notebooks of a clone": ("notebook", "refresh"),
     "When something is wrong": ("doctor", "canary")}
@@ -327,10 +327,10 @@ def _format_rows(rows)->str: # rows: as from `radiogal.answers.answer_targets`
     return tabulate(shown.where(shown.notna(), None).values.tolist(), heads, missingval="",
                     floatfmt=("", ".5f", ".5f", "", *[".2f"]*len(bars), ""), disable_numparse=[0, 3, 4 + len(bars)])
 
-def _show_rows(rows, as_json: bool)->None:
+def _show_rows(rows, facts: dict, as_json: bool)->None: # facts: as from `radiogal.answers.describe_question`
     "Answers on standard output."
     from radiogal.answers import format_json
-    click.echo(format_json(rows) if as_json else _format_rows(rows))
+    click.echo(format_json(rows, facts) if as_json else _format_rows(rows))
 
 def _refuse_shown(asked: dict)->None:
     "A catalogue in a folder has a page of its own, and no table on the terminal."
@@ -349,15 +349,17 @@ def _classify_folder(asked: dict, question, rows)->int: # Exit status; question,
 def _classify_targets(asked: dict)->int: # Exit status; asked: what `_do_classify` takes
     "Answers of a network of the package, shown and written; says how many have a class."
     from radiogal import answers
-    question = answers.Question(asked["model"], asked["survey"], asked["images"], asked["min_covered"], asked["prior"])
+    survey = answers.name_survey(asked["survey"])
+    question = answers.Question(asked["model"], survey, asked["images"], asked["min_covered"], asked["prior"])
     in_folder = asked["out"] and not answers.is_answer_file(asked["out"])
     if not in_folder: _refuse_given(("shard_size", "workers", "keep", "retry"), "{option} goes with --out FOLDER")
     rows = answers.read_asked(asked["targets"], **{name: asked[name] for name in ("ra", "dec", "name")})
     if in_folder: return _classify_folder(asked, question, rows)
     with tempfile.TemporaryDirectory() as folder:
         answered, paths = answers.answer_targets(rows, question, Path(folder))
-        if asked["out"]: answers.write_answers(answered, asked["out"], answers.describe_question(question))
-        _show_rows(answered, asked["json"])
+        facts = answers.describe_question(question)
+        if asked["out"]: answers.write_answers(answered, asked["out"], facts)
+        _show_rows(answered, facts, asked["json"])
         if asked["page"]: answers.write_answer_page(answered, paths, asked["page"], question)
     return _tell_rows(answered.state.tolist(), answered.reason.tolist())
 
@@ -383,14 +385,14 @@ _TABLE_COLUMNS = [click.option(f"--{key}", default="", show_default="found by it
 _ASKED = [
     click.option("--model", default="first-4class", help="A network of the package: radiogal models."),
     click.option("--survey", default="", show_default="as headers say, or the model's",
-                 help="Survey of the images, such as FIRST."),
+                 help="Survey of the images, such as FIRST; or a TOML file that describes your own."),
     _IMAGES, *_TABLE_COLUMNS,
     click.option("--min-covered", type=click.FloatRange(0, 1), show_default="as in training",
                  help="Least part that must have data: of the network's field for a position, of the image itself for "
                  "a file."),
     click.option("--prior", default="", show_default="as the network answers",
                  help="Mix of classes to expect: balanced, training, or your own, as FRI=0.3,FRII=0.7."),
-    click.option("--json", is_flag=True, help="A JSON list instead of a table on standard output."),
+    click.option("--json", is_flag=True, help="JSON instead of a table on standard output: facts, columns, rows."),
     click.option("--out", type=_PATH, help="A .fits, .vot, .csv, .ecsv, .parquet, .reg or .json file; or a folder, for "
                  "a catalogue made in parts that can be resumed."),
     click.option("--page", type=_PATH, help="An HTML page with a picture of each source.")]
@@ -467,9 +469,11 @@ def _save_figure(rows, path: Path)->None: # rows: as from `radiogal.answers.save
 
 @_command("cutout", 'radiogal cutout "3C 31" --survey all --figure 3c31.png',
           "radiogal cutout mine.csv --size 4.5 --out cutouts",
-          "radiogal cutout mine.csv --images ~/mosaics --survey FIRST", codes=_CUTOUT_CODES)
+          "radiogal cutout mine.csv --images ~/mosaics --survey FIRST", "radiogal cutout mine.csv --survey racs.toml",
+          codes=_CUTOUT_CODES)
 @_TARGETS
-@click.option("--survey", default="FIRST", help="Survey of the images, such as FIRST, or all.")
+@click.option("--survey", default="FIRST",
+              help="Survey of the images, such as FIRST, or all; or a TOML file that describes your own.")
 @click.option("--size", type=click.FloatRange(0, 600, min_open=True), default=9., help="Side in arcmin.")
 @click.option("--out", type=_PATH, show_default="cutouts, without --figure", help="Folder of the FITS files.")
 @click.option("--figure", type=_PATH,
@@ -483,13 +487,27 @@ def _do_cutout(targets, survey, size, out, figure, images, **columns)->int: # Ex
     if not targets: raise click.UsageError("nothing to cut out: give a position, a name or a table of positions")
     if figure and figure.suffix not in _FIGURE_SUFFIXES:
         raise click.UsageError(f"--figure {figure}: {', '.join(_FIGURE_SUFFIXES)}")
-    asked = answers.read_asked(targets, **columns)
+    surveys, asked = answers.choose_surveys(answers.name_survey(survey)), answers.read_asked(targets, **columns)
     if figure and len(asked) > _MOST_DRAWN:
         raise click.UsageError(f"--figure: {len(asked)} sources, at most {_MOST_DRAWN} are drawn: give --out FOLDER")
     with tempfile.TemporaryDirectory() as scratch:
         folder = out or (Path(scratch) if figure else Path("cutouts"))
-        rows = answers.save_cutouts(asked, answers.choose_surveys(survey), size*u.arcmin, folder, images)
+        rows = answers.save_cutouts(asked, surveys, size*u.arcmin, folder, images)
         if figure and (rows.path != "").any(): _save_figure(rows, figure)
     for path in rows.path:
         if path and (out or not figure): click.echo(path)
     return _tell_rows(rows.state.tolist(), rows.reason.tolist(), "cut out")
+
+# %% ../nbs/39_cli.ipynb #2c1061f0
+@_command("send", "radiogal send classes.vot", "radiogal send cutouts/FIRST/*.fits",
+          codes={0: "every program loaded every file", 1: "a file could not be sent, or a program did not load it"})
+@click.argument("files", type=_PATH, nargs=-1, required=True)
+def _do_send(files)->int: # Exit status
+    """Show tables and images in TOPCAT, Aladin, DS9 and other open programs (SAMP).
+
+    FILES are FITS images, FITS tables and VOTables, such as --out of radiogal classify and radiogal cutout.
+    """
+    from radiogal.sharing import send_file
+    said = [(path, *each) for path in files for each in send_file(path).items()]
+    for path, program, why in said: click.echo(f"{path}: {program}: {why or 'loaded'}")
+    return int(any(why for *_, why in said))

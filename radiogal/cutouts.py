@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['attempt', 'read_header', 'check_image', 'RawImage', 'to_ascii', 'open_image', 'check_pixels_open', 'read_cutout',
            'estimate_noise', 'draw_beam', 'draw_scale', 'describe_span', 'measure_side', 'plot_cutout',
-           'plot_survey_views', 'plot_coverage', 'Target', 'CutoutPlan', 'name_file', 'count_pixels', 'count_side',
-           'Cutout', 'cut_group']
+           'plot_survey_views', 'plot_coverage', 'Target', 'CutoutPlan', 'name_file', 'strip_suffix', 'count_pixels',
+           'count_side', 'Cutout', 'cut_group']
 
 # %% ../nbs/11_cutouts.ipynb #8e1f1596
 import hashlib
@@ -463,6 +463,13 @@ def name_file(name: str)->str: # A target's name, any text
     stem = re.sub(r"[^A-Za-z0-9+.-]+", "_", name).strip("._-") or "target"
     own = stem == name and len(stem) <= 60 and not re.search(r"_[0-9a-f]{6}$", stem)  # No hash, nor what looks like one
     return stem if own else f"{stem[:60]}_{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+
+_FITS_NAME = re.compile(r"(.+?)(\.(fits?|fts)(\.(gz|bz2|fz|z))?|\.fz)", re.IGNORECASE)
+
+def strip_suffix(name: str)->str: # name: of a file
+    "The name of a FITS file without its suffixes, compressed or not; '' for the name of another file."
+    found = _FITS_NAME.fullmatch(name)
+    return found[1] if found else ""
 
 # %% ../nbs/11_cutouts.ipynb #739c4aa9
 def count_pixels(

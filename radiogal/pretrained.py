@@ -29,7 +29,7 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 
 from . import __version__
 from .config import ConfigError, RunConfig, parse_config
-from .cutouts import read_header
+from .cutouts import read_header, strip_suffix
 from .engines import Ensemble, ask_ensemble, count_trained, open_onnxruntime, read_member
 from .fetch import FetchError
 from .positions import BadImage, clean_header, read_celestial
@@ -273,7 +273,7 @@ def _gather_images(images)->list: # Paths and HDUs
 
 def _name_source(image, number: int)->str: # number: its row, from 1
     "A name for an image: of its file, or as its header says."
-    if isinstance(image, str | Path): return re.sub(r"(?i)\.(fits?|fts)(\.(gz|bz2|fz))?$", "", Path(image).name)
+    if isinstance(image, str | Path): return strip_suffix(Path(image).name) or Path(image).name
     header = getattr(image[0] if isinstance(image, fits.HDUList) else image, "header", {})
     return str(header.get("OBJECT", "")).strip() or f"image {number}"
 

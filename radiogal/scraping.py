@@ -9,7 +9,6 @@ __all__ = ['REGISTRY_PAUSE', 'CLIENTS', 'FitsFolder', 'check_folder', 'open_arch
 # %% ../nbs/13_scraping.ipynb #d7398130
 import math
 import os
-import re
 import tempfile
 import warnings
 from collections import Counter, defaultdict
@@ -34,7 +33,7 @@ from .clients import (VLASS_ROUTES, ArchiveAccess, Client, FirstForm, NvssSkyVie
                               VlassImages, choose_routes, find_tiles, keep_newest, rank_images)
 from .config import ConfigError, NoClone, Paths, RunConfig, find_root, hash_file, write_atomic
 from .cutouts import (Cutout, CutoutPlan, RawImage, Target, attempt, count_pixels, count_side, cut_group,
-                              name_file, read_header)
+                              name_file, read_header, strip_suffix)
 from .fetch import (AGAIN, STATES, FetchError, Fetcher, Limits, Manifest, RegisteredFile, fetch_all,
                             get_registered, name_url, one_line, select_files)
 from .positions import (BadImage, CatalogueError, clean_header, identify_positions, is_number, read_celestial,
@@ -43,11 +42,9 @@ from .sky import ArtificialSky, draw_population, encode_fits, make_fingerprint, 
 from .surveys import LIVE_SERVICES, SURVEYS, Services, get_survey, list_imaged
 
 # %% ../nbs/13_scraping.ipynb #a41631c1
-_IMAGE_NAME = re.compile(r".+\.(fits?|fts)(\.(gz|bz2|fz|z))?|.+\.fz", re.IGNORECASE)
-
 def _list_fits(folder: Path, besides: Path|None)->list[Path]: # besides: a folder that is left out
     "Files of a folder, and of those in it, that may be images by their names."
-    return sorted(path for path in folder.rglob("*") if _IMAGE_NAME.fullmatch(path.name) and path.is_file()
+    return sorted(path for path in folder.rglob("*") if strip_suffix(path.name) and path.is_file()
                   and not (besides and path.is_relative_to(besides)))
 
 @contextmanager

@@ -251,7 +251,7 @@ def place(tmp_path, monkeypatch):
 
 def read_rows(said):
     "The rows of an answer in JSON."
-    return json.loads(said.stdout)
+    return json.loads(said.stdout)["rows"]
 
 
 def test_an_image_is_classified_with_no_option(place):
@@ -357,15 +357,15 @@ def test_answers_go_to_a_file_of_the_kind_that_its_name_says(place, suffix, form
     path = place/f"out{suffix}"
     assert ask("classify", "mine.fits", "nowhere.fits", "--out", path).exit_code == 3
     if suffix == ".reg":
-        lines = path.read_text().splitlines()
-        assert lines[1] == "icrs" and len(lines) == 3 and lines[2].startswith("point(208.06") and "mine" in lines[2]
+        _, shown = path.read_text().split("icrs\n")
+        assert shown.startswith("point(208.06") and "mine" in shown and shown.count("\n") == 1
     elif form:
         table = Table.read(path, format=form)
         assert len(table) == 2 and str(table["class"][0]) in ("FRI", "FRII", "Compact", "Bent")
         if suffix == ".fits": assert table.meta["MODEL"] == "first-4class" and str(table["ra"].unit) == "deg"
-        if suffix == ".vot": assert {i.name: i.value for i in parse(path).resources[0].infos}["MODEL"] == "first-4class"
-    else: assert len((pd.read_parquet if suffix == ".parquet" else pd.read_json)(path)) == 2
-    if suffix == ".parquet": assert read_schema(path).metadata[b"MODEL"] == b"first-4class"
+        if suffix == ".vot": assert parse(path).get_first_table().params[0].value == "first-4class"
+    elif suffix == ".json": assert len(json.loads(path.read_text())["rows"]) == 2
+    else: assert len(pd.read_parquet(path)) == 2 and read_schema(path).metadata[b"model"] == b"first-4class"
 
 
 def test_a_prior_changes_probabilities_by_bayes_rule(place):

@@ -1,5 +1,6 @@
 "A folder of any FITS images as a source of images, and surveys that a user describes in a TOML file."
 import gzip
+import json
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import Table
+from test_cli import ask
 
 from radiogal import classify, config, surveys
 from radiogal.classify import begin_job, open_images
@@ -163,6 +165,47 @@ def test_a_survey_of_a_toml_file_has_its_images_cut_from_its_folder(known, tmp_p
     cutout = read_cutout(tmp_path/table["path"][0], "RACS")
     np.testing.assert_allclose([cutout.header[key]*3600 for key in ("BMAJ", "BMIN")], [11.2, 9.3])
     assert cutout.data.shape == (120, 120)
+
+
+@pytest.fixture
+def racs(known, tmp_path, monkeypatch):
+    "A folder to work in, with a survey in a file of the user's, and its mosaic of one double source."
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/"racs.toml").write_text(RACS)
+    y, x = np.mgrid[:400, :400]
+    blob = lambda column: 0.02*np.exp(-((x - column)**2 + (y - 200)**2)/(2*(10.25/2/2.355)**2))
+    data = np.random.default_rng(1).normal(0, 2e-4, (400, 400)) + blob(190) + blob(210)
+    header = fits.Header(dict(CTYPE1="RA---SIN", CTYPE2="DEC--SIN", CRVAL1=HERE.ra.deg, CRVAL2=HERE.dec.deg,
+                              CRPIX1=201., CRPIX2=201., CDELT1=-2/3600, CDELT2=2/3600, CUNIT1="deg", CUNIT2="deg",
+                              RADESYS="ICRS", BUNIT="Jy/beam", BMAJ=11.2/3600, BMIN=9.3/3600, BPA=0.))
+    write_image(tmp_path/"mosaics"/"tile.fits", fits.PrimaryHDU(data.astype("f4"), header))
+    (tmp_path/"mine.csv").write_text(f"name,ra,dec\nhere,{HERE.ra.deg},{HERE.dec.deg}\nfar,200,-5\n")
+
+
+def test_commands_take_a_survey_of_a_toml_file(racs):
+    said = ask("cutout", "mine.csv", "--survey", "racs.toml", "--size", "4", "--out", "cuts")
+    assert said.exit_code == 3 and said.stderr.splitlines()[-1].startswith("1 of 2 cut out: 1 not covered"), said.output
+    cut = read_cutout(said.stdout.split()[0], "RACS")
+    assert cut.data.shape == (120, 120) and cut.header["SURVEY"] == "RACS"
+
+
+@pytest.mark.parametrize("target", ["mine.csv", "mosaics/tile.fits"])
+def test_positions_and_images_of_such_a_survey_are_classified(racs, target):
+    said = ask("classify", target, "--survey", "racs.toml:RACS", "--json")
+    first, *_ = json.loads(said.stdout)["rows"]
+    assert first["class"] and "trained on FIRST, this is RACS" in first["flags"], said.output
+
+
+@pytest.mark.parametrize("asked, told", [
+    ("two.toml", "it has RACS, EMU: name one, as two.toml:RACS"), ("two.toml:NIX", "name one, as two.toml:RACS"),
+    ("none.toml", "has no survey in it"), ("nowhere.toml", "nowhere.toml: cannot be read"),
+    ("odd.toml", "survey RACS: beam is missing")])
+def test_a_file_that_names_no_survey_or_several_is_told(racs, tmp_path, asked, told):
+    (tmp_path/"two.toml").write_text(RACS + RACS.replace("RACS", "EMU"))
+    (tmp_path/"none.toml").write_text("# nothing yet\n")
+    (tmp_path/"odd.toml").write_text(RACS.replace("beam", "beem"))
+    said = ask("cutout", "mine.csv", "--survey", asked)
+    assert said.exit_code == 1 and told in said.stderr and said.stderr.count("\n") == 1, said.output
 
 
 @pytest.mark.parametrize("change, told", [

@@ -180,6 +180,7 @@ try: find_root()
 except NoClone as e: print(e)
 assert find_home() == Path.home()/".local"/"share"/"radiogal"
 assert read_config(Paths(find_home()).settings("benchmark")).kind == "real"
+assert "size : u.arcmin\\n        Side of a cutout" in fetch_cutouts.__doc__, fetch_cutouts.__doc__
 print("heavy:", [m for m in ("tensorflow", "keras", "sklearn", "onnx", "matplotlib.pyplot") if m in sys.modules])
 """
 
