@@ -42,7 +42,7 @@ from .pretrained import PretrainedModel, _prepare_any, _set_coverage, classify, 
 from .scraping import fetch_targets, find_home, open_archive
 from .surveys import Services, get_survey
 
-# %% ../nbs/33a_browser.ipynb #7bfb0991
+# %% ../nbs/33a_browser.ipynb #781930d0
 class _Source(NamedTuple):
     "A row of the list that is looked at."
     name: str
@@ -51,6 +51,7 @@ class _Source(NamedTuple):
     path: str = ""    # Of an image of its own; '': archives are asked
     survey: str = ""  # Whose image that is
     reason: str = ""  # Why there is nothing to look at
+    facts: str = ""   # What its table says besides, in one line
 
 def _place_image(row)->_Source: # row: as from `read_asked`, with a path
     "An image as a source at its centre, or with the reason why it cannot be used."
@@ -62,25 +63,41 @@ def _place_image(row)->_Source: # row: as from `read_asked`, with a path
         return _Source(row.name, math.nan, math.nan, reason=f"{Path(row.path).name}: {e}")
     return _Source(row.name, float(middle.ra.deg), float(middle.dec.deg), row.path, survey)
 
-def _write_rows(what, folder: str)->str: # what: a table, or a row of one; the path of its file
-    "A table in memory as a file, which is read as any other."
-    if isinstance(what, Row): what = Table(what)
-    table = what if isinstance(what, Table) else Table.from_pandas(pd.DataFrame(what).reset_index(drop=True))
-    table.write(path := f"{folder}/the_table.ecsv", format="ascii.ecsv")
-    return path
+_TABLES = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".fits": "fits", ".vot": "votable", ".parquet": "parquet"}
+
+def _read_table_of(what)->Table|None:
+    "A table in memory, a row of one, or a table's file, as a table; None for anything else."
+    if isinstance(what, pd.Series): what = what.to_frame().T.infer_objects()
+    if isinstance(what, pd.DataFrame): return Table.from_pandas(what.reset_index(drop=True))
+    if isinstance(what, Table | Row): return Table(what)
+    if not isinstance(what, str | Path) or (form := _TABLES.get(Path(what).suffix.lower())) is None: return None
+    try: return Table.read(what, format=form)
+    except Exception: return None  # an image, or no file: `read_asked` says what is wrong, as it reads more formats
+
+def _tell_facts(table: Table)->list[str]:
+    "What each row of a table says, in one line; columns of several values are left out."
+    names = [name for name in table.colnames if table[name].ndim == 1]
+    tell = lambda value: f"{value:.5g}" if isinstance(value, float | np.floating) else str(value)
+    return [" · ".join(f"{name} {tell(row[name])}" for name in names if row[name] is not np.ma.masked) for row in table]
+
+def _read_rows_of(what, columns: dict[str, str])->pd.DataFrame: # As `read_asked`
+    "Rows of what is asked for; a table in memory is read as a file is."
+    with tempfile.TemporaryDirectory() as folder:
+        if isinstance(what, Table | Row | pd.DataFrame | pd.Series):
+            _read_table_of(what).write(what := f"{folder}/the_table.ecsv", format="ascii.ecsv")
+        return read_asked([str(what)] if isinstance(what, str | Path) else map(str, what), **columns)
 
 def list_sources(
     what,           # A position, name, file or folder, several of them, or a table in memory or a row of one
     **columns: str, # Of tables: ra, dec, name, as `read_positions` takes them
 )->list[_Source]:
     "Sources to look at, in their order; a row that cannot be read has its reason."
-    if isinstance(what, pd.Series): what = what.to_frame().T.infer_objects()
-    with tempfile.TemporaryDirectory() as folder:
-        if isinstance(what, Table | Row | pd.DataFrame): what = _write_rows(what, folder)
-        asked = read_asked([str(what)] if isinstance(what, str | Path) else map(str, what), **columns)
+    asked, table = _read_rows_of(what, columns), _read_table_of(what)
     asked["name"] = _make_unique(asked.name.tolist())
-    return [_place_image(row) if row.path else _Source(row.name, float(row.ra), float(row.dec), reason=row.reason)
-            for row in asked.itertuples()]
+    facts = _tell_facts(table) if table is not None and len(table) == len(asked) else [""]*len(asked)
+    plain = lambda row, told: _Source(row.name, float(row.ra), float(row.dec), reason=row.reason, facts=told)
+    return [_place_image(row) if row.path else plain(row, told)
+            for row, told in zip(asked.itertuples(), facts, strict=True)]
 
 # %% ../nbs/33a_browser.ipynb #9d47f401
 _KEPT = 400 # Answers; the oldest are made again when they are wanted again
@@ -144,7 +161,7 @@ def _find_image(source: _Source, survey: str, supply: _Supply)->Path:
     if row["state"] != "ok": raise _NoImage(f"{row['state'].replace('_', ' ')}: {row['reason']}")
     return supply.folder/str(row["path"])
 
-# %% ../nbs/33a_browser.ipynb #e734e254
+# %% ../nbs/33a_browser.ipynb #a3843233
 def _place_pixels(header: fits.Header, coord: SkyCoord)->np.ndarray: # (3, 3)
     "The matrix from column and row of an image to arcseconds east and north of a position near it."
     wcs, step = WCS(header), 60*u.arcsec
@@ -163,11 +180,13 @@ _CONTOUR_SIGMA = 4 # Of the first contour; each further one is at twice the leve
 
 def _draw_contours(ax, hdu: fits.PrimaryHDU, coord: SkyCoord)->None:
     "Contours of an image on axes that are arcseconds east and north; none where nothing is above the first."
+    from matplotlib.patheffects import withStroke
     first, data = _CONTOUR_SIGMA*(estimate_noise(hdu.data) or math.inf), np.nan_to_num(hdu.data)
     if data.max() <= first: return
     levels = first*2.**np.arange(int(np.log2(data.max()/first)) + 1)
     places = _measure_places(data.shape, _place_pixels(hdu.header, coord))
-    ax.contour(*places, data, levels, colors="#56B4E9", linewidths=0.9)
+    lines = ax.contour(*places, data, levels, colors="#56B4E9", linewidths=0.9)
+    lines.set_path_effects([withStroke(linewidth=2, foreground="black", alpha=0.6)])  # seen on bright and on dark
 
 def _draw_sky(ax, image: np.ndarray, matrix: np.ndarray, **how): # matrix: as from `_place_pixels`
     "An image on axes that are arcseconds east and north."
@@ -306,7 +325,7 @@ def _draw_attention(seen: tuple, header: fits.Header, model: PretrainedModel, si
     about = f"red: covering it costs up to {limit:.2f} of the probability of {kind}; blue: it speaks against"
     return dict(png=_finish_square(figure, ax, header, side/2, "0.2"), about=about, simulated=False)
 
-# %% ../nbs/33a_browser.ipynb #580a420c
+# %% ../nbs/33a_browser.ipynb #5ad087b2
 _SIDES = (60., 120., 180., 300., 540.) # arcsec, of the square that is shown
 
 class _Tour(_Desk):
@@ -320,7 +339,8 @@ class _Tour(_Desk):
     ):
         _Walk.__init__(self, {}, {})
         self.path, self.who, self.said, self.surveys, self.sources = Path(path), who, "", surveys, {}
-        self.survey, self.stretch, self.side, self.contours, self.attention = surveys[0], "asinh", 180., "", False
+        self.survey, self.stretch, self.side, self.contours = surveys[0], "asinh", 180., ""
+        self.attention = self.alike = False
         _append_line(self.path, "")
         self.show(self.survey)
 
@@ -340,6 +360,7 @@ class _Tour(_Desk):
         names = _make_unique([*self.sources, *(each.name for each in new)])[len(self.sources):]
         self.sources |= {name: each._replace(name=name) for name, each in zip(names, new, strict=True)}
         self.images = {(name, survey): "" for name in self.sources for survey in self.surveys}
+        self.places = np.array([(each.ra, each.dec) for each in self.sources.values()]).reshape(-1, 2)
         self.reread()
         self.show(self.survey)
         if sources: self.stand_at(names[0] if new else known[sources[0][1:]])
@@ -369,6 +390,10 @@ class _Tour(_Desk):
     def look_closer(self)->None:
         "Show what the networks look at, or no longer."
         self.attention = not self.attention
+
+    def compare(self)->None:
+        "Show the training sources that are most like this one, or no longer."
+        self.alike = not self.alike
 
 # %% ../nbs/33a_browser.ipynb #aed1b37a
 _PLACE_KEYS = ("survey", "stretch", "side", "contours")
@@ -413,7 +438,7 @@ def _resume(tour: _Tour, sources: list[_Source])->None: # sources: asked for; no
     if place.get("at") in tour.sources: tour.stand_at(place["at"])
     _keep_list(tour)
 
-# %% ../nbs/33a_browser.ipynb #e507b708
+# %% ../nbs/33a_browser.ipynb #a576c3db
 _AHEAD = 2 # Sources whose images are fetched before one goes there
 
 class _Studio:
@@ -455,25 +480,34 @@ class _Studio:
         drawn_on = lambda name: tour.contours if tour.contours in paths and tour.contours != name else ""
         return {name: _Wish(tour.here, name, tour.stretch, tour.side, drawn_on(name)) for name in paths}
 
+    def list_alike(self, tour: _Tour)->list[_Wish]:
+        "The pictures of the training sources that are most like this one, where they are wanted and known."
+        answer = self.opinions.answers.get(tour.here)
+        known = answer.get("similar", []) if tour.alike and isinstance(answer, dict) else []
+        return [_Wish(_Source(each["name"], *map(float, each["place"].split())), self.model.survey, tour.stretch,
+                      tour.side, "") for each in known if each["away"] != "this source"]
+
     def want(self, tour: _Tour)->None:
         "Ask for all that the source needs that is looked at."
         names = [name for name, _ in tour.shown[tour.at:tour.at + 1 + _AHEAD]]
         coming = [each for each in map(tour.sources.get, names) if not each.reason]
         here = [each for each in coming if each is tour.here]
-        for work in self.images.values(): work.want(coming)
+        alike = [wish.source for wish in self.list_alike(tour)]
+        for survey, work in self.images.items(): work.want([*here, *alike*(survey == self.model.survey), *coming])
         self.nearest.want(here)
-        self.pictures.want(self.list_wishes(tour).values() if here else [])
+        drawn = [wish for wish in self.list_alike(tour) if self.model.survey in self.list_paths(wish.source)]
+        self.pictures.want([*(self.list_wishes(tour).values() if here else []), *drawn])
         ready = [each for each in here if self.model.survey in self.list_paths(each)]
         self.opinions.want(ready)
         self.maps.want(ready if tour.attention else [])
         self.drawn_maps.want([(each, tour.side) for each in ready if tour.attention and each in self.maps.answers])
 
-    def forget(self, source: _Source)->None:
+    def forget(self)->None:
         "Ask again for what could not be had."
-        for work in (*self.images.values(), self.opinions, self.maps):
-            if isinstance(work.answers.get(source), Exception): work.forget([source])
+        for work in (*self.images.values(), self.pictures, self.opinions, self.maps, self.drawn_maps):
+            work.forget([key for key, answer in list(work.answers.items()) if isinstance(answer, Exception)])
 
-# %% ../nbs/33a_browser.ipynb #bce268be
+# %% ../nbs/33a_browser.ipynb #46bfbae0
 def _say(answer)->str: # answer: of a `_Background`
     "Why there is none, in one line; '' while it is made."
     if not isinstance(answer, Exception): return ""
@@ -486,6 +520,12 @@ def _show_picture(title: str, picture, said: str)->dict: # picture: an answer; s
     said = said or _say(picture)
     return dict(title=title + ", simulated"*drawn.get("simulated", False), about=drawn.get("about", ""), said=said,
                 waiting=not (drawn or said)), drawn.get("png")
+
+def _show_alike(wish: _Wish, studio: _Studio)->tuple[dict, bytes|None]:
+    "The square of a training source."
+    lost = _say(studio.images[wish.survey].answers.get(wish.source))
+    square, png = _show_picture(f"alike: {wish.source.name}", studio.pictures.answers.get(wish), lost)
+    return square | dict(survey="", mark="", decision=""), png
 
 def _show_pictures(tour: _Tour, studio: _Studio)->list[tuple[dict, bytes|None]]:
     "All squares of the source that is looked at."
@@ -500,7 +540,7 @@ def _show_pictures(tour: _Tour, studio: _Studio)->list[tuple[dict, bytes|None]]:
         lost = here.reason or _say(studio.images[studio.model.survey].answers.get(here))
         square, png = _show_picture("what the networks look at", studio.drawn_maps.answers.get((here, tour.side)), lost)
         shown.append((square | dict(survey="", mark="", decision=""), png))
-    return shown
+    return shown + [_show_alike(wish, studio) for wish in studio.list_alike(tour)]
 
 def _show_opinion(tour: _Tour, studio: _Studio)->dict:
     "What the networks say of the source that is looked at."
@@ -512,20 +552,27 @@ def _show_opinion(tour: _Tour, studio: _Studio)->dict:
     return shown | (answer if isinstance(answer, dict) else {})
 
 def _list_near(tour: _Tour)->list[str]:
-    "Other sources of the list within the square, with their distance."
-    here, others = tour.here, [each for each in tour.sources.values() if each is not tour.here and not each.reason]
-    if here.reason or not others: return []
-    away = SkyCoord(here.ra, here.dec, unit="deg").separation(
-        SkyCoord([each.ra for each in others], [each.dec for each in others], unit="deg")).arcsec
-    near = [f"{each.name} ({angle:.0f}″)" for each, angle in zip(others, away, strict=True) if angle < tour.side/2]
-    return near[:8]
+    "Other sources of the list within the square, with their distance; eight at most."
+    here, names = tour.here, list(tour.sources)
+    if here.reason: return []
+    rows = np.flatnonzero(np.abs(tour.places[:, 1] - here.dec)*3600 < tour.side/2)
+    away = SkyCoord(here.ra, here.dec, unit="deg").separation(SkyCoord(tour.places[rows], unit="deg")).arcsec
+    near = sorted((angle, names[row]) for angle, row in zip(away, rows, strict=True) if angle < tour.side/2)
+    return [f"{name} ({angle:.0f}″)" for angle, name in near if name != here.name][:8]
 
-# %% ../nbs/33a_browser.ipynb #a5f88fed
+# %% ../nbs/33a_browser.ipynb #802d3be7
 def _list_names(tour: _Tour)->list[dict]:
     "The part of the list around the source that is looked at."
     blank = dict(decision="")
     return [dict(name=name, decision=tour.decided.get((name, survey), blank)["decision"],
                  here=name == tour.here.name) for name, survey in tour.list_page()]
+
+def _describe_source(source: _Source)->dict:
+    "Where a source is, and what is known of it elsewhere."
+    known = dict(here=source.name, facts=source.facts, place="", degrees="", links=[])
+    if source.reason: return known
+    return known | dict(place=_name_position(source.ra, source.dec), degrees=f"{source.ra:.5f} {source.dec:+.5f}",
+                        links=list(link_position(source.ra, source.dec).items()))
 
 def _describe_view(tour: _Tour, studio: _Studio)->tuple[dict, list]: # What the browser draws; pictures as PNG or None
     "The page of the source that is looked at."
@@ -534,15 +581,14 @@ def _describe_view(tour: _Tour, studio: _Studio)->tuple[dict, list]: # What the 
                 surveys=tour.surveys, stretch=tour.stretch, side=f"{tour.side/60:g}′", contours=tour.contours,
                 attention=tour.attention, file=tour.path.name, here=None)
     if not tour.here: return view, []
-    here, squares = tour.here, _show_pictures(tour, studio)
-    links = [] if here.reason else list(link_position(here.ra, here.dec).items())
-    place = "" if here.reason else _name_position(here.ra, here.dec)
-    return view | dict(here=here.name, place=place, degrees="" if here.reason else f"{here.ra:.5f} {here.dec:+.5f}",
-                       names=_list_names(tour), near=_list_near(tour), squares=[square for square, _ in squares],
-                       opinion=_show_opinion(tour, studio), links=links), [png for _, png in squares]
+    shown = _show_pictures(tour, studio)
+    return view | _describe_source(tour.here) | dict(
+        names=_list_names(tour), near=_list_near(tour), opinion=_show_opinion(tour, studio),
+        squares=[square for square, _ in shown]), [png for _, png in shown]
 
-# %% ../nbs/33a_browser.ipynb #734a7c94
-_DEEDS = ("mark", "undo", "seek", "move", "restretch", "choose", "contour", "zoom", "look_closer", "again", "look")
+# %% ../nbs/33a_browser.ipynb #3455b20b
+_DEEDS = ("mark", "undo", "seek", "move", "restretch", "choose", "contour", "zoom", "look_closer", "compare",
+          "again", "look")
 
 class _BrowserWidget(anywidget.AnyWidget):
     "A tour in JupyterLab, worked by keys and clicks."
@@ -574,7 +620,7 @@ class _BrowserWidget(anywidget.AnyWidget):
 
     def again(self)->None:
         "Ask again for what could not be had."
-        if self.tour.here: self.studio.forget(self.tour.here)
+        self.studio.forget()
 
     def look(self, text: str)->None:
         "Look up what was typed, in the background: a position, a name, a file."

@@ -13,11 +13,14 @@ import nbformat
 import psutil
 import pytest
 from astropy.table import Table
+from astropy.wcs import WCS
 from conftest import LAB_OPTIONS, copy_project, find_lab
 from playwright.sync_api import expect, sync_playwright
 
 from radiogal.config import read_config
 from radiogal.curation import _curate_cutouts, _drop_undone, _read_lines
+from radiogal.cutouts import read_cutout
+from radiogal.fetch import select_files, url_to_path
 from radiogal.positions import write_table
 from radiogal.sky import draw_population, observe_classes, write_image
 
@@ -50,7 +53,8 @@ def project(tmp_path):
     for survey in config.surveys:
         write_table(asked[asked["survey"] == survey], results/"scraping"/survey/"cutouts.ecsv")
     write_table(_curate_cutouts(asked, {}, {("FRII", "FIRST"): "off centre"}), results/"curation"/"curated.ecsv")
-    write_notebook(folder/"nbs"/"look.ipynb", 'from radiogal.curation import open_gallery\n\nopen_gallery("smoke", who="ann")')
+    write_notebook(folder/"nbs"/"look.ipynb",
+                   'from radiogal.curation import open_gallery\n\nopen_gallery("smoke", who="ann")')
     return folder
 
 
@@ -122,9 +126,10 @@ def choose(page, menu, entry):
 
 def run_all(page, waited_for=".rg-card", n=8):
     "Run the notebook; JupyterLab loses a run asked for before its kernel is connected, so it may be asked again."
+    shown = expect(page.locator(waited_for))
     for _ in range(3):
         choose(page, "Run", re.compile("^Run All Cells"))
-        with contextlib.suppress(AssertionError): return expect(page.locator(waited_for)).to_have_count(n, timeout=20_000)
+        with contextlib.suppress(AssertionError): return shown.to_have_count(n, timeout=20_000)
     raise TimeoutError("the notebook does not run")
 
 
@@ -306,3 +311,52 @@ def test_a_real_source_shows_what_the_networks_say_and_look_at(project, lab, chr
     expect(page.locator(".rx-frame img")).to_have_count(3, timeout=3*PATIENCE_MS)
     expect(page.locator(".rx-squares")).to_contain_text("covering it costs up to")
     photograph(page, project, "sources_occlusion.png")
+
+
+TEN = ("3C 192", "3C 219", "3C 223.1", "4C 39.29", "4C 48.29A", "3C 244.1", "3C 264", "3C 272", "4C 59.13", "M84")
+
+
+@pytest.fixture
+def real_ten(mirror, project):
+    "Ten well-known sources of FRDEEP in a folder, and a table of their positions."
+    rows = []
+    for survey in ("FIRST", "NVSS"):
+        for file in (f for f in select_files("frdeep", survey) if f.object in TEN):
+            path = project/"nbs"/"images"/survey/f"{file.object}.fits"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(mirror/url_to_path(file.url), path)
+            if survey == "FIRST": rows.append((file.object, *find_middle(path)))
+    Table(rows=sorted(rows, key=lambda row: TEN.index(row[0])), names=["name", "ra", "dec"]).write(
+        project/"nbs"/"ten.csv", format="ascii.csv")
+    write_notebook(project/"nbs"/"real.ipynb", """import radiogal
+
+radiogal.explore("ten.csv", images="images", surveys=["FIRST", "NVSS"], decisions="ten_decisions.csv", who="ann")""")
+
+
+def find_middle(path):
+    "The position of a FIRST image's middle, deg."
+    hdu = read_cutout(path, "FIRST")
+    middle = WCS(hdu.header).pixel_to_world(*(n//2 for n in hdu.data.shape[::-1])).icrs
+    return middle.ra.deg, middle.dec.deg
+
+
+def test_ten_real_sources_each_have_images_and_an_answer(real_ten, project, lab, chromium):
+    page = chromium
+    open_notebook(page, lab, "real")
+    run_all(page, ".rx-root", 1)
+    page.locator(".rx-count").click()
+    for name in TEN:
+        expect(page.locator(".rx-title")).to_have_text(name)
+        expect(page.locator(".rx-frame img")).to_have_count(2, timeout=PATIENCE_MS)
+        expect(page.locator(".rx-best")).to_have_count(1, timeout=PATIENCE_MS)
+        if name != TEN[-1]: page.keyboard.press("ArrowRight")
+    for _ in range(8): page.keyboard.press("ArrowLeft")
+    for key in "gcc-": page.keyboard.press(key)
+    expect(page.locator(".rx-title")).to_have_text(TEN[2])
+    expect(page.locator(".rx-head")).to_contain_text("5′ square, asinh, contours of NVSS")
+    expect(page.locator(".rx-frame img")).to_have_count(2, timeout=PATIENCE_MS)
+    expect(page.locator(".rx-best")).to_have_count(1, timeout=PATIENCE_MS)
+    photograph(page, project, "sources_ten_real.png")
+    page.keyboard.press("m")
+    expect(page.locator(".rx-frame .rx-reason").first).to_contain_text("no image", timeout=PATIENCE_MS)
+    photograph(page, project, "sources_alike.png")

@@ -2,7 +2,7 @@
 const KEYS = {
   ArrowLeft: ["move", -1], ArrowRight: ["move", 1], PageUp: ["move", -14], PageDown: ["move", 14],
   g: ["mark", "good"], b: ["mark", "bad"], u: ["mark", "unsure"], z: ["undo"], n: ["seek"],
-  s: ["restretch"], c: ["contour"], "+": ["zoom", -1], "-": ["zoom", 1], o: ["look_closer"], a: ["again"],
+  s: ["restretch"], c: ["contour"], "+": ["zoom", -1], "-": ["zoom", 1], o: ["look_closer"], m: ["compare"], a: ["again"],
 };
 const BUTTONS = [
   ["←", "ArrowLeft", "previous source"], ["→", "ArrowRight", "next source"], ["n", "n", "next undecided"],
@@ -11,6 +11,7 @@ const BUTTONS = [
   ["s stretch", "s", "linear, log or asinh"], ["c contours", "c", "contours of the next survey on the others"],
   ["+", "+", "a smaller square"], ["−", "-", "a larger square"],
   ["o occlusion", "o", "what the networks look at; takes about half a minute"],
+  ["m most similar", "m", "pictures of the training sources that are most like this one"],
   ["a again", "a", "ask again for what could not be had"],
 ];
 
@@ -65,12 +66,16 @@ function drawOpinion(parent, opinion, look) {
   drawBars(parent, opinion.bars, opinion.kind);
   if (opinion.bars.length) add(parent, "small", "", `${opinion.calibration}; entropy ${opinion.entropy} bit`);
   for (const flag of opinion.flags) add(parent, "div", "rx-flag", flag);
-  drawTrained(parent, `Most similar training sources (usual distance ${opinion.usual})`, opinion.similar, look);
+  drawTrained(parent, "Most similar training sources", opinion.similar, look);
+  const usual = `distances of features; a validation source has its tenth nearest at ${opinion.usual}`;
+  if (opinion.similar.length) add(parent, "small", "", usual);
   drawTrained(parent, "Nearest training sources on the sky", opinion.nearest, look);
 }
 
 function drawSide(parent, view, look) {
   drawOpinion(parent, view.opinion, look);
+  if (view.facts) add(parent, "h4", "", "Its row in the table");
+  if (view.facts) add(parent, "div", "", view.facts);
   if (view.near.length) add(parent, "h4", "", "In this square, of the list");
   if (view.near.length) add(parent, "div", "", view.near.join(", "));
   const links = add(parent, "div", "rx-links");
