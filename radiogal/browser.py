@@ -42,7 +42,7 @@ from .pretrained import PretrainedModel, _prepare_any, _set_coverage, classify, 
 from .scraping import fetch_targets, find_home, open_archive
 from .surveys import Services, get_survey
 
-# %% ../nbs/33a_browser.ipynb #781930d0
+# %% ../nbs/33a_browser.ipynb #c02a9305
 class _Source(NamedTuple):
     "A row of the list that is looked at."
     name: str
@@ -60,7 +60,7 @@ def _place_image(row)->_Source: # row: as from `read_asked`, with a path
         survey = find_image_survey(header)
         middle = read_celestial(header).pixel_to_world(header["NAXIS1"]//2, header["NAXIS2"]//2).icrs
     except (FetchError, Unusable, BadImage, OSError) as e:
-        return _Source(row.name, math.nan, math.nan, reason=f"{Path(row.path).name}: {e}")
+        return _Source(row.name, math.nan, math.nan, reason=f"{Path(row.path).name}: {getattr(e, 'reason', e)}")
     return _Source(row.name, float(middle.ra.deg), float(middle.dec.deg), row.path, survey)
 
 _TABLES = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".fits": "fits", ".vot": "votable", ".parquet": "parquet"}
@@ -140,13 +140,15 @@ class _Background:
                 for old in list(self.answers)[:-_KEPT]: del self.answers[old]
             self.tell()
 
-# %% ../nbs/33a_browser.ipynb #4094d308
+# %% ../nbs/33a_browser.ipynb #020978ff
 class _Supply(NamedTuple):
     "Where images come from, and where they go."
     services: Services|None # None: the registry
     folder: Path            # For downloads and cutouts
     field: u.Quantity       # Side of a cutout, the same of every survey
     opened: ExitStack|None = None # What serves a folder, for as long as this is used
+
+_OUTCOMES = dict(not_covered="not covered: {}", retry="the archive does not answer: {}; press a to ask again")
 
 class _NoImage(RadiogalError):
     "There is no image; the message says why."
@@ -158,7 +160,7 @@ def _find_image(source: _Source, survey: str, supply: _Supply)->Path:
     plan = CutoutPlan(survey, count_side(survey, supply.field), supply.folder/"cutouts"/survey, min_covered=0.)
     name = identify_positions(SkyCoord([source.ra], [source.dec], unit="deg"))[0] if supply.services else source.name
     row = fetch_targets(Table(dict(name=[name], ra=[source.ra], dec=[source.dec])), archive, plan, supply.folder)[0]
-    if row["state"] != "ok": raise _NoImage(f"{row['state'].replace('_', ' ')}: {row['reason']}")
+    if row["state"] != "ok": raise _NoImage(_OUTCOMES.get(row["state"], "{}").format(row["reason"]))
     return supply.folder/str(row["path"])
 
 # %% ../nbs/33a_browser.ipynb #a3843233
@@ -507,11 +509,11 @@ class _Studio:
         for work in (*self.images.values(), self.pictures, self.opinions, self.maps, self.drawn_maps):
             work.forget([key for key, answer in list(work.answers.items()) if isinstance(answer, Exception)])
 
-# %% ../nbs/33a_browser.ipynb #46bfbae0
+# %% ../nbs/33a_browser.ipynb #a04e99d1
 def _say(answer)->str: # answer: of a `_Background`
     "Why there is none, in one line; '' while it is made."
     if not isinstance(answer, Exception): return ""
-    told = " ".join(str(answer).split())
+    told = " ".join(str(getattr(answer, "reason", answer)).split())
     return told if isinstance(answer, RadiogalError | OSError) else f"{type(answer).__name__}: {told}"
 
 def _show_picture(title: str, picture, said: str)->dict: # picture: an answer; said: why there cannot be one

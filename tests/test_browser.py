@@ -358,5 +358,5 @@ def test_ten_real_sources_each_have_images_and_an_answer(real_ten, project, lab,
     expect(page.locator(".rx-best")).to_have_count(1, timeout=PATIENCE_MS)
     photograph(page, project, "sources_ten_real.png")
     page.keyboard.press("m")
-    expect(page.locator(".rx-frame .rx-reason").first).to_contain_text("no image", timeout=PATIENCE_MS)
+    expect(page.locator(".rx-frame .rx-reason").first).to_contain_text("not covered", timeout=PATIENCE_MS)
     photograph(page, project, "sources_alike.png")
