@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['list_sources', 'explore']
 
-# %% ../nbs/33a_browser.ipynb #6e71d07b
+# %% ../nbs/33a_browser.ipynb #9d185d59
 import getpass
 import io
 import math
@@ -28,7 +28,7 @@ from astropy.table import Row, Table
 from astropy.wcs import WCS
 
 from .answers import _make_unique, choose_surveys, read_asked
-from .classify import open_images
+from .classify import _find_folder, open_images
 from .config import ConfigError, Damaged, Paths, RadiogalError, read_json, write_json
 from .curation import _STRETCHES, _append_line, _CurationError, _Desk, _stretch_image, _Walk
 from .cutouts import CutoutPlan, count_side, draw_beam, draw_scale, estimate_noise, read_cutout, read_header
@@ -42,7 +42,7 @@ from .pretrained import PretrainedModel, _prepare_any, _set_coverage, classify, 
 from .scraping import fetch_targets, find_home, open_archive
 from .surveys import Services, get_survey
 
-# %% ../nbs/33a_browser.ipynb #c02a9305
+# %% ../nbs/33a_browser.ipynb #9d232977
 class _Source(NamedTuple):
     "A row of the list that is looked at."
     name: str
@@ -53,7 +53,7 @@ class _Source(NamedTuple):
     reason: str = ""  # Why there is nothing to look at
     facts: str = ""   # What its table says besides, in one line
 
-def _place_image(row)->_Source: # row: as from `read_asked`, with a path
+def _locate_image(row)->_Source: # row: as from `read_asked`, with a path
     "An image as a source at its centre, or with the reason why it cannot be used."
     try:
         header = read_header(row.path)
@@ -80,7 +80,7 @@ def _tell_facts(table: Table)->list[str]:
     tell = lambda value: f"{value:.5g}" if isinstance(value, float | np.floating) else str(value)
     return [" · ".join(f"{name} {tell(row[name])}" for name in names if row[name] is not np.ma.masked) for row in table]
 
-def _read_rows_of(what, columns: dict[str, str])->pd.DataFrame: # As `read_asked`
+def _list_asked(what, columns: dict[str, str])->pd.DataFrame: # As `read_asked`
     "Rows of what is asked for; a table in memory is read as a file is."
     with tempfile.TemporaryDirectory() as folder:
         if isinstance(what, Table | Row | pd.DataFrame | pd.Series):
@@ -92,15 +92,15 @@ def list_sources(
     **columns: str, # Of tables: ra, dec, name, as `read_positions` takes them
 )->list[_Source]:
     "Sources to look at, in their order; a row that cannot be read has its reason."
-    asked, table = _read_rows_of(what, columns), _read_table_of(what)
+    asked, table = _list_asked(what, columns), _read_table_of(what)
     asked["name"] = _make_unique(asked.name.tolist())
     facts = _tell_facts(table) if table is not None and len(table) == len(asked) else [""]*len(asked)
     plain = lambda row, told: _Source(row.name, float(row.ra), float(row.dec), reason=row.reason, facts=told)
-    return [_place_image(row) if row.path else plain(row, told)
+    return [_locate_image(row) if row.path else plain(row, told)
             for row, told in zip(asked.itertuples(), facts, strict=True)]
 
-# %% ../nbs/33a_browser.ipynb #9d47f401
-_KEPT = 400 # Answers; the oldest are made again when they are wanted again
+# %% ../nbs/33a_browser.ipynb #e8efa877
+_KEPT_ANSWERS = 400 # Answers; the oldest are made again when they are wanted again
 
 class _Background:
     "Answers to keys, made one after the other in a thread of their own and kept; what is wanted changes at any time."
@@ -137,16 +137,28 @@ class _Background:
             except Exception as e: answer = e  # A thread that dies says nothing: whatever it meets is shown
             with self.changed:
                 self.answers[key] = answer
-                for old in list(self.answers)[:-_KEPT]: del self.answers[old]
+                for old in list(self.answers)[:-_KEPT_ANSWERS]: del self.answers[old]
             self.tell()
 
-# %% ../nbs/33a_browser.ipynb #020978ff
-class _Supply(NamedTuple):
-    "Where images come from, and where they go."
-    services: Services|None # None: the registry
-    folder: Path            # For downloads and cutouts
-    field: u.Quantity       # Side of a cutout, the same of every survey
-    opened: ExitStack|None = None # What serves a folder, for as long as this is used
+# %% ../nbs/33a_browser.ipynb #655a9409
+class _Supply:
+    "Where images come from, and where they go; a folder is looked through once, when its first image is wanted."
+    def __init__(self,
+        images: str|Path|Services, # As `explore` takes it
+        folder: Path,              # For downloads and cutouts
+        field: u.Quantity,         # Side of a cutout, the same of every survey
+    ):
+        if isinstance(images, str | Path) and str(images) not in ("", "registry"): _find_folder(str(images))
+        self.images, self.folder, self.field = images, folder, field
+        self.lock, self.stack, self.opened = threading.Lock(), ExitStack(), []
+
+    def open(self)->Services|None: # None: the registry
+        "The services that have the images; raises `ConfigError` for a folder without a usable one."
+        with self.lock:
+            if isinstance(self.images, Services): return self.images
+            if not self.opened:
+                self.opened = [self.stack.enter_context(open_images(None, str(self.images), "", ""))]
+            return self.opened[0]
 
 _OUTCOMES = dict(not_covered="not covered: {}", retry="the archive does not answer: {}; press a to ask again")
 
@@ -156,9 +168,10 @@ class _NoImage(RadiogalError):
 def _find_image(source: _Source, survey: str, supply: _Supply)->Path:
     "A FITS cutout of a source; raises `_NoImage` saying why there is none."
     if source.survey == survey: return Path(source.path)
-    archive = open_archive(supply.services, supply.folder, survey)
+    services = supply.open()
+    archive = open_archive(services, supply.folder, survey)
     plan = CutoutPlan(survey, count_side(survey, supply.field), supply.folder/"cutouts"/survey, min_covered=0.)
-    name = identify_positions(SkyCoord([source.ra], [source.dec], unit="deg"))[0] if supply.services else source.name
+    name = identify_positions(SkyCoord([source.ra], [source.dec], unit="deg"))[0] if services else source.name
     row = fetch_targets(Table(dict(name=[name], ra=[source.ra], dec=[source.dec])), archive, plan, supply.folder)[0]
     if row["state"] != "ok": raise _NoImage(_OUTCOMES.get(row["state"], "{}").format(row["reason"]))
     return supply.folder/str(row["path"])
@@ -270,15 +283,15 @@ def _find_nearest(model: PretrainedModel, coord: SkyCoord, n: int)->pd.DataFrame
     away = coord.separation(SkyCoord(rows.ra, rows.dec, unit="deg")).deg
     return rows.assign(separation=away).nsmallest(n, "separation")
 
-# %% ../nbs/33a_browser.ipynb #2b4f6249
-_SAME = 5.     # arcsec; nearer than this, it is this source: positions of training sources are kept to 3.6
+# %% ../nbs/33a_browser.ipynb #5572256e
+_SAME_SOURCE = 5.     # arcsec; nearer than this, it is this source: positions of training sources are kept to 3.6
 _ANY = 0.      # Least part of an image with data: what is missing is seen, and flagged
 _ANALOGUES = 6 # Of the most similar training sources
 _NEAREST = 3
 
 def _tell_angle(angle: float)->str: # deg
     "A separation in a unit that suits it."
-    if angle*3600 < _SAME: return "this source"
+    if angle*3600 < _SAME_SOURCE: return "this source"
     return f"{angle*3600:.0f}″" if angle < 1/60 else f"{angle*60:.1f}′" if angle < 1 else f"{angle:.1f}°"
 
 def _describe_trained(rows: pd.DataFrame, coord: SkyCoord)->list[dict]: # rows: from `_find_similar` or `_find_nearest`
@@ -327,10 +340,32 @@ def _draw_attention(seen: tuple, header: fits.Header, model: PretrainedModel, si
     about = f"red: covering it costs up to {limit:.2f} of the probability of {kind}; blue: it speaks against"
     return dict(png=_finish_square(figure, ax, header, side/2, "0.2"), about=about, simulated=False)
 
-# %% ../nbs/33a_browser.ipynb #5ad087b2
-_SIDES = (60., 120., 180., 300., 540.) # arcsec, of the square that is shown
+# %% ../nbs/33a_browser.ipynb #feb4ca74
+_SQUARES = (60., 120., 180., 300., 540.) # arcsec, of the square that is shown
 
-class _Tour(_Desk):
+class _Sight:
+    "How one looks at a source."
+    side, contours, attention, alike = 180., "", False, False
+
+    def contour(self)->None:
+        "Draw the contours of the next survey on all others; after the last, none."
+        order = ["", *self.surveys]
+        self.contours = order[(order.index(self.contours) + 1) % len(order)]
+
+    def zoom(self, by: int)->None:
+        "Show a larger square, or a smaller one."
+        self.side = _SQUARES[min(max(0, _SQUARES.index(self.side) + by), len(_SQUARES) - 1)]
+
+    def look_closer(self)->None:
+        "Show what the networks look at, or no longer."
+        self.attention = not self.attention
+
+    def compare(self)->None:
+        "Show the training sources that are most like this one, or no longer."
+        self.alike = not self.alike
+
+# %% ../nbs/33a_browser.ipynb #b68c0cde
+class _Tour(_Sight, _Desk):
     "One person's way through sources; all that lasts is in the decision file and the two beside it."
     per_page = 14 # Sources in the list beside the images
 
@@ -341,8 +376,7 @@ class _Tour(_Desk):
     ):
         _Walk.__init__(self, {}, {})
         self.path, self.who, self.said, self.surveys, self.sources = Path(path), who, "", surveys, {}
-        self.survey, self.stretch, self.side, self.contours = surveys[0], "asinh", 180., ""
-        self.attention = self.alike = False
+        self.survey, self.stretch = surveys[0], "asinh"
         _append_line(self.path, "")
         self.show(self.survey)
 
@@ -380,59 +414,42 @@ class _Tour(_Desk):
         self.show(survey)
         self.go(at)
 
-    def contour(self)->None:
-        "Draw the contours of the next survey on all others; after the last, none."
-        order = ["", *self.surveys]
-        self.contours = order[(order.index(self.contours) + 1) % len(order)]
-
-    def zoom(self, by: int)->None:
-        "Show a larger square, or a smaller one."
-        self.side = _SIDES[min(max(0, _SIDES.index(self.side) + by), len(_SIDES) - 1)]
-
-    def look_closer(self)->None:
-        "Show what the networks look at, or no longer."
-        self.attention = not self.attention
-
-    def compare(self)->None:
-        "Show the training sources that are most like this one, or no longer."
-        self.alike = not self.alike
-
-# %% ../nbs/33a_browser.ipynb #aed1b37a
+# %% ../nbs/33a_browser.ipynb #a4d50a6e
 _PLACE_KEYS = ("survey", "stretch", "side", "contours")
 
-def _name_beside(path: Path, what: str)->Path:
+def _name_session(path: Path, what: str)->Path:
     "A file beside the one of decisions."
     return path.with_name(f"{path.stem}.{what}.json")
 
 def _keep_list(tour: _Tour)->None:
     "Write the list of sources."
-    write_json(_name_beside(tour.path, "list"), dict(sources=[list(map(str, each)) for each in tour.sources.values()]))
+    write_json(_name_session(tour.path, "list"), dict(sources=[list(map(str, each)) for each in tour.sources.values()]))
 
 def _keep_place(tour: _Tour)->None:
     "Write where one stands, and how one looks."
     how = {key: getattr(tour, key) for key in _PLACE_KEYS}
-    write_json(_name_beside(tour.path, "place"), how | dict(at=tour.here.name if tour.here else ""))
+    write_json(_name_session(tour.path, "place"), how | dict(at=tour.here.name if tour.here else ""))
 
 def _read_beside(tour: _Tour, what: str)->dict: # Empty where nothing was kept
     "What was kept beside decisions; a file that is damaged is told of, and not used."
-    path = _name_beside(tour.path, what)
+    path = _name_session(tour.path, what)
     try: return read_json(path) if path.is_file() else {}
     except Damaged: tour.said = f"{path} is damaged and was not used: what you do now replaces it"
     return {}
 
-def _read_list(tour: _Tour)->list[_Source]:
+def _read_kept_list(tour: _Tour)->list[_Source]:
     "The list of last time."
     try: return [_Source(name, float(ra), float(dec), *more)
                  for name, ra, dec, *more in _read_beside(tour, "list").get("sources", [])]
-    except (TypeError, ValueError): tour.said = f"{_name_beside(tour.path, 'list')} holds no sources and was not used"
+    except (TypeError, ValueError): tour.said = f"{_name_session(tour.path, 'list')} holds no sources and was not used"
     return []
 
 def _resume(tour: _Tour, sources: list[_Source])->None: # sources: asked for; none: those of last time
     "Go on where one was: with the list of last time where it begins with what is asked for, at the same place."
-    kept, text = _read_list(tour), lambda rows: [tuple(map(str, each)) for each in rows]
+    kept, text = _read_kept_list(tour), lambda rows: [tuple(map(str, each)) for each in rows]
     tour.add(kept if text(kept[:len(sources)]) == text(sources) else sources)
     place = _read_beside(tour, "place")
-    allowed = dict(survey=tour.surveys, stretch=_STRETCHES, side=_SIDES, contours=("", *tour.surveys))
+    allowed = dict(survey=tour.surveys, stretch=_STRETCHES, side=_SQUARES, contours=("", *tour.surveys))
     for key in _PLACE_KEYS:
         if place.get(key) in allowed[key]: setattr(tour, key, place[key])
     tour.choose(tour.survey)
@@ -440,7 +457,19 @@ def _resume(tour: _Tour, sources: list[_Source])->None: # sources: asked for; no
     if place.get("at") in tour.sources: tour.stand_at(place["at"])
     _keep_list(tour)
 
-# %% ../nbs/33a_browser.ipynb #a576c3db
+# %% ../nbs/33a_browser.ipynb #1994e795
+def _list_wishes(tour: _Tour, paths: dict[str, Path])->dict[str, _Wish]: # By survey; paths: of the source, by survey
+    "The pictures that can be drawn."
+    drawn_on = lambda name: tour.contours if tour.contours in paths and tour.contours != name else ""
+    return {name: _Wish(tour.here, name, tour.stretch, tour.side, drawn_on(name)) for name in paths}
+
+def _list_alike(tour: _Tour, opinion, survey: str)->list[_Wish]: # opinion: an answer; survey: of the networks
+    "The pictures of the training sources that are most like this one, where they are wanted and known."
+    known = opinion.get("similar", []) if tour.alike and isinstance(opinion, dict) else []
+    return [_Wish(_Source(each["name"], *map(float, each["place"].split())), survey, tour.stretch, tour.side, "")
+            for each in known if each["away"] != "this source"]
+
+# %% ../nbs/33a_browser.ipynb #25784832
 _AHEAD = 2 # Sources whose images are fetched before one goes there
 
 class _Studio:
@@ -476,30 +505,22 @@ class _Studio:
         header = read_cutout(self.list_paths(source)[self.model.survey], self.model.survey).header
         return _draw_attention(seen, header, self.model, side)
 
-    def list_wishes(self, tour: _Tour)->dict[str, _Wish]: # By survey
-        "The pictures that can be drawn."
-        paths = self.list_paths(tour.here)
-        drawn_on = lambda name: tour.contours if tour.contours in paths and tour.contours != name else ""
-        return {name: _Wish(tour.here, name, tour.stretch, tour.side, drawn_on(name)) for name in paths}
-
     def list_alike(self, tour: _Tour)->list[_Wish]:
-        "The pictures of the training sources that are most like this one, where they are wanted and known."
-        answer = self.opinions.answers.get(tour.here)
-        known = answer.get("similar", []) if tour.alike and isinstance(answer, dict) else []
-        return [_Wish(_Source(each["name"], *map(float, each["place"].split())), self.model.survey, tour.stretch,
-                      tour.side, "") for each in known if each["away"] != "this source"]
+        "As `_list_alike`."
+        return _list_alike(tour, self.opinions.answers.get(tour.here), self.model.survey)
 
     def want(self, tour: _Tour)->None:
         "Ask for all that the source needs that is looked at."
         names = [name for name, _ in tour.shown[tour.at:tour.at + 1 + _AHEAD]]
         coming = [each for each in map(tour.sources.get, names) if not each.reason]
         here = [each for each in coming if each is tour.here]
-        alike = [wish.source for wish in self.list_alike(tour)]
-        for survey, work in self.images.items(): work.want([*here, *alike*(survey == self.model.survey), *coming])
+        own, alike = self.model.survey, self.list_alike(tour)
+        for survey, work in self.images.items():
+            work.want([*here, *(wish.source for wish in alike if survey == own), *coming])
         self.nearest.want(here)
-        drawn = [wish for wish in self.list_alike(tour) if self.model.survey in self.list_paths(wish.source)]
-        self.pictures.want([*(self.list_wishes(tour).values() if here else []), *drawn])
-        ready = [each for each in here if self.model.survey in self.list_paths(each)]
+        wishes = list(_list_wishes(tour, self.list_paths(tour.here)).values())
+        self.pictures.want([*wishes, *(wish for wish in alike if own in self.list_paths(wish.source))])
+        ready = [each for each in here if own in self.list_paths(each)]
         self.opinions.want(ready)
         self.maps.want(ready if tour.attention else [])
         self.drawn_maps.want([(each, tour.side) for each in ready if tour.attention and each in self.maps.answers])
@@ -509,7 +530,7 @@ class _Studio:
         for work in (*self.images.values(), self.pictures, self.opinions, self.maps, self.drawn_maps):
             work.forget([key for key, answer in list(work.answers.items()) if isinstance(answer, Exception)])
 
-# %% ../nbs/33a_browser.ipynb #a04e99d1
+# %% ../nbs/33a_browser.ipynb #e137f664
 def _say(answer)->str: # answer: of a `_Background`
     "Why there is none, in one line; '' while it is made."
     if not isinstance(answer, Exception): return ""
@@ -526,12 +547,12 @@ def _show_picture(title: str, picture, said: str)->dict: # picture: an answer; s
 def _show_alike(wish: _Wish, studio: _Studio)->tuple[dict, bytes|None]:
     "The square of a training source."
     lost = _say(studio.images[wish.survey].answers.get(wish.source))
-    square, png = _show_picture(f"alike: {wish.source.name}", studio.pictures.answers.get(wish), lost)
-    return square | dict(survey="", mark="", decision=""), png
+    square, png = _show_picture(wish.source.name, studio.pictures.answers.get(wish), lost)
+    return square | dict(survey="", mark="", decision="", small=True), png
 
 def _show_pictures(tour: _Tour, studio: _Studio)->list[tuple[dict, bytes|None]]:
     "All squares of the source that is looked at."
-    here, wishes, shown = tour.here, studio.list_wishes(tour), []
+    here, wishes, shown = tour.here, _list_wishes(tour, studio.list_paths(tour.here)), []
     for survey, work in studio.images.items():
         picture = studio.pictures.answers.get(wishes.get(survey))
         square, png = _show_picture(survey, picture, here.reason or _say(work.answers.get(here)))
@@ -648,17 +669,11 @@ class _BrowserWidget(anywidget.AnyWidget):
             if self.tour.here: self.studio.want(self.tour)
             self.view, self.pictures = _describe_view(self.tour, self.studio)
 
-# %% ../nbs/33a_browser.ipynb #fba485c8
+# %% ../nbs/33a_browser.ipynb #2668f18c
 def _check_surveys(surveys: list[str]|None, model: PretrainedModel)->list[str]:
     "Surveys to show, that of the networks among them; raises `ConfigError` for one without images."
     chosen = [name for each in surveys for name in choose_surveys(each)] if surveys else choose_surveys("all")
     return list(dict.fromkeys([model.survey, *chosen]))
-
-def _open_supply(images: str|Path|Services, model: PretrainedModel, folder: Path)->_Supply:
-    "Where images come from; raises `ConfigError` for a folder that is not there, or has no usable image."
-    opened = ExitStack()
-    if not isinstance(images, Services): images = opened.enter_context(open_images(None, str(images), "", ""))
-    return _Supply(images, folder, model.field, opened)
 
 def _refuse_terminal()->None:
     "Raises `ConfigError` saying what to use instead where nothing can be drawn."
@@ -681,7 +696,8 @@ def explore(
     model = load_model(model)
     surveys, home = _check_surveys(surveys, model), Paths(find_home())
     tour = _Tour(decisions or home.root/"data"/"decisions"/"explore.csv", who or getpass.getuser(), surveys)
+    supply = _Supply(images, home.raw/"explore", model.field)
     sources = [] if what is None else list_sources(what, **columns)
     if sources and all(each.reason for each in sources): raise ConfigError(f"{sources[0].name}: {sources[0].reason}")
     _resume(tour, sources)
-    return _BrowserWidget(tour, _open_supply(images, model, home.raw/"explore"), model, columns)
+    return _BrowserWidget(tour, supply, model, columns)

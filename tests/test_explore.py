@@ -20,11 +20,11 @@ from radiogal.browser import (
     _find_nearest,
     _map_attention,
     _NoImage,
-    _open_supply,
     _place_pixels,
     _resume,
     _say,
     _Source,
+    _Supply,
     _tell_angle,
     _tell_calibration,
     _Tour,
@@ -171,7 +171,7 @@ def test_a_folder_is_browsed_and_a_missing_image_says_why(tmp_path):
     tour = _Tour(tmp_path/"mine.csv", "ann", ["FIRST", "TGSS"])
     _resume(tour, [_Source("<b>one</b>", 208.06067, 12.56714), _Source("lost", np.nan, np.nan, reason="no position")])
     model = load_model("first-4class-single")
-    widget = _BrowserWidget(tour, _open_supply(SAMPLES, model, tmp_path/"raw"), model, {})
+    widget = _BrowserWidget(tour, _Supply(SAMPLES, tmp_path/"raw", model.field), model, {})
     wait_until(widget, lambda view: view["opinion"]["bars"] and not any(each["waiting"] for each in view["squares"]))
     first, tgss = widget.view["squares"]
     assert widget.pictures[0].startswith(b"\x89PNG") and first["said"] == "" and not widget.pictures[1]

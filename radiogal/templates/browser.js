@@ -152,10 +152,16 @@ function render({ model, el }) {
     }
     drawNames(view);
     squares.replaceChildren();
+    const alike = document.createElement("div");
     view.squares.forEach((square, i) => {
-      const box = drawSquare(squares, square, urls[i], square.survey === view.survey);
+      const box = drawSquare(square.small ? alike : squares, square, urls[i], square.survey === view.survey);
       if (square.survey) box.onclick = () => act(["choose", square.survey]);
     });
+    if (alike.children.length) {
+      add(squares, "h4", "rx-wide", "The most similar training sources");
+      alike.className = "rx-alike rx-wide";
+      squares.appendChild(alike);
+    }
     side.replaceChildren();
     drawSide(side, view, look);
   }
