@@ -146,11 +146,11 @@ def read_decided(project):
             {row["name"]: (row["decision"], row["reason"]) for _, row in _drop_undone(lines)})
 
 
-def photograph(page, project, name):
-    "A screenshot, for a person; where RADIOGAL_ARTEFACTS says, or in the test's own folder."
+def photograph(seen, project, name):
+    "A screenshot of a page or a part of one, for a person; where RADIOGAL_ARTEFACTS says, or in the test's own folder."
     folder = Path(os.environ.get("RADIOGAL_ARTEFACTS") or project)
     folder.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=folder/name)
+    seen.screenshot(path=folder/name)
 
 
 def test_decisions_made_by_key_outlive_the_kernel(page, project):
@@ -306,11 +306,11 @@ def test_a_real_source_shows_what_the_networks_say_and_look_at(project, lab, chr
     page.keyboard.press("c")
     expect(page.locator(".rx-head")).to_contain_text("contours of FIRST")
     expect(page.locator(".rx-frame img")).to_have_count(2, timeout=PATIENCE_MS)
-    photograph(page, project, "sources_real.png")
+    photograph(page.locator(".rx-root"), project, "sources_real.png")
     page.keyboard.press("o")
     expect(page.locator(".rx-frame img")).to_have_count(3, timeout=3*PATIENCE_MS)
     expect(page.locator(".rx-squares")).to_contain_text("covering it costs up to")
-    photograph(page, project, "sources_occlusion.png")
+    photograph(page.locator(".rx-root"), project, "sources_occlusion.png")
 
 
 TEN = ("3C 192", "3C 219", "3C 223.1", "4C 39.29", "4C 48.29A", "3C 244.1", "3C 264", "3C 272", "4C 59.13", "M84")
@@ -351,9 +351,9 @@ def test_ten_real_sources_each_have_images_and_an_answer(real_ten, project, lab,
     expect(page.locator(".rx-head")).to_contain_text("5′ square, asinh, contours of NVSS")
     expect(page.locator(".rx-frame img")).to_have_count(2, timeout=PATIENCE_MS)
     expect(page.locator(".rx-best")).to_have_count(1, timeout=PATIENCE_MS)
-    photograph(page, project, "sources_ten_real.png")
+    photograph(page.locator(".rx-root"), project, "sources_ten_real.png")
     page.keyboard.press("m")
     expect(page.locator(".rx-alike .rx-square")).to_have_count(5)
     expect(page.locator(".rx-waiting")).to_have_count(0, timeout=PATIENCE_MS)
     expect(page.locator(".rx-alike img").first).to_be_visible()
-    photograph(page, project, "sources_alike.png")
+    photograph(page.locator(".rx-root"), project, "sources_alike.png")

@@ -13,33 +13,29 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 import radiogal
-from radiogal import browser
-from radiogal.browser import (
-    _Background,
-    _BrowserWidget,
-    _find_nearest,
-    _map_attention,
-    _NoImage,
-    _place_pixels,
-    _resume,
-    _say,
-    _Source,
-    _Supply,
-    _tell_angle,
-    _tell_calibration,
-    _Tour,
-    list_sources,
-)
+from radiogal import browser, sources
+from radiogal.browser import _Background, _BrowserWidget, _resume, _say, _Tour
 from radiogal.config import ConfigError
 from radiogal.curation import _CurationError, _read_lines
 from radiogal.diagnosis import map_occlusion
 from radiogal.engines import _Answers
-from radiogal.pretrained import _prepare_any, load_model
+from radiogal.pretrained import _prepare_any, _set_coverage, load_model
+from radiogal.sources import (
+    ImageSupply,
+    NoImage,
+    Source,
+    _place_pixels,
+    _tell_angle,
+    find_near_trained,
+    list_sources,
+    map_attention,
+    tell_calibration,
+)
 
 SAMPLES = files("radiogal")/"samples"
 IMAGE = SAMPLES/"FIRST"/"J135214.56+123401.7.fits"
 ROWS = Table(dict(name=["a", "b", "c"], ra=[10., 20., 30.], dec=[1., 2., 3.], label=["FRI", "FRII", "?"]))
-FIVE = [_Source(name, 180 + i/100, 0.) for i, name in enumerate("pqrst")]
+FIVE = [Source(name, 180 + i/100, 0.) for i, name in enumerate("pqrst")]
 
 
 @pytest.fixture
@@ -115,7 +111,7 @@ def test_undo_goes_back_to_the_image_that_was_decided(tour):
 def test_decisions_list_and_place_outlive_the_kernel(tour):
     tour.mark("bad", "stripes")
     tour.zoom(1)
-    tour.add([_Source("typed", 200., 5.)])
+    tour.add([Source("typed", 200., 5.)])
     browser._keep_list(tour)
     browser._keep_place(tour)
     for asked in ([], FIVE):
@@ -128,7 +124,7 @@ def test_decisions_list_and_place_outlive_the_kernel(tour):
 def test_a_source_is_in_the_list_once_and_names_are_unique(tour):
     tour.add([FIVE[3]])
     assert (tour.here.name, len(tour.sources)) == ("s", 5)
-    tour.add([_Source("s", 10., 10.)])
+    tour.add([Source("s", 10., 10.)])
     assert tour.here.name == "s (2)"
 
 
@@ -155,7 +151,7 @@ def test_what_goes_wrong_in_the_background_is_an_answer_and_can_be_asked_again()
     work.forget(["x"])
     work.want(["x"])
     assert done.wait(60) and work.answers["x"] == "x"
-    assert _say(KeyError("beam")) == "KeyError: 'beam'" and _say(_NoImage("two\nlines")) == "two lines"
+    assert _say(KeyError("beam")) == "KeyError: 'beam'" and _say(NoImage("two\nlines")) == "two lines"
 
 
 def wait_until(widget, condition):
@@ -169,9 +165,9 @@ def wait_until(widget, condition):
 
 def test_a_folder_is_browsed_and_a_missing_image_says_why(tmp_path):
     tour = _Tour(tmp_path/"mine.csv", "ann", ["FIRST", "TGSS"])
-    _resume(tour, [_Source("<b>one</b>", 208.06067, 12.56714), _Source("lost", np.nan, np.nan, reason="no position")])
+    _resume(tour, [Source("<b>one</b>", 208.06067, 12.56714), Source("lost", np.nan, np.nan, reason="no position")])
     model = load_model("first-4class-single")
-    widget = _BrowserWidget(tour, _Supply(SAMPLES, tmp_path/"raw", model.field), model, {})
+    widget = _BrowserWidget(tour, ImageSupply(SAMPLES, tmp_path/"raw", model.field), model, {})
     wait_until(widget, lambda view: view["opinion"]["bars"] and not any(each["waiting"] for each in view["squares"]))
     first, tgss = widget.view["squares"]
     assert widget.pictures[0].startswith(b"\x89PNG") and first["said"] == "" and not widget.pictures[1]
@@ -205,14 +201,14 @@ def test_pixels_are_placed_east_and_north_of_the_source(turn):
 
 
 def test_calibration_and_separations_are_said_in_words():
-    assert "their mean, shown here, is not" in _tell_calibration(load_model())
+    assert "their mean, shown here, is not" in tell_calibration(load_model())
     assert [_tell_angle(v) for v in (1e-4, 0.01, 0.2, 3.)] == ["this source", "36″", "12.0′", "3.0°"]
 
 
 def test_the_nearest_training_source_is_the_nearest():
     model = load_model("first-4class-single")
     ra, dec = model.ensemble.members[0].trained_on[7]
-    found = _find_nearest(model, SkyCoord(ra, dec + 0.01, unit="deg"), 3)
+    found = find_near_trained(model, SkyCoord(ra, dec + 0.01, unit="deg"), 3)
     assert np.isclose(found.separation.iloc[0], 0.01) and found.separation.is_monotonic_increasing
 
 
@@ -222,9 +218,9 @@ def test_empty_patches_need_no_network(monkeypatch):
         asked.append(len(images))
         p = images[:, 140:160, 140:160].mean(axis=(1, 2, 3))
         return _Answers(np.stack([p, 1 - p], axis=1), None, None)
-    monkeypatch.setattr(browser, "ask_ensemble", ask)
-    image, loss, _ = _map_attention(IMAGE, model)
-    prepared = _prepare_any(IMAGE, model, "", browser._set_coverage(model.config, 0.)).image[..., None]
-    plain = map_occlusion(lambda images: ask(None, images).probabilities, prepared, 1, browser._PATCH, browser._STEP)
+    monkeypatch.setattr(sources, "ask_ensemble", ask)
+    image, loss, _ = map_attention(IMAGE, model)
+    prepared = _prepare_any(IMAGE, model, "", _set_coverage(model.config, 0.)).image[..., None]
+    plain = map_occlusion(lambda images: ask(None, images).probabilities, prepared, 1, sources._PATCH, sources._STEP)
     assert np.array_equal(loss, plain) and np.array_equal(image, prepared[..., 0])
     assert sum(asked[:len(asked)//2]) < 300  # of 600 patches
