@@ -38,7 +38,7 @@ from .pretrained import PretrainedModel, _prepare_any, _set_coverage, classify, 
 from .scraping import fetch_targets, open_archive
 from .surveys import Services, get_survey
 
-# %% ../nbs/33a_sources.ipynb #c3bfc513
+# %% ../nbs/33a_sources.ipynb #6f606c6f
 class Source(NamedTuple):
     "A row of the list that is looked at."
     name: str
@@ -71,8 +71,8 @@ def _read_table_of(what)->Table|None:
     except Exception: return None  # an image, or no file: `read_asked` says what is wrong, as it reads more formats
 
 def _tell_facts(table: Table)->list[str]:
-    "What each row of a table says, in one line; columns of several values are left out."
-    names = [name for name in table.colnames if table[name].ndim == 1]
+    "What each row of a table says besides name and position, in one line; columns of several values are left out."
+    names = [name for name in table.colnames if table[name].ndim == 1 and name.lower() not in ("name", "ra", "dec")]
     tell = lambda value: f"{value:.5g}" if isinstance(value, float | np.floating) else str(value)
     return [" · ".join(f"{name} {tell(row[name])}" for name in names if row[name] is not np.ma.masked) for row in table]
 
@@ -165,7 +165,7 @@ def _draw_sky(ax, image: np.ndarray, matrix: np.ndarray, **how): # matrix: as fr
     ax.imshow(image, transform=Affine2D(matrix) + ax.transData, origin="lower", interpolation="nearest", **how)
     ax.set(xlim=limits[0], ylim=limits[1], aspect="auto")
 
-# %% ../nbs/33a_sources.ipynb #f812153d
+# %% ../nbs/33a_sources.ipynb #7a397016
 _INK = dict(figsize=(3, 3), dpi=110)
 
 def _open_square(half: float): # Figure and Axes; half: of its side, arcsec
@@ -181,7 +181,6 @@ def _finish_square(figure, ax, header: fits.Header, half: float, ink: str = "whi
     draw_beam(ax, header, half)
     draw_scale(ax, half)
     for drawn in (*ax.texts, ax.lines[-1], ax.patches[-1]): drawn.set_color(ink)
-    for text in ax.texts: text.set_fontfamily("DejaVu Sans")  # which comes with matplotlib
     ax.set(xlim=limits[0], ylim=limits[1])
     figure.savefig(out, format="png", metadata=dict(Software=None))
     return out.getvalue()
