@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['explore']
 
-# %% ../nbs/33b_browser.ipynb #41d12f46
+# %% ../nbs/33b_browser.ipynb #751a86db
 import getpass
 import threading
 from collections.abc import Callable, Iterable
 from importlib.resources import files
 from pathlib import Path
+from textwrap import shorten
 
 import anywidget
 import numpy as np
@@ -259,11 +260,13 @@ class _Studio:
         for work in (*self.images.values(), self.pictures, self.opinions, self.maps, self.drawn_maps):
             work.forget([key for key, answer in list(work.answers.items()) if isinstance(answer, Exception)])
 
-# %% ../nbs/33b_browser.ipynb #ce4efed9
+# %% ../nbs/33b_browser.ipynb #35efecb9
+_LONGEST = 240 # Letters of a reason
+
 def _say(answer)->str: # answer: of a `_Background`
     "Why there is none, in one line; '' while it is made."
     if not isinstance(answer, Exception): return ""
-    told = " ".join(str(getattr(answer, "reason", answer)).split())
+    told = shorten(str(getattr(answer, "reason", answer)), _LONGEST, placeholder=" …")
     return told if isinstance(answer, RadiogalError | OSError) else f"{type(answer).__name__}: {told}"
 
 def _show_picture(title: str, picture, said: str)->dict: # picture: an answer; said: why there cannot be one

@@ -6,7 +6,7 @@
 __all__ = ['Source', 'list_sources', 'ImageSupply', 'NoImage', 'find_image', 'Wish', 'draw_survey', 'tell_calibration',
            'find_near_trained', 'describe_trained', 'judge_image', 'map_attention', 'draw_attention']
 
-# %% ../nbs/33a_sources.ipynb #ef201725
+# %% ../nbs/33a_sources.ipynb #ddccdac7
 import io
 import math
 import tempfile
@@ -25,9 +25,11 @@ from astropy.wcs import WCS
 
 from .answers import _make_unique, read_asked
 from .classify import _find_folder, open_images
+from .clients import ArchiveAccess
 from .config import RadiogalError
 from .curation import _stretch_image
-from .cutouts import CutoutPlan, count_side, draw_beam, draw_scale, estimate_noise, read_cutout, read_header
+from .cutouts import (CutoutPlan, Target, attempt, count_side, draw_beam, draw_scale, estimate_noise,
+                              read_cutout, read_header)
 from .diagnosis import map_occlusion
 from .engines import _ask_engine, _unit_vectors, ask_ensemble
 from .fetch import FetchError
@@ -35,7 +37,7 @@ from .pages import list_flags
 from .positions import BadImage, identify_positions, name_position, read_celestial
 from .preparation import Unusable
 from .pretrained import PretrainedModel, _prepare_any, _set_coverage, classify, find_image_survey, load_model
-from .scraping import fetch_targets, open_archive
+from .scraping import _assign_clients, _cut_all, open_archive
 from .surveys import Services, get_survey
 
 # %% ../nbs/33a_sources.ipynb #6f606c6f
@@ -95,7 +97,7 @@ def list_sources(
     return [_locate_image(row) if row.path else plain(row, told)
             for row, told in zip(asked.itertuples(), facts, strict=True)]
 
-# %% ../nbs/33a_sources.ipynb #ac902e3f
+# %% ../nbs/33a_sources.ipynb #84b3e875
 class ImageSupply:
     "Where images come from, and where they go; a folder is looked through once, when its first image is wanted."
     def __init__(self,
@@ -105,17 +107,22 @@ class ImageSupply:
     ):
         if isinstance(images, str | Path) and str(images) not in ("", "registry"): _find_folder(str(images))
         self.images, self.folder, self.field = images, folder, field
-        self.lock, self.stack, self.opened = threading.Lock(), ExitStack(), []
+        self.lock, self.stack, self.services, self.archives = threading.Lock(), ExitStack(), [], {}
 
-    def open(self)->Services|None: # None: the registry
-        "The services that have the images; raises `ConfigError` for a folder without a usable one."
+    def open(self, survey: str)->ArchiveAccess:
+        "Access to a survey's images, which keeps the pauses; raises `ConfigError` for a folder without a usable one."
         with self.lock:
-            if isinstance(self.images, Services): return self.images
-            if not self.opened:
-                self.opened = [self.stack.enter_context(open_images(None, str(self.images), "", ""))]
-            return self.opened[0]
+            if not self.services:
+                known = isinstance(self.images, Services)
+                self.services = [self.images if known else self.stack.enter_context(
+                    open_images(None, str(self.images), "", ""))]
+            if survey not in self.archives:
+                self.archives[survey] = open_archive(self.services[0], self.folder, survey)
+                self.archives[survey].fetcher.hosts.tell = lambda text: None  # not into whichever cell runs
+            return self.archives[survey]
 
-_OUTCOMES = dict(not_covered="not covered: {}", retry="the archive does not answer: {}; press a to ask again")
+_OUTCOMES = dict(not_covered="not covered: {}",
+                 retry="no network, or its archive does not answer; press a to ask again. {}")
 
 class NoImage(RadiogalError):
     "There is no image; the message says why."
@@ -123,13 +130,13 @@ class NoImage(RadiogalError):
 def find_image(source: Source, survey: str, supply: ImageSupply)->Path:
     "A FITS cutout of a source; raises `NoImage` saying why there is none."
     if source.survey == survey: return Path(source.path)
-    services = supply.open()
-    archive = open_archive(services, supply.folder, survey)
+    archive, coord = supply.open(survey), SkyCoord([source.ra], [source.dec], unit="deg")
     plan = CutoutPlan(survey, count_side(survey, supply.field), supply.folder/"cutouts"/survey, min_covered=0.)
-    name = identify_positions(SkyCoord([source.ra], [source.dec], unit="deg"))[0] if services else source.name
-    row = fetch_targets(Table(dict(name=[name], ra=[source.ra], dec=[source.dec])), archive, plan, supply.folder)[0]
-    if row["state"] != "ok": raise NoImage(_OUTCOMES.get(row["state"], "{}").format(row["reason"]))
-    return supply.folder/str(row["path"])
+    target = Target(identify_positions(coord)[0] if archive.services else source.name, source.ra, source.dec)
+    (client,) = _assign_clients(archive, plan, coord)
+    (cut,) = _cut_all([target], [attempt(client.find_images, target)], plan)  # without the bars of `fetch_targets`
+    if isinstance(cut, FetchError): raise NoImage(_OUTCOMES.get(cut.state, "{}").format(cut.reason))
+    return cut.path
 
 # %% ../nbs/33a_sources.ipynb #f9d0260a
 def _place_pixels(header: fits.Header, coord: SkyCoord)->np.ndarray: # (3, 3)

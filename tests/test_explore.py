@@ -19,6 +19,7 @@ from radiogal.config import ConfigError
 from radiogal.curation import _CurationError, _read_lines
 from radiogal.diagnosis import map_occlusion
 from radiogal.engines import _Answers
+from radiogal.fetch import FetchError
 from radiogal.pretrained import _prepare_any, _set_coverage, load_model
 from radiogal.sources import (
     ImageSupply,
@@ -182,6 +183,14 @@ def test_a_folder_is_browsed_and_a_missing_image_says_why(tmp_path):
     wait_until(widget, lambda view: view["total"] == 3)
     assert widget.view["degrees"] == "123.17000 +48.76722"
     with pytest.raises(ValueError, match="action '__init__'"): widget.act("__init__", [])
+
+
+def test_an_archive_that_does_not_answer_says_how_to_go_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "attempt", lambda find, target: FetchError("retry", "silence"))
+    supply = ImageSupply(SAMPLES, tmp_path, 9*u.arcmin)
+    with pytest.raises(NoImage, match="no network, or its archive does not answer; press a to ask again. silence"):
+        find_image(Source("one", 208.06067, 12.56714), "FIRST", supply)
+    assert supply.open("NVSS") is supply.open("NVSS")
 
 
 def test_text_of_others_never_becomes_html():
