@@ -27,6 +27,7 @@ from radiogal.sources import (
     Source,
     _place_pixels,
     _tell_angle,
+    find_image,
     find_near_trained,
     list_sources,
     map_attention,
