@@ -318,14 +318,17 @@ TEN = ("3C 192", "3C 219", "3C 223.1", "4C 39.29", "4C 48.29A", "3C 244.1", "3C 
 
 @pytest.fixture
 def real_ten(mirror, project):
-    "Ten well-known sources of FRDEEP in a table, beside a notebook that looks at them in the folder of all its images."
-    known = {file.object: mirror/url_to_path(file.url) for file in select_files("frdeep", "FIRST")}
-    rows = [(name, *find_middle(known[name])) for name in TEN]
+    "Ten well-known sources of FRDEEP: a table, a folder of their images, and a notebook that looks at them."
+    for survey in ("FIRST", "NVSS"):
+        folder = project/"nbs"/"images"/survey
+        folder.mkdir(parents=True)
+        for file in (file for file in select_files("frdeep", survey) if file.object in TEN):
+            (folder/f"{file.object}.fits").symlink_to(mirror/url_to_path(file.url))
+    rows = [(name, *find_middle(project/"nbs"/"images"/"FIRST"/f"{name}.fits")) for name in TEN]
     Table(rows=rows, names=["name", "ra", "dec"]).write(project/"nbs"/"ten.csv", format="ascii.csv")
-    write_notebook(project/"nbs"/"real.ipynb", f"""import radiogal
+    write_notebook(project/"nbs"/"real.ipynb", """import radiogal
 
-images = {str(known[TEN[0]].parent.parent)!r}
-radiogal.explore("ten.csv", images=images, surveys=["FIRST", "NVSS"], decisions="ten_decisions.csv", who="ann")""")
+radiogal.explore("ten.csv", images="images", surveys=["FIRST", "NVSS"], decisions="ten_decisions.csv", who="ann")""")
 
 
 def find_middle(path):
