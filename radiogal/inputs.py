@@ -143,7 +143,7 @@ def _format_column(column)->list[str]: # '' where masked
 # %% ../nbs/06_inputs.ipynb #d3e59c1a
 _ANGLE = (r"[+-]?(?:\d{1,3} ?[hd:° ] ?\d{1,2} ?[m:' ] ?\d{1,2}(?:\.\d*)?(?: ?s|''|\")?"
           r"|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2})?(?:deg|[dh°])?)")
-_PAIR = rf"(?P<ra>{_ANGLE}) ?[ ,;|] ?(?P<dec>{_ANGLE})"
+_PAIR = rf"(?P<ra>{_ANGLE})(?: ?[ ,;|] ?|(?<=s)(?=[+-]))(?P<dec>{_ANGLE})"
 _LINES = (re.compile(rf"(?:(?P<name>.*?)[ ,;|]+)??{_PAIR}"), re.compile(rf"{_PAIR}[ ,;|]+(?P<name>[^\d+-].*)"))
 _JNAME = re.compile(r"(?P<before>.*?)\bJ(\d\d)(\d\d)(\d\d(?:\.\d*)?)([+-])(\d\d)(\d\d)(\d\d(?:\.\d*)?)")
 _COARSE = re.compile(r"(.*\s)?[BJ]\d{4,6}(\.\d+)?[+-]\d{2,6}(\.\d+)?")

@@ -1,4 +1,4 @@
-"The gallery in a real browser: JupyterLab, a headless Chromium, keys. Half a minute; skipped without one."
+"Gallery and browser of sources as one sees them: JupyterLab, a headless Chromium, keys. A minute; skipped without."
 import contextlib
 import ctypes
 import os
@@ -13,11 +13,14 @@ import nbformat
 import psutil
 import pytest
 from astropy.table import Table
+from astropy.wcs import WCS
 from conftest import LAB_OPTIONS, copy_project, find_lab
 from playwright.sync_api import expect, sync_playwright
 
 from radiogal.config import read_config
 from radiogal.curation import _curate_cutouts, _drop_undone, _read_lines
+from radiogal.cutouts import read_cutout
+from radiogal.fetch import select_files, url_to_path
 from radiogal.positions import write_table
 from radiogal.sky import draw_population, observe_classes, write_image
 
@@ -50,10 +53,15 @@ def project(tmp_path):
     for survey in config.surveys:
         write_table(asked[asked["survey"] == survey], results/"scraping"/survey/"cutouts.ecsv")
     write_table(_curate_cutouts(asked, {}, {("FRII", "FIRST"): "off centre"}), results/"curation"/"curated.ecsv")
-    cell = nbformat.v4.new_code_cell('from radiogal.curation import open_gallery\n\nopen_gallery("smoke", who="ann")')
-    kernel = dict(kernelspec=dict(display_name="python3", language="python", name="python3"))
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), folder/"nbs"/"look.ipynb")
+    write_notebook(folder/"nbs"/"look.ipynb",
+                   'from radiogal.curation import open_gallery\n\nopen_gallery("smoke", who="ann")')
     return folder
+
+
+def write_notebook(path, source):
+    "A notebook of one cell."
+    kernel = dict(kernelspec=dict(display_name="python3", language="python", name="python3"))
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)], metadata=kernel), path)
 
 
 def stop(server):
@@ -86,17 +94,28 @@ def lab(project, tmp_path_factory):
 
 
 @pytest.fixture
-def page(lab):
-    "The notebook open in a headless Chromium, which ends with the test: its driver stops when its pipe is closed."
+def chromium():
+    "A page of a headless Chromium, which ends with the test: its driver stops when its pipe is closed."
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport=dict(width=1400, height=1000))
         page.set_default_timeout(PATIENCE_MS)
-        page.goto(f"{lab}/lab/tree/look.ipynb?token=lesson")
-        page.locator(".jp-Notebook .jp-CodeCell .cm-content").wait_for()
-        expect(page.locator("#jp-main-statusbar")).to_contain_text("(ipykernel) | Idle", timeout=PATIENCE_MS)
         yield page
         browser.close()
+
+
+def open_notebook(page, lab, name):
+    "Open a notebook in JupyterLab, and wait for its kernel."
+    page.goto(f"{lab}/lab/tree/{name}.ipynb?token=lesson")
+    page.locator(".jp-Notebook .jp-CodeCell .cm-content").wait_for()
+    expect(page.locator("#jp-main-statusbar")).to_contain_text("(ipykernel) | Idle", timeout=PATIENCE_MS)
+
+
+@pytest.fixture
+def page(lab, chromium):
+    "The gallery's notebook, open."
+    open_notebook(chromium, lab, "look")
+    return chromium
 
 
 def choose(page, menu, entry):
@@ -105,12 +124,12 @@ def choose(page, menu, entry):
     page.get_by_role("menuitem", name=entry).click()
 
 
-def run_all(page):
+def run_all(page, waited_for=".rg-card", n=8):
     "Run the notebook; JupyterLab loses a run asked for before its kernel is connected, so it may be asked again."
-    cards = page.locator(".rg-card")
+    shown = expect(page.locator(waited_for))
     for _ in range(3):
         choose(page, "Run", re.compile("^Run All Cells"))
-        with contextlib.suppress(AssertionError): return expect(cards).to_have_count(8, timeout=15_000)
+        with contextlib.suppress(AssertionError): return shown.to_have_count(n, timeout=20_000)
     raise TimeoutError("the notebook does not run")
 
 
@@ -127,11 +146,11 @@ def read_decided(project):
             {row["name"]: (row["decision"], row["reason"]) for _, row in _drop_undone(lines)})
 
 
-def photograph(page, project, name):
-    "A screenshot, for a person; where RADIOGAL_ARTEFACTS says, or in the test's own folder."
+def photograph(seen, project, name):
+    "A screenshot of a page or a part of one, for a person; where RADIOGAL_ARTEFACTS says, or in the test's own folder."
     folder = Path(os.environ.get("RADIOGAL_ARTEFACTS") or project)
     folder.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=folder/name)
+    seen.screenshot(path=folder/name)
 
 
 def test_decisions_made_by_key_outlive_the_kernel(page, project):
@@ -175,3 +194,169 @@ def test_decisions_made_by_key_outlive_the_kernel(page, project):
     page.keyboard.press("z")
     expect_desk(page, 1, "Bent")
     assert read_decided(project)[1] == {"FRI": ("good", "")}
+
+
+SKY = """import radiogal
+from radiogal.archives import serve_archives
+from radiogal.config import read_config
+from radiogal.sky import ArtificialSky, draw_population
+
+config = read_config("../config/smoke.toml")
+archives = serve_archives(ArtificialSky(draw_population(config.sky, config.classes, config.surveys), config.sky))
+radiogal.explore(images=archives.__enter__(), surveys=["FIRST", "NVSS", "VLASS"],
+                 decisions="../data/decisions/sources.csv", who="ann")"""
+
+
+@pytest.fixture
+def ten(project):
+    "Ten sources of the artificial sky, in a table beside a notebook that explores loopback archives of it."
+    config = read_config(project/"config"/"smoke.toml")
+    table = draw_population(config.sky, config.classes, config.surveys)["name", "ra", "dec"][:11]
+    table[1:].write(project/"nbs"/"ten.csv", format="ascii.csv")
+    write_notebook(project/"nbs"/"sources.ipynb", SKY)
+    return table
+
+
+def type_place(page, text):
+    "Type where to look, as a person does."
+    page.keyboard.press("/")
+    page.keyboard.type(text)
+    page.keyboard.press("Enter")
+
+
+def expect_source(page, at, of, name):
+    "Wait until the browser of sources stands at a source, and all its images are there."
+    expect(page.locator(".rx-count")).to_contain_text(f"{at} of {of}", timeout=PATIENCE_MS)
+    expect(page.locator(".rx-title")).to_have_text(name)
+    expect(page.locator(".rx-frame img")).to_have_count(3, timeout=PATIENCE_MS)
+
+
+def test_sources_are_looked_at_and_decided_on_by_key_and_outlive_the_kernel(ten, lab, chromium, project):
+    page, names = chromium, [str(name) for name in ten["name"]]
+    open_notebook(page, lab, "sources")
+    run_all(page, ".rx-root", 1)
+    expect(page.locator(".rx-head")).to_contain_text("Type a position")
+    page.locator(".rx-count").click()
+    type_place(page, "nowhere, at all")
+    expect(page.locator(".rx-said")).to_contain_text("cannot be resolved", timeout=PATIENCE_MS)
+    type_place(page, f"{ten['ra'][0]:.6f} {ten['dec'][0]:+.6f}")
+    expect(page.locator(".rx-count")).to_contain_text("1 of 1,")
+    expect(page.locator(".rx-frame img")).to_have_count(3, timeout=PATIENCE_MS)
+    typed = page.locator(".rx-title").inner_text()
+    expect(page.locator(".rx-side")).to_contain_text("no answer: simulated")
+    type_place(page, "ten.csv")
+    expect_source(page, 2, 11, names[1])
+    for i, name in enumerate(names[2:], 3):
+        page.keyboard.press("ArrowRight")
+        expect_source(page, i, 11, name)
+    for _ in names[2:]: page.keyboard.press("ArrowLeft")
+    expect_source(page, 2, 11, names[1])
+    page.keyboard.press("g")
+    expect_source(page, 3, 11, names[2])
+    page.keyboard.press("b")
+    page.keyboard.type("stripes, and a b")
+    page.keyboard.press("Enter")
+    expect_source(page, 4, 11, names[3])
+    page.keyboard.press("u")
+    expect_source(page, 5, 11, names[4])
+    page.keyboard.press("z")
+    expect_source(page, 4, 11, names[3])
+    expect(page.locator(".rx-said")).to_have_text(f"took back 'unsure' of {names[3]} in FIRST")
+    page.keyboard.press("s")
+    page.keyboard.press("c")
+    expect(page.locator(".rx-head")).to_contain_text("linear, contours of FIRST")
+    expect_source(page, 4, 11, names[3])
+    lines = _read_lines(project/"data"/"decisions"/"sources.csv")
+    assert [row["decision"] for _, row in lines] == ["good", "bad", "unsure", "undo"]
+    expect(page.locator(".jp-CodeCell")).to_have_count(1)
+    photograph(page, project, "sources.png")
+
+    page.locator(".rx-root").evaluate("root => root.classList.replace('rx-root', 'before')")
+    choose(page, "Kernel", re.compile("^Restart Kernel and Run All Cells"))
+    page.locator(".jp-Dialog .jp-mod-accept").click()
+    expect(page.locator(".rx-root")).to_have_count(1, timeout=PATIENCE_MS)
+    expect_source(page, 4, 11, names[3])
+    expect(page.locator(".rx-count")).to_contain_text("2 decided in FIRST by ann")
+    expect(page.locator(".rx-head")).to_contain_text("linear, contours of FIRST")
+    expect(page.locator(".rx-names .rx-good")).to_have_text(names[1])
+    expect(page.locator(".rx-names .rx-bad")).to_have_text(names[2])
+    expect(page.locator(".rx-names button").first).to_have_text(typed)
+    photograph(page, project, "sources_after_restart.png")
+
+
+SAMPLES = """import radiogal
+
+radiogal.explore("13h52m14.56s+12d34m01.7s", images="../radiogal/samples", surveys=["FIRST", "NVSS", "TGSS"],
+                 decisions="../data/decisions/real.csv", who="ann")"""
+
+
+def test_a_real_source_shows_what_the_networks_say_and_look_at(project, lab, chromium):
+    write_notebook(project/"nbs"/"real.ipynb", SAMPLES)
+    page = chromium
+    open_notebook(page, lab, "real")
+    run_all(page, ".rx-root", 1)
+    expect(page.locator(".rx-frame img")).to_have_count(2, timeout=PATIENCE_MS)
+    expect(page.locator(".rx-frame .rx-reason")).to_contain_text("not covered", timeout=PATIENCE_MS)
+    expect(page.locator(".rx-best")).to_contain_text("FRI", timeout=PATIENCE_MS)
+    side = page.locator(".rx-side")
+    for told in ("their mean, shown here, is not", "25% of the field has data", "Most similar", "this source"):
+        expect(side).to_contain_text(told)
+    expect(side.locator(".rx-links a")).to_have_count(2)
+    page.locator(".rx-count").click()
+    page.keyboard.press("c")
+    expect(page.locator(".rx-head")).to_contain_text("contours of FIRST")
+    expect(page.locator(".rx-frame img")).to_have_count(2, timeout=PATIENCE_MS)
+    photograph(page.locator(".rx-root"), project, "sources_real.png")
+    page.keyboard.press("o")
+    expect(page.locator(".rx-frame img")).to_have_count(3, timeout=3*PATIENCE_MS)
+    expect(page.locator(".rx-squares")).to_contain_text("covering it costs up to")
+    photograph(page.locator(".rx-root"), project, "sources_occlusion.png")
+
+
+TEN = ("3C 192", "3C 219", "3C 223.1", "4C 39.29", "4C 48.29A", "3C 244.1", "3C 264", "3C 272", "4C 59.13", "M84")
+
+
+@pytest.fixture
+def real_ten(mirror, project):
+    "Ten well-known sources of FRDEEP: a table, a folder of their images, and a notebook that looks at them."
+    for survey in ("FIRST", "NVSS"):
+        folder = project/"nbs"/"images"/survey
+        folder.mkdir(parents=True)
+        for file in (file for file in select_files("frdeep", survey) if file.object in TEN):
+            (folder/f"{file.object}.fits").symlink_to(mirror/url_to_path(file.url))
+    rows = [(name, *find_middle(project/"nbs"/"images"/"FIRST"/f"{name}.fits")) for name in TEN]
+    Table(rows=rows, names=["name", "ra", "dec"]).write(project/"nbs"/"ten.csv", format="ascii.csv")
+    write_notebook(project/"nbs"/"real.ipynb", """import radiogal
+
+radiogal.explore("ten.csv", images="images", surveys=["FIRST", "NVSS"], decisions="ten_decisions.csv", who="ann")""")
+
+
+def find_middle(path):
+    "The position of a FIRST image's middle, deg."
+    hdu = read_cutout(path, "FIRST")
+    middle = WCS(hdu.header).pixel_to_world(*(n//2 for n in hdu.data.shape[::-1])).icrs
+    return middle.ra.deg, middle.dec.deg
+
+
+def test_ten_real_sources_each_have_images_and_an_answer(real_ten, project, lab, chromium):
+    page = chromium
+    open_notebook(page, lab, "real")
+    run_all(page, ".rx-root", 1)
+    page.locator(".rx-count").click()
+    for name in TEN:
+        expect(page.locator(".rx-title")).to_have_text(name)
+        expect(page.locator(".rx-frame img")).to_have_count(2, timeout=PATIENCE_MS)
+        expect(page.locator(".rx-best")).to_have_count(1, timeout=PATIENCE_MS)
+        if name != TEN[-1]: page.keyboard.press("ArrowRight")
+    for _ in range(8): page.keyboard.press("ArrowLeft")
+    for key in "gcc-": page.keyboard.press(key)
+    expect(page.locator(".rx-title")).to_have_text(TEN[2])
+    expect(page.locator(".rx-head")).to_contain_text("5′ square, asinh, contours of NVSS")
+    expect(page.locator(".rx-frame img")).to_have_count(2, timeout=PATIENCE_MS)
+    expect(page.locator(".rx-best")).to_have_count(1, timeout=PATIENCE_MS)
+    photograph(page.locator(".rx-root"), project, "sources_ten_real.png")
+    page.keyboard.press("m")
+    expect(page.locator(".rx-alike .rx-square")).to_have_count(5)
+    expect(page.locator(".rx-waiting")).to_have_count(0, timeout=PATIENCE_MS)
+    expect(page.locator(".rx-alike img").first).to_be_visible()
+    photograph(page.locator(".rx-root"), project, "sources_alike.png")

@@ -1,0 +1,236 @@
+"The browser of sources, its kernel's side: what becomes a list, what outlives the kernel, what is said of faults."
+import json
+import subprocess
+import sys
+import threading
+from importlib.resources import files
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.table import Table
+from astropy.wcs import WCS
+
+import radiogal
+from radiogal import browser, sources
+from radiogal.browser import _Background, _BrowserWidget, _resume, _say, _Tour
+from radiogal.config import ConfigError
+from radiogal.curation import _CurationError, _read_lines
+from radiogal.diagnosis import map_occlusion
+from radiogal.engines import _Answers
+from radiogal.fetch import FetchError
+from radiogal.pretrained import _prepare_any, _set_coverage, load_model
+from radiogal.sources import (
+    ImageSupply,
+    NoImage,
+    Source,
+    _place_pixels,
+    _tell_angle,
+    find_image,
+    find_near_trained,
+    list_sources,
+    map_attention,
+    tell_calibration,
+)
+
+SAMPLES = files("radiogal")/"samples"
+IMAGE = SAMPLES/"FIRST"/"J135214.56+123401.7.fits"
+ROWS = Table(dict(name=["a", "b", "c"], ra=[10., 20., 30.], dec=[1., 2., 3.], label=["FRI", "FRII", "?"]))
+FIVE = [Source(name, 180 + i/100, 0.) for i, name in enumerate("pqrst")]
+
+
+@pytest.fixture
+def tour(tmp_path):
+    made = _Tour(tmp_path/"mine.csv", "ann", ["FIRST", "NVSS"])
+    _resume(made, FIVE)
+    return made
+
+
+def reopen(tour, sources=()):
+    "The tour as a restarted kernel finds it."
+    later = _Tour(tour.path, tour.who, tour.surveys)
+    _resume(later, list(sources))
+    return later
+
+
+@pytest.mark.parametrize("kind", ["table", "frame", "file", "several", "one"])
+def test_tables_files_and_rows_make_the_same_list(tmp_path, kind):
+    ROWS.write(tmp_path/"mine.csv", format="ascii.csv")
+    path = tmp_path/"mine.csv"
+    what = dict(table=ROWS, frame=ROWS.to_pandas(), file=path, several=[path], one=ROWS[1])
+    found = list_sources(what[kind])
+    assert [each.name for each in found] == (["b"] if kind == "one" else ["a", "b", "c"])
+    if kind not in ("several", "one"): assert found[2].facts == "label ?"
+
+
+def test_a_row_of_a_frame_is_a_source():
+    (found,) = list_sources(ROWS.to_pandas().iloc[2])
+    assert (found.name, found.ra, found.dec) == ("c", 30., 3.)
+
+
+def test_images_of_a_folder_know_where_they_are():
+    found = list_sources(SAMPLES)
+    assert {each.survey for each in found} == {"FIRST", "NVSS"} and len({each.name for each in found}) == 2
+    assert all(abs(each.ra - 208.0607) < 0.01 and not each.reason for each in found)
+
+
+def test_what_cannot_be_read_has_its_reason(tmp_path):
+    (tmp_path/"broken.fits").write_bytes(b"<html>")
+    found = list_sources([str(tmp_path/"broken.fits"), "10:00:00 +95:00:00", "10:00:00 +05:00:00"])
+    assert [bool(each.reason) for each in found] == [True, True, False]
+    assert "broken.fits: not FITS" in found[0].reason
+
+
+def test_explore_says_what_to_do(tmp_path, monkeypatch):
+    with pytest.raises(ConfigError, match="draws in JupyterLab, which make lab opens"): radiogal.explore()
+    monkeypatch.setattr(browser, "_refuse_terminal", lambda: None)
+    where = dict(decisions=tmp_path/"mine.csv", images=str(SAMPLES))
+    with pytest.raises(ConfigError, match="none.csv: there is no such file"): radiogal.explore("none.csv", **where)
+    with pytest.raises(ConfigError, match="neither registry nor a folder"):
+        radiogal.explore(decisions=tmp_path/"mine.csv", images=str(tmp_path/"none"))
+    with pytest.raises(ConfigError, match="--survey WISE"): radiogal.explore(surveys=["WISE"], **where)
+    monkeypatch.setattr("radiogal.provenance.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"anywidget is not installed: pip install 'radiogal\[notebooks\]'"):
+        _ = radiogal.explore
+
+
+def test_the_package_alone_imports_nothing_heavy():
+    code = "import sys, radiogal; print([m for m in ('numpy', 'astropy', 'anywidget') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    with pytest.raises(AttributeError, match="no attribute 'explor'"): _ = radiogal.explor
+
+
+def test_undo_goes_back_to_the_image_that_was_decided(tour):
+    tour.mark("good")
+    tour.choose("NVSS")
+    tour.move(2)
+    tour.undo()
+    assert (tour.here.name, tour.survey, tour.decided) == ("p", "FIRST", {})
+    with pytest.raises(_CurationError, match="nothing to undo"): tour.undo()
+
+
+def test_decisions_list_and_place_outlive_the_kernel(tour):
+    tour.mark("bad", "stripes")
+    tour.zoom(1)
+    tour.add([Source("typed", 200., 5.)])
+    browser._keep_list(tour)
+    browser._keep_place(tour)
+    for asked in ([], FIVE):
+        later = reopen(tour, asked)
+        assert (later.here.name, later.side, list(later.sources)) == ("typed", 300., [*"pqrst", "typed"])
+        assert later.decided["p", "FIRST"]["reason"] == "stripes"
+    assert list(reopen(tour, FIVE[2:4]).sources) == ["r", "s"]
+
+
+def test_a_source_is_in_the_list_once_and_names_are_unique(tour):
+    tour.add([FIVE[3]])
+    assert (tour.here.name, len(tour.sources)) == ("s", 5)
+    tour.add([Source("s", 10., 10.)])
+    assert tour.here.name == "s (2)"
+
+
+@pytest.mark.parametrize("what, text, told", [
+    ("list", "[1", "is damaged"), ("list", '{"sources": [["x"]]}', "no sources"),
+    ("place", '{"side": 7, "survey": "WISE", "at": "nobody"}', "")])
+def test_damaged_files_beside_decisions_are_told(tour, what, text, told):
+    tour.path.with_name(f"mine.{what}.json").write_text(text)
+    later = reopen(tour)
+    assert told in later.said and bool(told) == bool(later.said)
+    assert (later.survey, later.side) == ("FIRST", 180.)
+
+
+def test_what_goes_wrong_in_the_background_is_an_answer_and_can_be_asked_again():
+    tried, done = [], threading.Event()
+    def make(key):
+        tried.append(key)
+        if len(tried) == 1: raise OSError("no network")
+        return key
+    work = _Background(make, lambda: done.set())
+    work.want(["x"])
+    assert done.wait(60) and _say(work.answers["x"]) == "no network"
+    done.clear()
+    work.forget(["x"])
+    work.want(["x"])
+    assert done.wait(60) and work.answers["x"] == "x"
+    assert _say(KeyError("beam")) == "KeyError: 'beam'" and _say(NoImage("two\nlines")) == "two lines"
+
+
+def wait_until(widget, condition):
+    "Wait for the background, without a time of one's own: each of its threads draws when it has made something."
+    seen = threading.Event()
+    check = lambda _: condition(widget.view) and seen.set()
+    widget.observe(check, "view")
+    check(None)
+    assert seen.wait(120), widget.view
+
+
+def test_a_folder_is_browsed_and_a_missing_image_says_why(tmp_path):
+    tour = _Tour(tmp_path/"mine.csv", "ann", ["FIRST", "TGSS"])
+    _resume(tour, [Source("<b>one</b>", 208.06067, 12.56714), Source("lost", np.nan, np.nan, reason="no position")])
+    model = load_model("first-4class-single")
+    widget = _BrowserWidget(tour, ImageSupply(SAMPLES, tmp_path/"raw", model.field), model, {})
+    wait_until(widget, lambda view: view["opinion"]["bars"] and not any(each["waiting"] for each in view["squares"]))
+    first, tgss = widget.view["squares"]
+    assert widget.pictures[0].startswith(b"\x89PNG") and first["said"] == "" and not widget.pictures[1]
+    assert tgss["said"].startswith("not covered") and "temperature 0.86" in widget.view["opinion"]["calibration"]
+    assert json.loads(json.dumps(widget.view, allow_nan=False)) == json.loads(json.dumps(widget.view))
+    widget.act("mark", ["bad", ""])
+    assert "'bad' needs a reason" in widget.view["said"]
+    widget.act("mark", ["unsure"])
+    assert (widget.view["here"], widget.view["squares"][0]["said"]) == ("lost", "no position")
+    assert [row["decision"] for _, row in _read_lines(tmp_path/"mine.csv")] == ["unsure"]
+    widget.act("look", ["08h12m40.8s+48d46m02s"])
+    wait_until(widget, lambda view: view["total"] == 3)
+    assert widget.view["degrees"] == "123.17000 +48.76722"
+    with pytest.raises(ValueError, match="action '__init__'"): widget.act("__init__", [])
+
+
+def test_an_archive_that_does_not_answer_says_how_to_go_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "attempt", lambda find, target: FetchError("retry", "silence"))
+    supply = ImageSupply(SAMPLES, tmp_path, 9*u.arcmin)
+    with pytest.raises(NoImage, match="no network, or its archive does not answer; press a to ask again. silence"):
+        find_image(Source("one", 208.06067, 12.56714), "FIRST", supply)
+    assert supply.open("NVSS") is supply.open("NVSS")
+
+
+def test_text_of_others_never_becomes_html():
+    assert "innerHTML" not in (files("radiogal")/"templates"/"browser.js").read_text()
+
+
+@pytest.mark.parametrize("turn", [0., 30.])
+def test_pixels_are_placed_east_and_north_of_the_source(turn):
+    wcs, angle = WCS(naxis=2), np.radians(turn)
+    wcs.wcs.ctype, wcs.wcs.crval = ["RA---SIN", "DEC--SIN"], [208, 60]
+    wcs.wcs.crpix, wcs.wcs.cdelt = [75, 75], [-5e-4, 5e-4]
+    wcs.wcs.pc = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    here, there = wcs.pixel_to_world(80, 70), wcs.pixel_to_world(20, 100)
+    east, north = here.spherical_offsets_to(there)
+    found = _place_pixels(wcs.to_header(), here) @ [20, 100, 1]
+    assert np.allclose(found[:2], [east.to_value(u.arcsec), north.to_value(u.arcsec)], atol=0.05)
+
+
+def test_calibration_and_separations_are_said_in_words():
+    assert "their mean, shown here, is not" in tell_calibration(load_model())
+    assert [_tell_angle(v) for v in (1e-4, 0.01, 0.2, 3.)] == ["this source", "36″", "12.0′", "3.0°"]
+
+
+def test_the_nearest_training_source_is_the_nearest():
+    model = load_model("first-4class-single")
+    ra, dec = model.ensemble.members[0].trained_on[7]
+    found = find_near_trained(model, SkyCoord(ra, dec + 0.01, unit="deg"), 3)
+    assert np.isclose(found.separation.iloc[0], 0.01) and found.separation.is_monotonic_increasing
+
+
+def test_empty_patches_need_no_network(monkeypatch):
+    asked, model = [], load_model("first-4class-single")
+    def ask(ensemble, images):
+        asked.append(len(images))
+        p = images[:, 140:160, 140:160].mean(axis=(1, 2, 3))
+        return _Answers(np.stack([p, 1 - p], axis=1), None, None)
+    monkeypatch.setattr(sources, "ask_ensemble", ask)
+    image, loss, _ = map_attention(IMAGE, model)
+    prepared = _prepare_any(IMAGE, model, "", _set_coverage(model.config, 0.)).image[..., None]
+    plain = map_occlusion(lambda images: ask(None, images).probabilities, prepared, 1, sources._PATCH, sources._STEP)
+    assert np.array_equal(loss, plain) and np.array_equal(image, prepared[..., 0])
+    assert sum(asked[:len(asked)//2]) < 300  # of 600 patches
