@@ -1,0 +1,154 @@
+"Pages that are made before Sphinx reads any: stored notebooks, a page for each module, models' cards, a gallery."
+import ast
+import base64
+import io
+import re
+import shutil
+from functools import cache
+from pathlib import Path
+
+import nbformat
+from click.testing import CliRunner
+from PIL import Image
+
+from radiogal import cli
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+MADE = [DOCS/name for name in ("notebooks", "modules", "cards", "gallery")]  # ignored by git
+DIRECTIVE = re.compile(r"^#\|.*\n?", flags=re.MULTILINE)
+DRAWS = re.compile(r"\b(_?(?:plot|draw|show)_\w+)\(")
+TOUR = "00_tour"
+THUMBNAIL = 480, 360  # px, twice what is shown
+
+
+@cache
+def read_drawings():
+    "First line of the docstring of each function that draws, by its name: what its picture shows."
+    found = {}
+    for path in sorted((ROOT/"radiogal").glob("[a-z]*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and DRAWS.match(f"{node.name}("):
+                found[node.name] = (ast.get_docstring(node) or "").split("\n")[0]
+    return found
+
+
+def find_drawing(source):
+    "The function that draws a cell's picture, the last one that is called; empty where the cell itself draws."
+    called = [name for name in DRAWS.findall(source) if read_drawings().get(name)]
+    return called[-1] if called else ""
+
+
+def first_sentence(text):
+    "The first sentence of Markdown, without its marks."
+    plain = re.sub(r"!?\[([^]]*)\]\([^)]*\)|[*_`$#>]", r"\1", text.strip().split("\n\n")[-1])
+    return re.split(r"(?<=[.!?:]) ", " ".join(plain.split()))[0]
+
+
+def describe_picture(source, prose):
+    "Alternative text: what the drawing function says of itself, or else what is said above the cell."
+    return read_drawings().get(find_drawing(source)) or first_sentence(prose) or "What the cell above draws"
+
+
+def list_pictures(cell): return [o for c in [cell] for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
+
+
+def is_shown(cell): return cell.source.strip() and not (cell.cell_type == "code" and cell.source.startswith("#| hide"))
+
+
+def dress_cells(name, cells):
+    "Cells as a page shows them: without nbdev's directives; what draws has an anchor before it, and its alternative text."
+    prose, n = "", 0
+    for cell in filter(is_shown, cells):
+        if cell.cell_type == "code":
+            cell.source = DIRECTIVE.sub("", cell.source)
+            if list_pictures(cell):
+                n += 1
+                cell.metadata["mystnb"] = {"image": {"alt": describe_picture(cell.source, prose)}}
+                yield nbformat.v4.new_markdown_cell(f"({name}-picture-{n})=")
+        else:
+            prose = cell.source
+            cell.source = cell.source.replace("](../docs/", "](../")  # pages lie in docs/notebooks
+        if cell.source.strip(): yield cell
+
+
+def copy_notebook(path):
+    notebook = nbformat.read(path, 4)
+    notebook.cells = list(dress_cells(path.stem, notebook.cells))
+    nbformat.write(notebook, DOCS/"notebooks"/path.name)
+    return notebook
+
+
+def find_module(cells):
+    "The module that a notebook exports; empty where it exports none."
+    found = [re.match(r"#\|\s*default_exp (\w+)", c.source) for c in cells]
+    return next((match[1] for match in found if match), "")
+
+
+def write_module(module, title, notebook):
+    "A module's page in the reference: its functions with their arguments, and where they are shown at work."
+    (DOCS/"modules"/f"{module}.md").write_text(
+        f"# radiogal.{module}\n\nShown at work in [{title}](../notebooks/{notebook}.ipynb).\n\n"
+        f"```{{eval-rst}}\n.. automodule:: radiogal.{module}\n   :members:\n```\n")
+
+
+def write_commands():
+    "The help of each command, as a terminal shows it."
+    parts = ["# Commands", "In a clone the command is `.venv/bin/radiogal`."]
+    for name in ("", *cli.commands.commands):
+        said = CliRunner().invoke(cli.commands, [*name.split(), "--help"], prog_name="radiogal").output
+        parts += [f"## radiogal {name}".rstrip(), f"```text\n{said}```"]
+    (DOCS/"modules"/"commands.md").write_text("\n\n".join(parts) + "\n")
+
+
+def copy_card(path):
+    "A model's card; it ends in a line without an end."
+    (DOCS/"cards"/path.name).write_text(path.read_text().rstrip() + "\n")
+
+
+def shrink(picture, path):
+    "A picture in small, written to a file."
+    image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
+    image.thumbnail(THUMBNAIL)
+    image.save(path)
+
+
+def choose_pictures(cells, shown):
+    "Of a page's pictures those whose function has none in the gallery yet: number, function, words, picture."
+    n, prose = 0, ""
+    for cell in cells:
+        if not list_pictures(cell): continue
+        n += 1
+        function = find_drawing(cell.source)
+        if function and function not in shown:
+            shown.add(function)
+            yield n, function, cell.metadata["mystnb"]["image"]["alt"], list_pictures(cell)[0]["data"]["image/png"]
+
+
+def write_gallery(notebooks):
+    "A page of one picture per function that draws, each a link to the code below which it stands in its notebook."
+    shown, lines = set(), [(DOCS/"gallery.txt").read_text()]
+    for name, notebook in notebooks.items():
+        chosen = list(choose_pictures(notebook.cells, shown))
+        if chosen: lines += [f"## {find_title(notebook)}", "{.gallery}"]
+        for n, function, words, picture in chosen:
+            shrink(picture, DOCS/"gallery"/f"{name}-{n}.png")
+            lines.append(f"* [![{words}]({name}-{n}.png)](#{name}-picture-{n}) `{function}`: {words}")
+    (DOCS/"gallery"/"index.md").write_text("\n".join(lines) + "\n")
+
+
+def find_title(notebook): return notebook.cells[0].source.split("\n")[0].removeprefix("# ")
+
+
+def make_pages():
+    for folder in MADE:
+        shutil.rmtree(folder, ignore_errors=True)  # of an earlier version
+        folder.mkdir()
+    notebooks = {}
+    for path in sorted((ROOT/"nbs").glob("*.ipynb")):
+        module = find_module(nbformat.read(path, 4).cells)
+        notebooks[path.stem] = copy_notebook(path)
+        if module: write_module(module, find_title(notebooks[path.stem]), path.stem)
+    write_commands()
+    for path in (ROOT/"radiogal"/"networks").glob("*.md"): copy_card(path)
+    write_gallery(notebooks)
