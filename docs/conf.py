@@ -20,7 +20,8 @@ html_theme = "pydata_sphinx_theme"
 html_theme_options = {"github_url": "https://github.com/radiogal/radiogal", "navigation_depth": 2,
                       "header_links_before_dropdown": 7, "show_toc_level": 2, "search_bar_text": "Search these pages",
                       "footer_start": ["copyright"], "footer_end": []}
-html_sidebars = {"index": []}
+# Pages that are alone in their section
+html_sidebars = {page: [] for page in ("index", "numbers", "gallery/index", "faq", "search", "genindex")}
 html_static_path, html_css_files = ["_static"], ["site.css"]
 html_title = "radiogal"
 html_show_sourcelink = False
@@ -32,6 +33,7 @@ myst_heading_anchors = 3
 myst_enable_extensions = ["attrs_block", "dollarmath"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
+toc_object_entries_show_parents = "hide"
 suppress_warnings = ["mystnb.unknown_mime_type"]
 
 

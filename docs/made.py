@@ -50,7 +50,7 @@ def describe_picture(source, prose):
     return read_drawings().get(find_drawing(source)) or first_sentence(prose) or "What the cell above draws"
 
 
-def list_pictures(cell): return [o for c in [cell] for o in c.get("outputs", []) if "image/png" in o.get("data", {})]
+def list_pictures(cell): return [o for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
 
 
 def is_shown(cell): return cell.source.strip() and not (cell.cell_type == "code" and cell.source.startswith("#| hide"))
@@ -115,7 +115,7 @@ def shrink(picture, path):
 
 def choose_pictures(cells, shown):
     "Of a page's pictures those whose function has none in the gallery yet: number, function, words, picture."
-    n, prose = 0, ""
+    n = 0
     for cell in cells:
         if not list_pictures(cell): continue
         n += 1

@@ -1,0 +1,213 @@
+"The site and README: every block of code runs, every link leads somewhere, every picture has words, no word is misspelt."
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from dataclasses import asdict, replace
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import pytest
+from blocks import read_blocks
+from click import Context
+from conftest import ROOT
+
+from radiogal.archives import serve_archives
+from radiogal.cli import commands
+from radiogal.config import RunConfig, read_config
+from radiogal.sky import ArtificialSky, draw_population
+
+DOCS = ROOT/"docs"
+MADE = {"notebooks", "modules", "cards", "gallery", "results"}  # not written by hand
+PAGES = sorted(path for path in DOCS.rglob("*.md") if path.relative_to(DOCS).parts[0] not in MADE)
+# README is rendered from a notebook, so what its blocks are not run for is said here
+README = {"git clone https://github.com/radiogal/radiogal && cd radiogal": "it fetches the project; other tests run it",
+          ".venv/bin/radiogal classify my.fits": "",
+          ".venv/bin/radiogal classify mine.csv --survey FIRST --out mine --workers 2": "it asks the real archive",
+          "make run-all RUN=real": "minutes; tests/test_real_data.py runs a short one",
+          "make lab": "it opens a browser; tests/test_browser.py does",
+          "from radiogal.curation import open_gallery": "of the demo's run; the tutorial opens that of a shorter one",
+          "make test": "it would run this test"}
+BLOCKS = {path.relative_to(ROOT).as_posix(): read_blocks(path, README if path.name == "README.md" else None)
+          for path in (ROOT/"README.md", *PAGES)}
+ALL = [(page, block) for page, blocks in BLOCKS.items() for block in blocks]
+LANGUAGES = {"sh", "bash", "python", "toml"}
+RUNNABLE = {page: [b for b in blocks if not b.reason and b.language != "toml"] for page, blocks in BLOCKS.items()}
+
+
+def test_blocks_that_are_not_run_say_why_and_are_few():
+    assert {block.language for _, block in ALL} <= LANGUAGES
+    assert len(ALL) >= 50
+    assert sum(bool(block.reason) for _, block in ALL) <= 20
+
+
+def list_lines(code):
+    "Commands of a block in words, without comments and what a here-document holds."
+    code = re.sub(r"<<END\n.*?^END$", "", code, flags=re.MULTILINE | re.DOTALL)
+    return [re.sub(r"\s+#.*", "", line).split() for line in re.split(r"[\n;|]|&&|>", code)]
+
+
+def check_make(words):
+    "A target of the Makefile, and runs that there are."
+    assert re.search(rf"^{words[1]}:", (ROOT/"Makefile").read_text(), re.MULTILINE), words
+    for run in (word.removeprefix("RUN=") for word in words if word.startswith("RUN=")):
+        assert run in ("ours", "yours") or (ROOT/"config"/f"{run}.toml").is_file(), words
+
+
+def check_radiogal(words):
+    "A command that there is, with options that it has."
+    command = commands.commands[words[1]]
+    known = {option for p in command.params for option in p.opts} | set(Context(command).help_option_names)
+    assert {word.split("=")[0] for word in words[2:] if word.startswith("--")} <= known, words
+
+
+@pytest.mark.parametrize("page", BLOCKS)
+def test_blocks_name_targets_commands_options_and_settings_that_exist(page):
+    for block in BLOCKS[page]:
+        if block.language == "python": compile(block.code, page, "exec")
+        elif block.language == "toml": check_settings(tomllib.loads(block.code))
+        else:
+            subprocess.run(["bash", "-n", "-c", block.code], check=True)
+            for words in filter(None, list_lines(block.code)):
+                if words[0] == "make": check_make(words)
+                if words[0].endswith("radiogal") and len(words) > 1: check_radiogal(words)
+
+
+def check_settings(said):
+    "Sections of a run have keys that they know; others are of another file."
+    for section, keys in said.items():
+        if section in RunConfig.model_fields:
+            assert set(keys) <= set(RunConfig.model_fields[section].annotation.model_fields), section
+
+
+@pytest.fixture
+def clone(smoke_run, tmp_path):
+    "What a reader has before the first block: a clone in which the smoke run is finished, with its environment."
+    folder = shutil.copytree(smoke_run, tmp_path/"clone", symlinks=True)
+    for name in ("Makefile", "setup.py", "requirements.lock", "requirements-gpu.lock", "pyproject.toml"):
+        shutil.copy(ROOT/name, folder/name)
+    for name in ("docs", "tests"): (folder/name).symlink_to(ROOT/name)
+    bin_folder = folder/".venv"/"bin"
+    bin_folder.mkdir(parents=True)
+    for name, what in (("python", ""), ("radiogal", "-c 'import sys; from radiogal.cli import main; sys.exit(main())'")):
+        (bin_folder/name).write_text(f'#!/bin/sh\nexec {sys.executable} {what} "$@"\n')
+        (bin_folder/name).chmod(0o755)
+    (folder/".venv"/".made").touch()
+    shutil.copy(next((folder/"radiogal"/"samples"/"FIRST").glob("*.fits")), folder/"my.fits")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def loopback():
+    "Addresses of archives on this machine, as JSON."
+    config = read_config(ROOT/"config"/"smoke.toml")
+    sky = ArtificialSky(draw_population(config.sky, config.classes, config.surveys), config.sky)
+    with serve_archives(sky) as services: yield json.dumps(asdict(replace(services, images=None)))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("page", [page for page, blocks in RUNNABLE.items() if blocks])
+def test_blocks_of_a_page_run_in_order_without_a_network(page, clone, loopback):
+    (clone/"blocks.json").write_text(json.dumps([asdict(block) for block in RUNNABLE[page]]))
+    env = {k: v for k, v in os.environ.items() if k != "RADIOGAL_MIRROR"}
+    env |= dict(PYTHONPATH=str(clone), LOOPBACK=loopback, https_proxy="http://127.0.0.1:9", MPLBACKEND="agg")
+    done = subprocess.run([sys.executable, ROOT/"tests"/"blocks.py", "blocks.json"], cwd=clone, env=env, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=900)
+    assert done.returncode == 0, done.stdout[-4000:]
+
+
+class Page(HTMLParser):
+    "What a page of the site refers to, its anchors, and its pictures without words."
+    def __init__(self, path):
+        super().__init__()
+        self.links, self.anchors, self.loaded, self.silent = [], set(), [], []
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag, attributes):
+        said = dict(attributes)
+        self.anchors |= {said.get("id"), said.get("name") if tag == "a" else None}
+        if tag == "a" and "href" in said: self.links.append(said["href"])
+        if tag in ("script", "img", "iframe") and said.get("src"): self.loaded.append(said["src"])
+        if tag == "link" and said.get("rel") in ("stylesheet", "icon", "preload"): self.loaded.append(said["href"])
+        if tag == "img" and not (said.get("alt") or "").strip(): self.silent.append(said["src"][:80])
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    "The built site: warnings are errors. Pages by their path."
+    folder = tmp_path_factory.mktemp("site")
+    env = os.environ | dict(https_proxy="http://127.0.0.1:9", http_proxy="http://127.0.0.1:9", PYTHONPATH=str(ROOT))
+    done = subprocess.run([sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "-d",
+                           folder/"doctrees", DOCS, folder/"html"], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return {path.resolve(): Page(path) for path in (folder/"html").rglob("*.html")}
+
+
+def follow(path, link):
+    "The file and the anchor that a link of a page leads to."
+    to = urlsplit(link)
+    return (path.parent/unquote(to.path)).resolve() if to.path else path, unquote(to.fragment)
+
+
+def is_broken(site, path, link):
+    "Does a link lead to no file, or to no such place in it?"
+    if urlsplit(link).scheme in ("http", "https", "mailto", "data", "javascript"): return False
+    target, anchor = follow(path, link)
+    if not target.exists(): return True
+    return bool(anchor) and target in site and anchor not in site[target].anchors
+
+
+@pytest.mark.full
+def test_every_link_within_the_site_leads_somewhere(site):
+    broken = {(path.name, link) for path, page in site.items() for link in page.links + page.loaded
+              if is_broken(site, path, link)}
+    assert len(site) > 80 and broken == set()
+
+
+@pytest.mark.full
+def test_pages_need_no_other_server_and_every_picture_has_words(site):
+    assert {(path.name, src) for path, page in site.items() for src in page.loaded if urlsplit(src).netloc} == set()
+    assert {(path.name, src) for path, page in site.items() for src in page.silent} == set()
+
+
+@pytest.mark.full
+def test_pages_are_small_enough_to_open_at_once(site):
+    assert {path.name: size for path in site if (size := path.stat().st_size) > 600_000} == {}
+
+
+@pytest.mark.full
+def test_the_gallery_leads_to_code(site):
+    (gallery,) = (path for path in site if path.parts[-2:] == ("gallery", "index.html"))
+    leads = [follow(gallery, link) for link in site[gallery].links if "-picture-" in link]
+    assert len(leads) > 30 and all(path.parent.name == "notebooks" for path, _ in leads)
+
+
+@pytest.mark.full
+def test_search_knows_what_users_ask_for(site):
+    (index,) = (path.parent/"searchindex.js" for path in site if path.name == "search.html")
+    found = json.loads(re.search(r"Search\.setIndex\((.*)\)", index.read_text(), re.DOTALL)[1])
+    wanted = {"ds9": "how/positions", "skyview": "faq", "b1950": "faq", "calibrat": "why/calibration"}
+    for word, page in wanted.items():
+        documents = [found[kind].get(word, []) for kind in ("terms", "titleterms")]
+        assert found["docnames"].index(page) in sum(([d] if isinstance(d, int) else d for d in documents), []), word
+
+
+def list_texts():
+    "Prose of the project, by its file: pages, README, changelog, cells of notebooks."
+    texts = {path: path.read_text() for path in (*PAGES, ROOT/"README.md", ROOT/"CHANGELOG.md")}
+    for path in sorted((ROOT/"nbs").glob("*.ipynb")):
+        texts[path] = "\n".join(cell.source for cell in nbformat.read(path, 4).cells)
+    return {path.relative_to(ROOT).as_posix(): text for path, text in texts.items()}
+
+
+def test_no_word_is_misspelt(tmp_path):
+    pytest.importorskip("codespell_lib", reason="codespell is not installed: make env")
+    for name, text in list_texts().items(): (tmp_path/name.replace("/", "-")).write_text(text)
+    done = subprocess.run([sys.executable, "-m", "codespell_lib", "--ignore-words", DOCS/"words.txt", "."], cwd=tmp_path,
+                          capture_output=True, text=True)
+    assert done.returncode == 0, f"if a word is right, add it to docs/words.txt:\n{done.stdout}{done.stderr}"
