@@ -3,13 +3,14 @@ import inspect
 import sys
 from pathlib import Path
 
+from docutils.nodes import SkipNode
 from docutils.utils.math.latex2mathml import tex2mathml
 from fastcore.docments import docments
 
 import radiogal
 
 sys.path.insert(0, str(Path(__file__).parent))
-from made import make_pages  # noqa: E402
+from made import make_pages
 
 project, author, release = "radiogal", "The radiogal developers", radiogal.__version__
 project_copyright = "2026 onwards, The radiogal developers"
@@ -17,7 +18,7 @@ language = "en"
 extensions = ["myst_nb", "sphinx.ext.autodoc"]
 exclude_patterns = ["_build", "**.ipynb_checkpoints", "results", "readme.ipynb"]
 html_theme = "pydata_sphinx_theme"
-html_theme_options = {"github_url": "https://github.com/radiogal/radiogal", "navigation_depth": 2,
+html_theme_options = {"github_url": "https://github.com/radiogal/radiogal", "navigation_depth": 3,
                       "header_links_before_dropdown": 7, "show_toc_level": 2, "search_bar_text": "Search these pages",
                       "footer_start": ["copyright"], "footer_end": []}
 # Pages that are alone in their section
@@ -33,6 +34,7 @@ myst_heading_anchors = 3
 myst_enable_extensions = ["attrs_block", "dollarmath"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
+autodoc_preserve_defaults = True
 toc_object_entries_show_parents = "hide"
 suppress_warnings = ["mystnb.unknown_mime_type"]
 
@@ -50,10 +52,11 @@ def describe_arguments(app, what, name, obj, options, lines):
 def add_formula(translator, node, as_block):
     "MathML, which browsers draw themselves: no script, no other server."
     translator.body.append(tex2mathml(node.astext(), as_block=as_block))
+    raise SkipNode
 
 
 def setup(app):
     make_pages()
     app.connect("autodoc-process-docstring", describe_arguments)
-    app.add_html_math_renderer("mathml", (lambda t, node: add_formula(t, node, False), lambda t, node: None),
-                               (lambda t, node: add_formula(t, node, True), lambda t, node: None))
+    app.add_html_math_renderer("mathml", (lambda t, node: add_formula(t, node, False), None),
+                               (lambda t, node: add_formula(t, node, True), None))

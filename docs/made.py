@@ -15,7 +15,7 @@ from radiogal import cli
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
-MADE = [DOCS/name for name in ("notebooks", "modules", "cards", "gallery")]  # ignored by git
+MADE = [DOCS/name for name in ("notebooks", "modules", "commands", "cards", "gallery")]  # ignored by git
 DIRECTIVE = re.compile(r"^#\|.*\n?", flags=re.MULTILINE)
 DRAWS = re.compile(r"\b(_?(?:plot|draw|show)_\w+)\(")
 TOUR = "00_tour"
@@ -57,7 +57,7 @@ def is_shown(cell): return cell.source.strip() and not (cell.cell_type == "code"
 
 
 def dress_cells(name, cells):
-    "Cells as a page shows them: without nbdev's directives; what draws has an anchor before it, and its alternative text."
+    "Cells as a page shows them: without nbdev's directives; what draws has an anchor and its alternative text."
     prose, n = "", 0
     for cell in filter(is_shown, cells):
         if cell.cell_type == "code":
@@ -86,19 +86,32 @@ def find_module(cells):
 
 
 def write_module(module, title, notebook):
-    "A module's page in the reference: its functions with their arguments, and where they are shown at work."
+    "A module's page in the reference: its functions with their arguments, and where they are shown at work; its row."
     (DOCS/"modules"/f"{module}.md").write_text(
         f"# radiogal.{module}\n\nShown at work in [{title}](../notebooks/{notebook}.ipynb).\n\n"
         f"```{{eval-rst}}\n.. automodule:: radiogal.{module}\n   :members:\n```\n")
+    said = ast.get_docstring(ast.parse((ROOT/"radiogal"/f"{module}.py").read_text())).split("\n")[0]
+    return f"| [radiogal.{module}]({module}.md) | {said} |"
+
+
+def write_modules(notebooks):
+    "A page for each module, and one of all."
+    exported = {name: find_module(nbformat.read(ROOT/"nbs"/f"{name}.ipynb", 4).cells) for name in notebooks}
+    rows = [write_module(module, find_title(notebooks[name]), name) for name, module in exported.items() if module]
+    (DOCS/"modules"/"index.md").write_text("\n".join([
+        "# Modules", "", "In the order in which they import each other.", "",
+        "| module | what it is for |", "|:--|:--|", *rows, "",
+        "```{toctree}", ":hidden:", "", *filter(None, exported.values()), "```", ""]))
 
 
 def write_commands():
     "The help of each command, as a terminal shows it."
     parts = ["# Commands", "In a clone the command is `.venv/bin/radiogal`."]
     for name in ("", *cli.commands.commands):
-        said = CliRunner().invoke(cli.commands, [*name.split(), "--help"], prog_name="radiogal").output
+        said = CliRunner().invoke(cli.commands, [*name.split(), "--help"], prog_name="radiogal",
+                                  terminal_width=80).output
         parts += [f"## radiogal {name}".rstrip(), f"```text\n{said}```"]
-    (DOCS/"modules"/"commands.md").write_text("\n\n".join(parts) + "\n")
+    (DOCS/"commands"/"index.md").write_text("\n\n".join(parts) + "\n")
 
 
 def copy_card(path):
@@ -144,11 +157,8 @@ def make_pages():
     for folder in MADE:
         shutil.rmtree(folder, ignore_errors=True)  # of an earlier version
         folder.mkdir()
-    notebooks = {}
-    for path in sorted((ROOT/"nbs").glob("*.ipynb")):
-        module = find_module(nbformat.read(path, 4).cells)
-        notebooks[path.stem] = copy_notebook(path)
-        if module: write_module(module, find_title(notebooks[path.stem]), path.stem)
+    notebooks = {path.stem: copy_notebook(path) for path in sorted((ROOT/"nbs").glob("*.ipynb"))}
+    write_modules(notebooks)
     write_commands()
     for path in (ROOT/"radiogal"/"networks").glob("*.md"): copy_card(path)
     write_gallery(notebooks)

@@ -7,7 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-FENCE = re.compile(r"(?:^<!-- not run: (?P<reason>[^\n]*?) -->\n)?^```(?P<language>\S+)(?P<file> [^\n]+)?\n(?P<code>.*?)^```$",
+FENCE = re.compile(r"(?:^<!-- (?:not run: (?P<reason>[^\n]*?)|exit code (?P<status>\d)) -->\n)?"
+                   r"^```(?P<language>\S+)(?P<file> [^\n]+)?\n(?P<code>.*?)^```$",
                    re.MULTILINE | re.DOTALL)
 INCLUDED = "{literalinclude}"
 
@@ -17,6 +18,7 @@ class Block:
     language: str
     code: str
     reason: str = ""  # Why it is not run; empty: it is
+    status: int = 0   # What its last command ends with
 
 
 def read_blocks(page, reasons=None):
@@ -28,13 +30,15 @@ def read_blocks(page, reasons=None):
             language, code = "python", (page.parent/found["file"].strip()).read_text()
         elif language.startswith("{"): continue
         first = code.split("\n")[0].split("  #")[0].strip()
-        blocks.append(Block(language, code, found["reason"] or (reasons or {}).get(first, "")))
+        blocks.append(Block(language, code, found["reason"] or (reasons or {}).get(first, ""),
+                            int(found["status"] or 0)))
     return blocks
 
 
 def run_block(block, namespace):
-    if block.language == "python": exec(compile(block.code, "<block>", "exec"), namespace)  # noqa: S102
-    else: subprocess.run(["bash", "-euo", "pipefail", "-c", block.code], check=True)
+    if block.language == "python": return exec(compile(block.code, "<block>", "exec"), namespace)  # noqa: S102
+    status = subprocess.run(["bash", "-euo", "pipefail", "-c", block.code]).returncode
+    if status != block.status: sys.exit(f"exit code {status}, {block.status} was expected")
 
 
 def main(path):

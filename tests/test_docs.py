@@ -1,4 +1,4 @@
-"The site and README: every block of code runs, every link leads somewhere, every picture has words, no word is misspelt."
+"The site and README: blocks of code run, links lead somewhere, pictures have words, and no word is misspelt."
 import json
 import os
 import re
@@ -8,7 +8,6 @@ import sys
 import tomllib
 from dataclasses import asdict, replace
 from html.parser import HTMLParser
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import nbformat
@@ -23,7 +22,7 @@ from radiogal.config import RunConfig, read_config
 from radiogal.sky import ArtificialSky, draw_population
 
 DOCS = ROOT/"docs"
-MADE = {"notebooks", "modules", "cards", "gallery", "results"}  # not written by hand
+MADE = {"notebooks", "modules", "commands", "cards", "gallery", "results"}  # not written by hand
 PAGES = sorted(path for path in DOCS.rglob("*.md") if path.relative_to(DOCS).parts[0] not in MADE)
 # README is rendered from a notebook, so what its blocks are not run for is said here
 README = {"git clone https://github.com/radiogal/radiogal && cd radiogal": "it fetches the project; other tests run it",
@@ -48,7 +47,7 @@ def test_blocks_that_are_not_run_say_why_and_are_few():
 
 def list_lines(code):
     "Commands of a block in words, without comments and what a here-document holds."
-    code = re.sub(r"<<END\n.*?^END$", "", code, flags=re.MULTILINE | re.DOTALL)
+    code = re.sub(r"<<END\n.*?^END$", "", code, flags=re.MULTILINE | re.DOTALL).replace("\\\n", " ")
     return [re.sub(r"\s+#.*", "", line).split() for line in re.split(r"[\n;|]|&&|>", code)]
 
 
@@ -94,7 +93,8 @@ def clone(smoke_run, tmp_path):
     for name in ("docs", "tests"): (folder/name).symlink_to(ROOT/name)
     bin_folder = folder/".venv"/"bin"
     bin_folder.mkdir(parents=True)
-    for name, what in (("python", ""), ("radiogal", "-c 'import sys; from radiogal.cli import main; sys.exit(main())'")):
+    main = "-c 'import sys; from radiogal.cli import main; sys.exit(main())'"
+    for name, what in (("python", ""), ("radiogal", main)):
         (bin_folder/name).write_text(f'#!/bin/sh\nexec {sys.executable} {what} "$@"\n')
         (bin_folder/name).chmod(0o755)
     (folder/".venv"/".made").touch()
@@ -170,6 +170,13 @@ def test_every_link_within_the_site_leads_somewhere(site):
 
 
 @pytest.mark.full
+def test_every_module_and_model_has_a_page(site):
+    pages = {path.stem for path in site if path.parent.name in ("modules", "cards")}
+    assert {path.stem for path in (ROOT/"radiogal").glob("[a-z]*.py")} <= pages
+    assert {path.stem for path in (ROOT/"radiogal"/"networks").glob("*.md")} <= pages
+
+
+@pytest.mark.full
 def test_pages_need_no_other_server_and_every_picture_has_words(site):
     assert {(path.name, src) for path, page in site.items() for src in page.loaded if urlsplit(src).netloc} == set()
     assert {(path.name, src) for path, page in site.items() for src in page.silent} == set()
@@ -197,7 +204,8 @@ def test_search_knows_what_users_ask_for(site):
         assert found["docnames"].index(page) in sum(([d] if isinstance(d, int) else d for d in documents), []), word
 
 
-NO_PROSE = re.compile(r"```.*?```|`[^`\n]*`|\]\([^)]*\)|https?://\S+|\$[^$\n]+\$", re.DOTALL)  # code, addresses, formulas
+# Code, addresses and formulas
+NO_PROSE = re.compile(r"```.*?```|`[^`\n]*`|\]\([^)]*\)|https?://\S+|\$[^$\n]+\$", re.DOTALL)
 WORD = re.compile(r"(?<![\w.@/\\-])[A-Za-z][a-z]{2,}(?![\w@/]|\.\w)")  # neither a path nor a part of a name in code
 
 
