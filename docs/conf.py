@@ -3,14 +3,14 @@ import inspect
 import sys
 from pathlib import Path
 
-from docutils.nodes import SkipNode
+from docutils.nodes import SkipNode, image
 from docutils.utils.math.latex2mathml import tex2mathml
 from fastcore.docments import docments
 
 import radiogal
 
 sys.path.insert(0, str(Path(__file__).parent))
-from made import make_pages
+from made import WORDS, make_pages
 
 project, author, release = "radiogal", "The radiogal developers", radiogal.__version__
 project_copyright = "2026 onwards, The radiogal developers"
@@ -49,6 +49,13 @@ def describe_arguments(app, what, name, obj, options, lines):
     if inspect.isfunction(obj) and comments.get("return"): lines += [f":returns: {comments['return']}"]
 
 
+def describe_pictures(app, doctree):
+    "Give a notebook's pictures their alternative texts; other pages' have their own."
+    name = Path(app.env.docname).stem
+    pictures = [node for node in doctree.findall(image) if name in WORDS and "jupyter_execute" in node["uri"]]
+    for node, words in zip(pictures, WORDS.get(name, []), strict=True): node["alt"] = words
+
+
 def add_formula(translator, node, as_block):
     "MathML, which browsers draw themselves: no script, no other server."
     translator.body.append(tex2mathml(node.astext(), as_block=as_block))
@@ -57,6 +64,7 @@ def add_formula(translator, node, as_block):
 
 def setup(app):
     make_pages()
+    app.connect("doctree-read", describe_pictures)
     app.connect("autodoc-process-docstring", describe_arguments)
     app.add_html_math_renderer("mathml", (lambda t, node: add_formula(t, node, False), None),
                                (lambda t, node: add_formula(t, node, True), None))

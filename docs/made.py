@@ -18,8 +18,8 @@ ROOT = DOCS.parent
 MADE = [DOCS/name for name in ("notebooks", "modules", "commands", "cards", "gallery")]  # ignored by git
 DIRECTIVE = re.compile(r"^#\|.*\n?", flags=re.MULTILINE)
 DRAWS = re.compile(r"\b(_?(?:plot|draw|show)_\w+)\(")
-TOUR = "00_tour"
 THUMBNAIL = 480, 360  # px, twice what is shown
+WORDS = {}  # Alternative texts of a notebook's pictures, in order
 
 
 @cache
@@ -29,7 +29,7 @@ def read_drawings():
     for path in sorted((ROOT/"radiogal").glob("[a-z]*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef) and DRAWS.match(f"{node.name}("):
-                found[node.name] = (ast.get_docstring(node) or "").split("\n")[0]
+                found[node.name] = re.split(r"; (?:raises|a Figure)", ast.get_docstring(node) or "")[0].split("\n")[0]
     return found
 
 
@@ -45,12 +45,22 @@ def first_sentence(text):
     return re.split(r"(?<=[.!?:]) ", " ".join(plain.split()))[0]
 
 
-def describe_picture(source, prose):
-    "Alternative text: what the drawing function says of itself, or else what is said above the cell."
+def list_pictures(cell):
+    "Pictures that a cell puts out, each with the caption below it, which may be empty."
+    outputs = [output.get("data", {}) for output in cell.get("outputs", [])]
+    captions = [*(data.get("text/markdown", "") for data in outputs[1:]), ""]
+    pairs = zip(outputs, captions, strict=False)
+    return [(data["image/png"], caption) for data, caption in pairs if "image/png" in data]
+
+
+def describe_picture(source, caption, prose):
+    "Alternative text: the caption, or what the drawing function says of itself, or what is said above the cell."
+    if caption.startswith("**Figure"): return re.sub(r"[*`]", "", caption)
     return read_drawings().get(find_drawing(source)) or first_sentence(prose) or "What the cell above draws"
 
 
-def list_pictures(cell): return [o for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
+def describe_pictures(cell, prose):
+    return [describe_picture(cell.source, caption, prose) for _, caption in list_pictures(cell)]
 
 
 def is_shown(cell): return cell.source.strip() and not (cell.cell_type == "code" and cell.source.startswith("#| hide"))
@@ -64,7 +74,7 @@ def dress_cells(name, cells):
             cell.source = DIRECTIVE.sub("", cell.source)
             if list_pictures(cell):
                 n += 1
-                cell.metadata["mystnb"] = {"image": {"alt": describe_picture(cell.source, prose)}}
+                WORDS.setdefault(name, []).extend(describe_pictures(cell, prose))
                 yield nbformat.v4.new_markdown_cell(f"({name}-picture-{n})=")
         else:
             prose = cell.source
@@ -73,6 +83,7 @@ def dress_cells(name, cells):
 
 
 def copy_notebook(path):
+    WORDS.pop(path.stem, None)
     notebook = nbformat.read(path, 4)
     notebook.cells = list(dress_cells(path.stem, notebook.cells))
     nbformat.write(notebook, DOCS/"notebooks"/path.name)
@@ -127,15 +138,12 @@ def shrink(picture, path):
 
 
 def choose_pictures(cells, shown):
-    "Of a page's pictures those whose function has none in the gallery yet: number, function, words, picture."
-    n = 0
-    for cell in cells:
-        if not list_pictures(cell): continue
-        n += 1
+    "Of a page's pictures those whose function has none in the gallery yet: number, function, picture."
+    for n, cell in enumerate(filter(list_pictures, cells), 1):
         function = find_drawing(cell.source)
-        if function and function not in shown:
+        if function and function not in shown and len(list_pictures(cell)) == 1:
             shown.add(function)
-            yield n, function, cell.metadata["mystnb"]["image"]["alt"], list_pictures(cell)[0]["data"]["image/png"]
+            yield n, function, list_pictures(cell)[0][0]
 
 
 def write_gallery(notebooks):
@@ -144,7 +152,8 @@ def write_gallery(notebooks):
     for name, notebook in notebooks.items():
         chosen = list(choose_pictures(notebook.cells, shown))
         if chosen: lines += [f"## {find_title(notebook)}", "{.gallery}"]
-        for n, function, words, picture in chosen:
+        for n, function, picture in chosen:
+            words = read_drawings()[function]
             shrink(picture, DOCS/"gallery"/f"{name}-{n}.png")
             lines.append(f"* [![{words}]({name}-{n}.png)](#{name}-picture-{n}) `{function}`: {words}")
     (DOCS/"gallery"/"index.md").write_text("\n".join(lines) + "\n")

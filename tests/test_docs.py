@@ -15,6 +15,7 @@ import pytest
 from blocks import read_blocks
 from click import Context
 from conftest import ROOT
+from playwright.sync_api import expect, sync_playwright
 
 from radiogal.archives import serve_archives
 from radiogal.cli import commands
@@ -43,6 +44,16 @@ def test_blocks_that_are_not_run_say_why_and_are_few():
     assert {block.language for _, block in ALL} <= LANGUAGES
     assert len(ALL) >= 50
     assert sum(bool(block.reason) for _, block in ALL) <= 20
+
+
+def test_marks_before_a_block_are_read(tmp_path):
+    fence = "```"
+    page = tmp_path/"page.md"
+    page.write_text(f"<!-- not run: weeks -->\n{fence}sh\na\n{fence}\n\n<!-- exit code 3 -->\n{fence}sh\nb\n{fence}\n\n"
+                    f"{fence}python\nc\n{fence}\n{fence}{{toctree}}\nd\n{fence}\n{fence}sh\nmake lab  # e\n{fence}\n")
+    found = [(block.language, block.code, block.reason, block.status) for block in read_blocks(page, {"make lab": "f"})]
+    assert found == [("sh", "a\n", "weeks", 0), ("sh", "b\n", "", 3), ("python", "c\n", "", 0),
+                     ("sh", "make lab  # e\n", "f", 0)]
 
 
 def list_lines(code):
@@ -192,6 +203,18 @@ def test_the_gallery_leads_to_code(site):
     (gallery,) = (path for path in site if path.parts[-2:] == ("gallery", "index.html"))
     leads = [follow(gallery, link) for link in site[gallery].links if "-picture-" in link]
     assert len(leads) > 30 and all(path.parent.name == "notebooks" for path, _ in leads)
+
+
+@pytest.mark.full
+@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed: on Debian, apt-get install chromium")
+def test_search_finds_a_page_from_the_disk(site):
+    (page,) = (path for path in site if path.name == "search.html")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        tab = browser.new_page()
+        tab.goto(f"{page.as_uri()}?q=DS9+region")
+        expect(tab.locator("#search-results li").first).to_contain_text("Give positions", timeout=60_000)
+        browser.close()
 
 
 @pytest.mark.full
