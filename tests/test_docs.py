@@ -206,7 +206,7 @@ def test_the_gallery_leads_to_code(site):
 
 
 @pytest.mark.full
-@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed: on Debian, apt-get install chromium")
+@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed: apt-get install chromium")
 def test_search_finds_a_page_from_the_disk(site):
     (page,) = (path for path in site if path.name == "search.html")
     with sync_playwright() as playwright:
