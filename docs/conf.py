@@ -1,42 +1,42 @@
 "Sphinx: the notebooks as they are stored, and the library's reference from its own signatures."
 import inspect
-import re
+import sys
 from pathlib import Path
 
-import nbformat
+from docutils.nodes import SkipNode, image
+from docutils.utils.math.latex2mathml import tex2mathml
 from fastcore.docments import docments
 
 import radiogal
 
-ROOT = Path(__file__).parent.parent
-PAGES = Path(__file__).parent / "notebooks"  # made here, ignored by git
+sys.path.insert(0, str(Path(__file__).parent))
+from made import WORDS, make_pages
 
 project, author, release = "radiogal", "The radiogal developers", radiogal.__version__
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
+project_copyright = "2026 onwards, The radiogal developers"
+language = "en"
+extensions = ["myst_nb", "sphinx.ext.autodoc"]
 exclude_patterns = ["_build", "**.ipynb_checkpoints", "results", "readme.ipynb"]
 html_theme = "pydata_sphinx_theme"
-html_theme_options = {"github_url": "https://github.com/radiogal/radiogal", "show_prev_next": True,
-                      "navigation_depth": 2}
+html_theme_options = {"github_url": "https://github.com/radiogal/radiogal", "navigation_depth": 3,
+                      "header_links_before_dropdown": 7, "show_toc_level": 2, "search_bar_text": "Search these pages",
+                      "footer_start": ["copyright"], "footer_end": []}
+# Pages that are alone in their section
+html_sidebars = {page: [] for page in ("index", "numbers", "gallery/index", "faq", "search", "genindex")}
+html_static_path, html_css_files = ["_static"], ["site.css"]
 html_title = "radiogal"
 html_show_sourcelink = False
+html_math_renderer = "mathml"
 nb_execution_mode = "off"
+nb_ipywidgets_js = {}  # would be fetched from another server
+nb_mime_priority_overrides = [("html", "text/latex", None)]  # Quantities are shown as text
 myst_heading_anchors = 3
-myst_enable_extensions = ["dollarmath"]
+myst_enable_extensions = ["attrs_block", "dollarmath"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
+autodoc_preserve_defaults = True
+toc_object_entries_show_parents = "hide"
 suppress_warnings = ["mystnb.unknown_mime_type"]
-DIRECTIVE = re.compile(r"^#\|.*\n?", flags=re.MULTILINE)
-
-
-def copy_notebook(path):
-    "A notebook's page: cells marked `#| hide` left out, other nbdev directives removed."
-    notebook = nbformat.read(path, 4)
-    notebook.cells = [c for c in notebook.cells if not (c.cell_type == "code" and c.source.startswith("#| hide"))]
-    for cell in notebook.cells:
-        if cell.cell_type == "code": cell.source = DIRECTIVE.sub("", cell.source)
-        else: cell.source = cell.source.replace("](../docs/", "](../")  # pages lie in docs/notebooks
-    notebook.cells = [c for c in notebook.cells if c.source.strip()]
-    nbformat.write(notebook, PAGES / path.name)
 
 
 def describe_arguments(app, what, name, obj, options, lines):
@@ -49,8 +49,22 @@ def describe_arguments(app, what, name, obj, options, lines):
     if inspect.isfunction(obj) and comments.get("return"): lines += [f":returns: {comments['return']}"]
 
 
+def describe_pictures(app, doctree):
+    "Give a notebook's pictures their alternative texts; other pages' have their own."
+    name = Path(app.env.docname).stem
+    pictures = [node for node in doctree.findall(image) if name in WORDS and "jupyter_execute" in node["uri"]]
+    for node, words in zip(pictures, WORDS.get(name, []), strict=True): node["alt"] = words
+
+
+def add_formula(translator, node, as_block):
+    "MathML, which browsers draw themselves: no script, no other server."
+    translator.body.append(tex2mathml(node.astext(), as_block=as_block))
+    raise SkipNode
+
+
 def setup(app):
-    PAGES.mkdir(exist_ok=True)
-    for path in PAGES.glob("*.ipynb"): path.unlink()  # of an earlier version
-    for path in sorted((ROOT / "nbs").glob("*.ipynb")): copy_notebook(path)
+    make_pages()
+    app.connect("doctree-read", describe_pictures)
     app.connect("autodoc-process-docstring", describe_arguments)
+    app.add_html_math_renderer("mathml", (lambda t, node: add_formula(t, node, False), None),
+                               (lambda t, node: add_formula(t, node, True), None))
