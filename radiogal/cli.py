@@ -23,7 +23,7 @@ from . import __version__
 # %% ../nbs/39_cli.ipynb #1616b79c
 _GROUPS = {  # Heading: sub-commands, in order
     "Classify galaxies": ("classify", "cutout", "models"),
-    "Runs of a clone": ("run", "plan", "prepare", "figures", "report", "keep"),
+    "Runs of a clone": ("run", "plan", "status", "open", "prepare", "figures", "report", "keep"),
     "Notebooks of a clone": ("notebook", "refresh"),
     "When something is wrong": ("doctor", "canary")}
 
@@ -183,6 +183,30 @@ def _do_prepare(run, images)->int: # Exit status
     "Get and prepare a run's labelled images, all if none is named, and train nothing."
     from radiogal.workflow import prepare_sets
     return prepare_sets(run, list(images))
+
+# %% ../nbs/39_cli.ipynb #572e6c8c
+_STATUS_CODES = {0: "all notebooks are done, or the run is at work", 1: "it failed or was stopped, or an error"}
+
+@_command("status", "radiogal status demo", "radiogal status real --follow", codes=_STATUS_CODES | {2: _CODES[2]})
+@_RUN
+@click.option("--follow", is_flag=True, help="Until nobody is at work on it.")
+def _do_status(run, follow)->int: # Exit status
+    "Say how far a run is, what is running, what failed, and what to do."
+    from radiogal.config import Paths, find_root
+    from radiogal.watching import follow_run, format_run, read_run
+    results = Paths(find_root()).results(run)
+    state = follow_run(results, sys.stdout) if follow else read_run(results)
+    for line in format_run(state): click.echo(line)
+    return int(not state.at_work and (state.count("done") < state.n_steps or state.count("failed", "stopped") > 0))
+
+@_command("open", "radiogal open demo")
+@_RUN
+def _do_open(run)->None:
+    "Open a run's report in the browser, or say its address where there is no display."
+    from radiogal.config import Paths, find_root
+    from radiogal.watching import find_report, has_display
+    address = find_report(Paths(find_root()).results(run)).as_uri()
+    if not has_display() or click.launch(address): click.echo(address)
 
 # %% ../nbs/39_cli.ipynb #60123ac7
 def _add_redrawn(do: Callable)->Callable:

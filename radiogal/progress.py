@@ -64,8 +64,9 @@ class StepProgress:
         self.facts = describe_process() | dict(cell=0, n_cells=n_cells)
         self.thread = threading.Thread(target=self.keep_telling, daemon=True)
 
-    def hear_cell(self, **_)->None:
-        "The next cell is run."
+    def hear_cell(self, cell: dict, **_)->None:
+        "The next cell is run; papermill tells of prose, too."
+        if cell["cell_type"] != "code" or not cell["source"].strip(): return
         self.facts = {key: self.facts[key] for key in self.facts if key not in ("bar", "unit", "done", "total")}
         self.facts["cell"] += 1
 

@@ -617,11 +617,11 @@ def run_notebook(
     with StepProgress(paths.results(run)/".progress"/f"{executed.stem}.json", _count_cells(source)) as told:
         _execute_notebook(source, _resolve_paths(parameters, paths.root), executed, on_cell_start=told.hear_cell,
                           stderr_file=told)
-    facts = dict(wall_s=round(time.monotonic() - start, 1),
-                 overridden=json.loads(os.environ.get("RADIOGAL_OVERRIDDEN", "{}")),
-                 peak_memory_mib=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss//1024)
-    return write_provenance(out_dir, Origin(notebook, code, parameters, read), settings, run, paths.root, facts,
-                            [*_list_neighbours(outputs), executed])
+        facts = dict(wall_s=round(time.monotonic() - start, 1),
+                     overridden=json.loads(os.environ.get("RADIOGAL_OVERRIDDEN", "{}")),
+                     peak_memory_mib=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss//1024)
+        return write_provenance(out_dir, Origin(notebook, code, parameters, read), settings, run, paths.root, facts,
+                                [*_list_neighbours(outputs), executed])
 
 # %% ../nbs/02_provenance.ipynb #4f424a00
 _MACHINE_LINE = re.compile(r"\[IPKernelApp\] |WARNING: All log messages before absl|[IWE]0000 |To enable the following|"
