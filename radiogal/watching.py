@@ -7,7 +7,6 @@ __all__ = ['note_run', 'note_jobs', 'StepState', 'RunState', 'read_run', 'format
            'has_display']
 
 # %% ../nbs/37a_watching.ipynb #acf0fd53
-import json
 import os
 import sys
 import time
@@ -154,7 +153,8 @@ def read_run(results: Path)->RunState: # results: results/<run>
     odd = list(_list_failed(results, since, {*records} | busy))
     if at_work: odd = list(_take_for_begun(odd))
     n = sum(jobs["jobs"].values()) if at_work and jobs.get("jobs") else len(notes.get("steps", records))
-    left = _guess_left(notes, jobs, [*new, *busy, *(step.label for step in odd)], running) if at_work and notes else None
+    begun = [*new, *busy, *(step.label for step in odd)]
+    left = _guess_left(notes, jobs, begun, running) if at_work and notes else None
     return RunState(results.name, (*done, *odd, *running), n, at_work,
                     time.time() - since if since else 0., left)
 
