@@ -518,6 +518,8 @@ def _check_parameters(
 # %% ../nbs/02_provenance.ipynb #3d75cc12
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
+_QUIET_KERNEL = ["--IPKernelApp.log_level=40"]  # Errors of its own, and not that it starts; of cells all is heard
+
 def _define_kernel()->type: # A jupyter_client.AsyncKernelManager
     "Kernels of the Python that is running, whatever others the machine knows by the same name."
     from ipykernel.kernelspec import get_kernel_dict
@@ -526,7 +528,7 @@ def _define_kernel()->type: # A jupyter_client.AsyncKernelManager
 
     class OwnKernel(AsyncKernelManager):
         @property
-        def kernel_spec(self): return KernelSpec(**get_kernel_dict())
+        def kernel_spec(self): return KernelSpec(**get_kernel_dict(_QUIET_KERNEL))
 
     return OwnKernel
 

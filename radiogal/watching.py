@@ -18,14 +18,16 @@ from pathlib import Path
 
 from .config import ConfigError, Damaged, read_json, write_json
 from .progress import describe_process, is_at_work, read_progress
+from .provenance import need_extra
 
 # %% ../nbs/37a_watching.ipynb #2ce06610
 _NOTES = ".progress"
 
 def _read_notes(results: Path, name: str)->dict: # {} where there are none
     "What was noted of a run."
-    try: return read_json(results/_NOTES/name)
+    try: told = read_json(results/_NOTES/name)
     except Damaged: return {}
+    return told if isinstance(told, dict) else {}
 
 def _read_records(results: Path, steps: list[str])->dict[str, dict]: # By label, as 21_modelling-1of2; with its time
     "The records of steps that are done; of all that are found, where no steps are named."
@@ -100,10 +102,11 @@ def _list_done(records: dict[str, dict])->Iterator[StepState]: # records: as fro
 def _list_failed(results: Path, since: float, known: set[str])->Iterator[StepState]: # known: labels of other states
     "Steps that have a log of this run and neither a record nor a process that tells of itself."
     for log in sorted((results/"logs").glob("*.log")):
-        if log.stem in known or log.stat().st_mtime < since: continue
-        told = log.read_text(encoding="utf-8", errors="replace")
-        why = told[told.rfind("radiogal: "):].splitlines()[0] if "radiogal: " in told else ""
-        yield StepState(log.stem, "failed" if why else "stopped", why.removeprefix("radiogal: "), 0.)
+        with suppress(FileNotFoundError):  # Snakemake removes the log of a step that it runs again
+            if log.stem in known or log.stat().st_mtime < since: continue
+            told = log.read_text(encoding="utf-8", errors="replace")
+            why = told[told.rfind("radiogal: "):].splitlines()[0] if "radiogal: " in told else ""
+            yield StepState(log.stem, "failed" if why else "stopped", why.removeprefix("radiogal: "), 0.)
 
 def _take_for_begun(steps: Iterator[StepState])->Iterator[StepState]: # steps: as from `_list_failed`
     "The same where a run is at work: a log that says nothing yet is that of a step that is being started."
@@ -207,12 +210,15 @@ def format_run(state: RunState)->list[str]: # Lines
 
 # %% ../nbs/37a_watching.ipynb #9d840f19
 def draw_live(stream, tell: Callable[[], list[str]]): # A rich.live.Live that was started; tell: gives its lines
-    "Lines at the bottom of a terminal that change in place, until `stop` is called; they may fail to be read."
+    "Lines at the bottom of a terminal that change in place, until `stop` is called."
+    need_extra("rich", "workflow")
     from rich.console import Console, Group
     from rich.live import Live
     from rich.text import Text
     def draw()->Group:
-        return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in tell()))
+        try: lines = tell()
+        except (ConfigError, OSError) as e: lines = [str(e)]  # as where somebody has removed the results
+        return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in lines))
     live = Live(console=Console(file=stream), get_renderable=draw, refresh_per_second=2, transient=True)
     live.start()
     live.console.show_cursor(True)  # as a process that is killed cannot show it again
