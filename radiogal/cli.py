@@ -229,7 +229,7 @@ def _do_status(run, follow)->int: # Exit status
     results = Paths(find_root()).results(run)
     state = follow_run(results, sys.stdout) if follow else read_run(results)
     for line in format_run(state): click.echo(line)
-    return int(not state.at_work and (state.count("done") < state.n_steps or state.count("failed", "stopped") > 0))
+    return int(not state.at_work and not state.is_complete())
 
 @_command("open", "radiogal open demo")
 @_RUN

@@ -106,7 +106,8 @@ def _list_failed(results: Path, since: float, known: set[str])->Iterator[StepSta
             if log.stem in known or log.stat().st_mtime < since: continue
             told = log.read_text(encoding="utf-8", errors="replace")
             why = told[told.rfind("radiogal: "):].splitlines()[0] if "radiogal: " in told else ""
-            yield StepState(log.stem, "failed" if why else "stopped", why.removeprefix("radiogal: "), 0.)
+            state, told = ("failed", why.removeprefix("radiogal: ")) if why else ("stopped", "or its results were removed")
+            yield StepState(log.stem, state, told, 0.)
 
 def _take_for_begun(steps: Iterator[StepState])->Iterator[StepState]: # steps: as from `_list_failed`
     "The same where a run is at work: a log that says nothing yet is that of a step that is being started."
@@ -124,6 +125,8 @@ class RunState:
     left: float|None             # Seconds, as in a step
 
     def count(self, *states: str)->int: return sum(step.state in states for step in self.steps)
+
+    def is_complete(self)->bool: return 0 < self.n_steps == self.count("done") == len(self.steps)
 
 def _guess_left(notes: dict, jobs: dict, begun: list[str], running: list[StepState])->float|None: # Seconds
     "What is left of a run; None where not all of it was timed before."
@@ -144,7 +147,7 @@ def _is_run_at_work(results: Path, notes: dict, running: list[StepState])->bool:
 
 def read_run(results: Path)->RunState: # results: results/<run>
     "What a run is doing or has done; raises `ConfigError` where there is nothing of it."
-    if not results.is_dir():
+    if not results.is_dir() or not any(results.iterdir()):
         raise ConfigError(f"no results of run {results.name!r} in {results}: make run-all RUN={results.name} first")
     notes, jobs = _read_notes(results, "run.json"), _read_notes(results, "jobs.json")
     running = list(_list_running(results, notes.get("durations", {})))
@@ -193,14 +196,14 @@ def _format_whole(state: RunState)->str: # One line
 def _format_end(state: RunState)->list[str]:
     "A run on which nobody is at work: what was reached, and what to do."
     done = [step for step in state.steps if step.state == "done"]
-    lines = [f"  {step.label}  {step.state}{f': {step.told}' if step.told else ''}; see results/{state.run}/logs/"
-             f"{step.label}.log" for step in state.steps if step.state in ("failed", "stopped")]
+    lines = [f"  {step.label}  {step.state}{', ' if step.state == 'stopped' else ': '}{step.told}; see "
+             f"results/{state.run}/logs/{step.label}.log" for step in state.steps if step.state in ("failed", "stopped")]
     spent = f"in {_format_time(sum(step.seconds for step in done))} of work"
     most = max((step.memory_mib for step in done), default=0)
-    if len(done) >= state.n_steps and not lines:
+    if state.is_complete():
         return [f"{state.run}: all {len(done)} notebooks done {spent}, with at most {most} MiB each: "
                 f"radiogal open {state.run}"]
-    return [*lines, f"{state.run}: {len(done)} of {state.n_steps} notebooks done {spent}, nobody is at work: "
+    return [*lines, f"{state.run}: {len(done)} of {state.n_steps or 'its'} notebooks done {spent}, nobody is at work: "
             f"make run-all RUN={state.run} goes on where it stopped"]
 
 def format_run(state: RunState)->list[str]: # Lines
@@ -243,8 +246,8 @@ def find_report(results: Path)->Path: # results: results/<run>
     "The page of a run's report; raises `ConfigError`, which says how to get one, where there is none."
     if (page := results/"report.html").is_file(): return page.resolve()
     if not results.is_dir(): read_run(results)
-    raise ConfigError(f"no report in {results} yet: radiogal status {results.name} says how far the run is, and "
-                      f"make report RUN={results.name} draws what there is")
+    raise ConfigError(f"no report in {results} yet: radiogal status {results.name} says how far the run is, "
+                      f"make run-all RUN={results.name} goes on with it")
 
 def has_display()->bool:
     "Can a browser be opened here?"

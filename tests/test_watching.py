@@ -145,7 +145,7 @@ def test_a_run_that_is_over_failed_was_killed_or_is_half_done(results):
     why = "21_modelling: cell 3 failed with KeyError: 'ra'"
     assert format_run(read_run(results))[:2] == [
         f"  {LABELS[1]}  failed: {why}; see results/smoke/logs/{LABELS[1]}.log",
-        f"  {LABELS[2]}  stopped; see results/smoke/logs/{LABELS[2]}.log"]
+        f"  {LABELS[2]}  stopped, or its results were removed; see results/smoke/logs/{LABELS[2]}.log"]
     for step, label in zip(STEPS, LABELS, strict=True): record(results, step, label)
     assert format_run(read_run(results)) == [
         "smoke: all 3 notebooks done in 30 s of work, with at most 300 MiB each: radiogal open smoke"]
@@ -197,11 +197,16 @@ def test_status_from_another_terminal(clone):
     assert said.followed.output.splitlines()[-1].startswith("smoke: 2 of 3 notebooks done in 20 s of work, nobody is")
     unknown = ask("status", "nothing")
     assert unknown.exit_code == 1 and "make run-all RUN=nothing first" in unknown.output
+    (clone.parent/"nothing").mkdir()
+    assert "make run-all RUN=nothing first" in ask("status", "nothing").output
+    (clone.parent/"nothing"/"logs").mkdir()
+    said = ask("status", "nothing")
+    assert said.exit_code == 1 and "0 of its notebooks done in 0 s of work, nobody is at work" in said.output
 
 
 def test_open_says_the_address_where_there_is_no_display_and_what_to_do_where_there_is_no_report(clone, monkeypatch):
     said = ask("open", "smoke")
-    assert said.exit_code == 1 and "make report RUN=smoke draws what there is" in said.output
+    assert said.exit_code == 1 and "make run-all RUN=smoke goes on with it" in said.output
     (clone/"report.html").write_text("<html>")
     assert ask("open", "smoke").output == f"{(clone/'report.html').as_uri()}\n"
     opened = []
@@ -243,7 +248,8 @@ def test_a_whole_run_on_a_terminal_is_live_and_its_results_know_nothing_of_it(sm
         done = subprocess.run([sys.executable, "-c", code, "run", "smoke", "--cores", "2"], cwd=folder, stderr=stream,
                               stdout=stream, env=os.environ | dict(PYTHONPATH=str(folder), COLUMNS="120"))
     assert done.returncode == 0, said()
-    assert re.search(r"21_modelling-1of1  cell \d+ of \d+", said()) and "notebooks done, 1 running" in said()
+    assert re.search(r"21_modelling-1of\d +cell \d+ of \d+ +\d+ s +.*\d+ MiB", said())
+    assert re.search(r"smoke: \d of \d+ notebooks done, [12] running", said())
     assert "I0000" not in said() and "IPKernelApp" not in said()
     left = {path.name for path in (folder/"results"/"smoke"/".progress").iterdir()}
     assert left == {"run.json", "jobs.json"}

@@ -34,10 +34,10 @@ function drawCard(grid, card, picture, url) {
 }
 
 function render({ model, el }) {
-  const root = add(el, "div", "rg-desk"), bar = add(root, "div", "rg-bar"), grid = add(root, "div", "rg-grid");
+  const root = add(el, "div", "rg-desk"), bar = add(root, "div", "rg-bar"), said = add(root, "div", "rg-said");
+  const grid = add(root, "div", "rg-grid");
   const reason = add(bar, "input"), only = add(bar, "select");
   const progress = add(bar, "progress"), count = add(bar, "span");
-  const said = add(root, "div", "rg-said");
   let asking = false, urls = [];  // asking: bad waits for a reason
   root.tabIndex = 0;
   root.dataset.lmSuppressShortcuts = "true";
