@@ -106,8 +106,8 @@ def _list_failed(results: Path, since: float, known: set[str])->Iterator[StepSta
             if log.stem in known or log.stat().st_mtime < since: continue
             told = log.read_text(encoding="utf-8", errors="replace")
             why = told[told.rfind("radiogal: "):].splitlines()[0] if "radiogal: " in told else ""
-            state, told = ("failed", why.removeprefix("radiogal: ")) if why else ("stopped", "or its results were removed")
-            yield StepState(log.stem, state, told, 0.)
+            yield StepState(log.stem, "failed" if why else "stopped",
+                            why.removeprefix("radiogal: ") or "or its results were removed", 0.)
 
 def _take_for_begun(steps: Iterator[StepState])->Iterator[StepState]: # steps: as from `_list_failed`
     "The same where a run is at work: a log that says nothing yet is that of a step that is being started."
@@ -157,6 +157,7 @@ def read_run(results: Path)->RunState: # results: results/<run>
     busy = {step.label for step in running}
     done = [step for step in _list_done(new if at_work and jobs.get("jobs") else records) if step.label not in busy]
     odd = list(_list_failed(results, since, {*records} | busy))
+    if len(records) == len(notes.get("steps", [])): odd = []  # logs of steps that were dealt otherwise, once
     if at_work: odd = list(_take_for_begun(odd))
     n = sum(jobs["jobs"].values()) if at_work and jobs.get("jobs") else len(notes.get("steps", records))
     begun = [*new, *busy, *(step.label for step in odd)]
@@ -196,8 +197,8 @@ def _format_whole(state: RunState)->str: # One line
 def _format_end(state: RunState)->list[str]:
     "A run on which nobody is at work: what was reached, and what to do."
     done = [step for step in state.steps if step.state == "done"]
-    lines = [f"  {step.label}  {step.state}{', ' if step.state == 'stopped' else ': '}{step.told}; see "
-             f"results/{state.run}/logs/{step.label}.log" for step in state.steps if step.state in ("failed", "stopped")]
+    lines = [f"  {step.label}  {step.state}{':' if step.state == 'failed' else ','} {step.told}; see "
+             f"results/{state.run}/logs/{step.label}.log" for step in state.steps if step.state != "done"]
     spent = f"in {_format_time(sum(step.seconds for step in done))} of work"
     most = max((step.memory_mib for step in done), default=0)
     if state.is_complete():
