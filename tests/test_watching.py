@@ -90,6 +90,20 @@ def test_on_a_terminal_a_line_changes_in_place_for_each_notebook_that_runs(resul
     assert said().rfind("\x1b[?25h") > said().rfind("\x1b[?25l"), "the cursor is to be seen again"
 
 
+def test_a_step_that_was_killed_without_a_word_has_failed_while_the_rest_goes_on(results):
+    with note_run(results, STEPS, 2):
+        screen = Progress(io.StringIO())
+        screen.start(dict(training=1, report=1))
+        log(results, LABELS[1])
+        screen.begin(1, LABELS[1], results/"logs"/f"{LABELS[1]}.log", "training")
+        assert read_run(results).steps[-1].told == "starting"
+        screen.fail(1)
+        counts = "smoke: 0 of 2 notebooks done, 0 running, 1 failed, 1 to do"
+        assert format_run(read_run(results))[-1].startswith(counts)
+        screen.begin(1, LABELS[1], results/"logs"/f"{LABELS[1]}.log", "training")  # a cluster tries again
+        assert read_run(results).steps[-1].told == "starting"
+
+
 def test_in_a_pipe_only_what_ended_has_a_line(results):
     screen = Progress(io.StringIO())
     with note_run(results, STEPS, 2):

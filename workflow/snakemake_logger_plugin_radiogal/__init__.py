@@ -8,7 +8,7 @@ from pathlib import Path
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from radiogal.watching import draw_live, format_run, note_jobs, read_run
+from radiogal.watching import draw_live, format_run, note_failure, note_jobs, read_run
 
 
 class Progress:
@@ -42,6 +42,7 @@ class Progress:
         "A notebook failed: its line, why its job ended if a cluster says so, and what its log says."
         label, log, _ = self.jobs[jobid]
         self.n_failed += 1
+        note_failure(log.parents[1], label)
         text = log.read_text(encoding="utf-8") if log.is_file() else "no log was written"
         told = text[max(text.rfind("radiogal: "), 0):].strip().splitlines()
         self.write(f"  {label:<58} FAILED\n" + "\n".join(f"    {line}" for line in [*reasons, *told[-20:]]))
