@@ -52,6 +52,7 @@ def note_run(
     told = describe_process() | dict(steps=steps, cores=cores,
                                      durations=_read_notes(results, "run.json").get("durations", {}) | durations)
     rules = _read_notes(results, "jobs.json").get("rules", {})
+    for left in (results/_NOTES).glob("[0-9]*.json"): left.unlink(missing_ok=True)  # by steps that were killed
     write_json(results/_NOTES/"jobs.json", dict(jobs={}, rules=rules))
     write_json(results/_NOTES/"run.json", told)
     try: yield
@@ -220,8 +221,9 @@ def _format_end(state: RunState)->list[str]:
 
 def format_run(state: RunState)->list[str]: # Lines
     "A run in words: a line for each notebook that is running, and one for the whole."
-    if not state.at_work: return _format_end(state)
-    return [*_format_running([step for step in state.steps if step.state == "running"]), _format_whole(state)]
+    running = [step for step in state.steps if step.state == "running"]
+    lines = [*_format_running(running), _format_whole(state)] if state.at_work else _format_end(state)
+    return ["".join(filter(str.isprintable, line)) for line in lines]  # a log may hold what a terminal obeys
 
 # %% ../nbs/37a_watching.ipynb #9d840f19
 def draw_live(stream, tell: Callable[[], list[str]]): # A rich.live.Live that was started; tell: gives its lines

@@ -154,9 +154,9 @@ def test_what_is_left_is_claimed_only_where_all_of_it_was_timed(results):
 def test_a_run_that_is_over_failed_was_killed_or_is_half_done(results):
     with note_run(results, STEPS, 2): pass
     assert format_run(read_run(results))[-1].startswith(f"{SIMPLE} in 10 s of work, nobody is at work: make run-all")
-    log(results, LABELS[1], "much\nradiogal: 21_modelling: cell 3 failed with KeyError: 'ra'\n  | more\n")
+    log(results, LABELS[1], "much\nradiogal: 21_modelling: cell 3 failed with KeyError: \x1b]2;owned\x07'ra'\n  |")
     log(results, LABELS[2], "Killed\n")
-    why = "21_modelling: cell 3 failed with KeyError: 'ra'"
+    why = "21_modelling: cell 3 failed with KeyError: ]2;owned'ra'"  # without what a terminal would obey
     assert format_run(read_run(results))[:2] == [
         f"  {LABELS[1]}  failed: {why}; see results/smoke/logs/{LABELS[1]}.log",
         f"  {LABELS[2]}  stopped, or its results were removed; see results/smoke/logs/{LABELS[2]}.log"]
@@ -174,6 +174,7 @@ def test_a_process_that_was_killed_is_not_at_work(results):
     assert read_run(results).at_work and read_run(results).count("running") == 1
     for path in (far, far.with_name("run.json")): os.utime(path, (time.time() - 1000,)*2)
     assert not read_run(results).at_work
+    with note_run(results, STEPS, 2): assert not far.exists()
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{\"steps\""])
