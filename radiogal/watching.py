@@ -199,8 +199,9 @@ def _format_whole(state: RunState)->str: # One line
     "A run that is at work."
     done, running = state.count("done"), [step for step in state.steps if step.state == "running"]
     odd = state.count("failed", "stopped")
-    todo = max(state.n_steps - done - odd - len(running), 0)
-    counts = [f"{done} of {state.n_steps} notebooks done", f"{len(running)} running", *[f"{odd} failed"]*bool(odd),
+    n = state.n_steps or len(state.steps)  # a notebook that was run alone
+    todo = max(n - done - odd - len(running), 0)
+    counts = [f"{done} of {n} notebooks done", f"{len(running)} running", *[f"{odd} failed"]*bool(odd),
               *[f"{todo} to do"]*bool(todo)]
     facts = [_format_time(state.seconds)*bool(state.seconds), _format_left(state.left),
              f"{used} MiB" if (used := sum(step.memory_mib for step in running)) else ""]
