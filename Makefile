@@ -80,8 +80,8 @@ test-all: test  ## The same, then kills, browser, Slurm, real data and whole run
 faults: $(STAMP)  ## Run the fault suite and write docs/faults.md
 	$(BIN)/python -m pytest -m fault --fault-table=docs/faults.md
 
-lab: $(STAMP)  ## Open JupyterLab with the notebooks
-	$(BIN)/jupyter lab nbs $(if $(filter 0,$(shell id -u)),--allow-root)
+lab: $(STAMP)  ## Open JupyterLab with the notebooks, at the tour
+	$(BIN)/jupyter lab nbs --LabApp.default_url=/lab/tree/00_tour.ipynb $(if $(filter 0,$(shell id -u)),--allow-root)
 
 prepare: $(STAMP)  ## Get and prepare the labelled images of RUN, and train nothing: enough for networks that were kept
 	@$(BIN)/radiogal prepare "$$RUN"

@@ -8,10 +8,13 @@ __all__ = ['commands', 'main']
 # %% ../nbs/39_cli.ipynb #140bc637
 import json
 import os
+import shutil
+import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from pathlib import Path
 
@@ -23,7 +26,7 @@ from . import __version__
 # %% ../nbs/39_cli.ipynb #1616b79c
 _GROUPS = {  # Heading: sub-commands, in order
     "Classify galaxies": ("classify", "cutout", "models", "send"),
-    "Runs of a clone": ("run", "plan", "prepare", "figures", "report", "keep"),
+    "Runs of a clone": ("run", "plan", "status", "open", "prepare", "figures", "report", "keep"),
     "Notebooks of a clone": ("notebook", "refresh"),
     "When something is wrong": ("doctor", "canary")}
 
@@ -86,11 +89,40 @@ def _stop(number: int, _)->None:
 
 _WITH_BARS = ("_do_classify", "_do_cutout")  # On a terminal; other programs are spared them
 
+_LOADS_FRAMEWORKS = ("_do_classify", "_do_notebook", "_do_refresh", "_do_figures", "_do_report")
+_STARTS = (r"^WARNING: All log messages before absl::|^I0000 |^To enable the following instructions|"
+           r"^[EW]0000 .*(Unable to register cu|already registered)|^[0-9-]{10} .*: I (tensorflow|external)/")
+
+def _is_error_stream(stream)->bool:
+    "Does a stream write to this process's error stream itself?"
+    try: return stream.fileno() == 2
+    except OSError: return False  # what is only in memory
+
+@contextmanager
+def _sift_errors()->Iterator[None]:
+    "Inside, lines with which frameworks start do not reach the error stream; Python's own writes are not touched."
+    # TensorFlow has no setting for some. Not a thread: what is said at a crash has to come through, too
+    own, before = os.dup(2), sys.stderr
+    sieve = subprocess.Popen(["grep", "--line-buffered", "-a", "-v", "-E", _STARTS], stdin=subprocess.PIPE, stdout=own,
+                             start_new_session=True, cwd="/")
+    if _is_error_stream(before): sys.stderr = open(own, "w", buffering=1, closefd=False, errors="backslashreplace")
+    os.dup2(sieve.stdin.fileno(), 2)
+    try: yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(own, 2)
+        sys.stderr = before
+        sieve.stdin.close()
+        sieve.wait()
+        os.close(own)
+
 def _work(do: Callable, named: dict): # What it returns
     "Do something away from the user's settings for other programs, and hear requests to stop."
     if do.__name__ in _WITH_BARS and not sys.stderr.isatty(): os.environ["TQDM_DISABLE"] = "1"  # read at its import
     from radiogal.workflow import hear_stops, isolate_settings
-    with isolate_settings() as overridden, hear_stops(_stop):
+    sifts = do.__name__ in _LOADS_FRAMEWORKS and sys.stderr is not None and shutil.which("grep")
+    with isolate_settings() as overridden, hear_stops(_stop), _sift_errors() if sifts else nullcontext():
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         if overridden and do.__name__ not in ("_do_notebook", "_do_doctor"):
             click.echo(f"Not used: {', '.join(overridden)}", err=True)
         return do(**named)
@@ -183,6 +215,30 @@ def _do_prepare(run, images)->int: # Exit status
     "Get and prepare a run's labelled images, all if none is named, and train nothing."
     from radiogal.workflow import prepare_sets
     return prepare_sets(run, list(images))
+
+# %% ../nbs/39_cli.ipynb #572e6c8c
+_STATUS_CODES = {0: "all notebooks are done, or the run is at work", 1: "it failed or was stopped, or an error"}
+
+@_command("status", "radiogal status demo", "radiogal status real --follow", codes=_STATUS_CODES | {2: _CODES[2]})
+@_RUN
+@click.option("--follow", is_flag=True, help="Until nobody is at work on it.")
+def _do_status(run, follow)->int: # Exit status
+    "Say how far a run is, what is running, what failed, and what to do."
+    from radiogal.config import Paths, find_root
+    from radiogal.watching import follow_run, format_run, read_run
+    results = Paths(find_root()).results(run)
+    state = follow_run(results, sys.stdout) if follow else read_run(results)
+    for line in format_run(state): click.echo(line)
+    return int(not state.at_work and not state.is_complete())
+
+@_command("open", "radiogal open demo")
+@_RUN
+def _do_open(run)->None:
+    "Open a run's report in the browser, or say its address where there is no display."
+    from radiogal.config import Paths, find_root
+    from radiogal.watching import find_report, has_display
+    address = find_report(Paths(find_root()).results(run)).as_uri()
+    if not has_display() or click.launch(address): click.echo(address)
 
 # %% ../nbs/39_cli.ipynb #60123ac7
 def _add_redrawn(do: Callable)->Callable:

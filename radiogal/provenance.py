@@ -35,6 +35,7 @@ from filelock import Timeout as LockTimeout
 
 from .config import (ConfigError, Damaged, Paths, RadiogalError, RunConfig, _format_json,
                              find_root, hash_file, read_config, read_json, write_atomic, write_json)
+from .progress import StepProgress
 
 # %% ../nbs/02_provenance.ipynb #498c7b8b
 _LESSON = "lesson"  # Tag of cells that readers and tests run, and runs skip
@@ -517,6 +518,8 @@ def _check_parameters(
 # %% ../nbs/02_provenance.ipynb #3d75cc12
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
+_QUIET_KERNEL = ["--IPKernelApp.log_level=40"]  # Errors of its own, and not that it starts; of cells all is heard
+
 def _define_kernel()->type: # A jupyter_client.AsyncKernelManager
     "Kernels of the Python that is running, whatever others the machine knows by the same name."
     from ipykernel.kernelspec import get_kernel_dict
@@ -525,7 +528,7 @@ def _define_kernel()->type: # A jupyter_client.AsyncKernelManager
 
     class OwnKernel(AsyncKernelManager):
         @property
-        def kernel_spec(self): return KernelSpec(**get_kernel_dict())
+        def kernel_spec(self): return KernelSpec(**get_kernel_dict(_QUIET_KERNEL))
 
     return OwnKernel
 
@@ -550,6 +553,7 @@ def _execute_notebook(
     notebook: Path,   # In nbs/
     parameters: dict, # Checked against those it declares
     executed: Path,   # Where the executed copy will be
+    **heard,          # Of papermill's engine: what hears of cells and messages
 )->Path:              # `executed`
     "Run a notebook without its lessons in its own folder; the copy is kept. Raises `_NotebookFailed`: cell and error."
     import nbformat
@@ -563,7 +567,7 @@ def _execute_notebook(
     try:
         papermill.execute_notebook(told, str(part), parameters, cwd=str(notebook.parent), kernel_name="python3",
                                    kernel_manager_class=_define_kernel(), progress_bar=False,
-                                   request_save_on_cell_execute=False)
+                                   request_save_on_cell_execute=False, **heard)
     except (papermill.PapermillExecutionError, DeadKernelError) as e:
         cells = nbformat.read(part, 4).cells if part.is_file() else []  # a dead kernel leaves no copy
         raise _NotebookFailed(_describe_failure(notebook, cells)) from e
@@ -589,6 +593,10 @@ def _list_neighbours(outputs: list[Path])->list[Path]: # outputs: files, or fold
     return [path for folder in folders if folder.is_dir() for path in folder.iterdir()
             if path.is_file() and not path.name.startswith(".")]
 
+def _count_cells(notebook: Path)->int: # Without lessons, and with the one that papermill adds
+    "How many code cells a run executes of a notebook."
+    return 1 + sum(bool(text.strip()) and _LESSON not in tags for text, tags in _read_code(notebook))
+
 def run_notebook(
     notebook: str,      # Its name, without .ipynb
     run: str,           # A file of config/
@@ -608,12 +616,14 @@ def run_notebook(
                   seed=-1 if seed is None else seed)
     declared = _list_parameters(source)
     parameters = {key: value for key, value in common.items() if key in declared} | parameters
-    _execute_notebook(source, _resolve_paths(parameters, paths.root), executed)
-    facts = dict(wall_s=round(time.monotonic() - start, 1),
-                 overridden=json.loads(os.environ.get("RADIOGAL_OVERRIDDEN", "{}")),
-                 peak_memory_mib=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss//1024)
-    return write_provenance(out_dir, Origin(notebook, code, parameters, read), settings, run, paths.root, facts,
-                            [*_list_neighbours(outputs), executed])
+    with StepProgress(paths.results(run)/".progress"/f"{executed.stem}.json", _count_cells(source)) as told:
+        _execute_notebook(source, _resolve_paths(parameters, paths.root), executed, on_cell_start=told.hear_cell,
+                          stderr_file=told)
+        facts = dict(wall_s=round(time.monotonic() - start, 1),
+                     overridden=json.loads(os.environ.get("RADIOGAL_OVERRIDDEN", "{}")),
+                     peak_memory_mib=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss//1024)
+        return write_provenance(out_dir, Origin(notebook, code, parameters, read), settings, run, paths.root, facts,
+                                [*_list_neighbours(outputs), executed])
 
 # %% ../nbs/02_provenance.ipynb #4f424a00
 _MACHINE_LINE = re.compile(r"\[IPKernelApp\] |WARNING: All log messages before absl|[IWE]0000 |To enable the following|"

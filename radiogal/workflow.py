@@ -28,6 +28,7 @@ from .config import (Cell, ConfigError, Damaged, Paths, RunConfig, check_name, f
 from .fetch import AGAIN, RegisteredFile, check_sources, find_mirror, select_files
 from .provenance import (check_inputs, check_network, describe_machine, describe_run, find_damaged,
                                  find_unexported, hash_files, is_as_written, read_signed, run_notebook, sign)
+from .watching import note_run
 
 # %% ../nbs/38_workflow.ipynb #9f043bbd
 _WITHOUT = ("SNAKEMAKE_PROFILE", "PYTHONSTARTUP", "JUPYTER_PATH", "JUPYTER_CONFIG_PATH", "KERAS_MAX_EPOCHS",
@@ -401,16 +402,22 @@ def _make_graph(
     make: Callable,    # From `_open_graph`
     steps: list[str],  # As `_find_again`
     *wanted: str,      # Files, or a rule; if none, all
+    cores: int = 0,    # As `note_run`
 )->int:                # Exit status
     "Make what is wanted and not there, or not what was written, and sum the run up."
     again, page = _find_again(paths, run, config, steps), paths.results(run)/"report.html"
     if str(page.relative_to(paths.root)) in _find_loose(paths, run): page.unlink()
     (paths.results(run)/"provenance.json").unlink(missing_ok=True)  # what it says of logs is no longer so
-    status = make(*wanted, *(["--forcerun", *again] if again else []))
+    with note_run(paths.results(run), steps, cores):
+        status = make(*wanted, *(["--forcerun", *again] if again else []))
     _summarise_run(paths, config, run)
     return status
 
 # %% ../nbs/38_workflow.ipynb #a64d5043
+def _count_cores(profile: str, cores: int|None)->int: # As `run_all`; 0 on a cluster, which tells none
+    "How many notebooks run at a time."
+    return (cores or os.cpu_count())*(profile == "local")
+
 def run_all(
     run: str,               # A file of config/
     seed: int|None = None,  # Replaces the file's seeds
@@ -423,7 +430,7 @@ def run_all(
     results, (notebook, _) = paths.results(run), _name_report(config)
     executed, page = results/"notebooks"/f"{notebook}.ipynb", results/"report.html"
     with _open_graph(paths, run, config, seed, profile, cores) as (make, plan):
-        status = _make_graph(paths, run, config, make, plan.steps)
+        status = _make_graph(paths, run, config, make, plan.steps, cores=_count_cores(profile, cores))
         if not status and not (page.is_file() and page.stat().st_mtime > executed.stat().st_mtime):
             from radiogal.figures import write_report
             write_report(executed, page)
@@ -450,7 +457,7 @@ def prepare_sets(
         raise ConfigError(f"no images {odd} in {run}: there are {', '.join(known)}")
     with _open_graph(paths, run, config) as (make, plan):
         wanted = [_locate(plan.results, name) for name in images] or ["prepare"]
-        return _make_graph(paths, run, config, make, plan.images, *wanted)
+        return _make_graph(paths, run, config, make, plan.images, *wanted, cores=_count_cores("local", None))
 
 _STEP_FACTS = ("notebook", "code", "parameters", "wall_s", "peak_memory_mib", "commit", "settings")
 

@@ -10,14 +10,19 @@ import requests
 import websocket
 from conftest import LAB_OPTIONS, ROOT, find_lab
 
+TOUR = "--LabApp.default_url=/lab/tree/00_tour.ipynb"
+
 
 @pytest.fixture
 def lab(tmp_path):
     "A JupyterLab on this machine, stopped however the test ends: its address."
     log = tmp_path/"lab.log"
     with open(log, "w") as f:
-        server = subprocess.Popen([sys.executable, "-m", "jupyterlab", "nbs", *LAB_OPTIONS], cwd=ROOT, stderr=f)
-    try: yield find_lab(server, log)
+        server = subprocess.Popen([sys.executable, "-m", "jupyterlab", "nbs", TOUR, *LAB_OPTIONS], cwd=ROOT, stderr=f)
+    try:
+        address = find_lab(server, log)
+        assert f"{address}/lab/tree/00_tour.ipynb" in log.read_text()
+        yield address
     finally:
         server.terminate()
         server.wait()
@@ -46,6 +51,10 @@ def run_code(address, kernel, code):
             if message["msg_type"] == "error": return message["content"]["evalue"]
     finally: channel.close()
     raise TimeoutError("no answer from the kernel")
+
+
+def test_make_lab_opens_the_tour():
+    assert f"jupyter lab nbs {TOUR}" in (ROOT/"Makefile").read_text()
 
 
 def test_lab_has_the_notebooks_and_a_kernel_that_finds_radiogal(lab):

@@ -12,7 +12,7 @@ def test_each_notebook_has_a_line_and_a_failed_one_tells_why(tmp_path):
     log = tmp_path/"step.log"
     log.write_text("much else\nradiogal: 21_modelling: cell 3 failed\n  | ZeroDivisionError\n")
     screen = Progress(io.StringIO())
-    screen.start(2)
+    screen.start(dict(densities=1, training=1))
     screen.begin(1, "03_surveys", log)
     screen.finish(1)
     screen.finish(3)  # what is no notebook

@@ -34,37 +34,46 @@ function drawCard(grid, card, picture, url) {
 }
 
 function render({ model, el }) {
-  const root = add(el, "div", "rg-desk"), bar = add(root, "div", "rg-bar"), grid = add(root, "div", "rg-grid");
+  const root = add(el, "div", "rg-desk"), bar = add(root, "div", "rg-bar"), said = add(root, "div", "rg-said");
+  const grid = add(root, "div", "rg-grid");
   const reason = add(bar, "input"), only = add(bar, "select");
   const progress = add(bar, "progress"), count = add(bar, "span");
-  const said = add(root, "div", "rg-said");
-  let pending = null, urls = [];
+  let asking = false, urls = [];  // asking: bad waits for a reason
   root.tabIndex = 0;
   root.dataset.lmSuppressShortcuts = "true";
   reason.placeholder = "r: reason";
 
   function act([name, ...args]) {
     if (name === "mark") {
-      if (args[0] === "bad" && !reason.value.trim()) return ask(args[0]);
-      args.push(reason.value);
-      reason.value = "";
+      if (args[0] === "bad" && !reason.value.trim()) return ask();
+      args.push(asking && args[0] !== "bad" ? "" : reason.value);
     }
+    if (name === "mark" || asking) reason.value = "";  // what was written of one image is not said of another
+    asking = false;
+    tell();
     model.send({ name, args });
     root.focus();
   }
-  function ask(decision) {
+  function ask() {
     const { cards, place } = model.get("view");
     if (!cards.length) return;
-    pending = decision;
-    reason.value = cards[place].suggestion;
-    said.textContent = "why bad? Enter decides, Escape does not";
+    if (!asking) reason.value = cards[place].suggestion;
+    asking = true;
+    tell();
     reason.focus();
     reason.select();
   }
   function leave() {
-    pending = null;
-    said.textContent = "";
+    if (asking) reason.value = "";
+    asking = false;
+    tell();
     root.focus();
+  }
+  function tell() {
+    const { cards, place, said: told } = model.get("view"), card = cards[place];
+    said.textContent = !asking ? told
+      : `bad waits for a reason: why is ${card.name} in ${card.survey} bad? Enter decides, Escape does not`;
+    root.classList.toggle("rg-asks", asking);
   }
   function draw() {
     const view = model.get("view"), pictures = model.get("pictures");
@@ -80,7 +89,7 @@ function render({ model, el }) {
     progress.max = view.total;
     progress.value = view.done;
     count.textContent = `${view.done} of ${view.total} by ${view.who}, page ${view.page} of ${view.pages}, ${view.stretch}`;
-    said.textContent = view.said;
+    tell();
   }
   function load() {
     urls.forEach((url) => url && URL.revokeObjectURL(url));
@@ -94,8 +103,8 @@ function render({ model, el }) {
     event.stopPropagation();
     if (event.key === "Escape") { reason.value = ""; leave(); }
     if (event.key !== "Enter") return;
-    if (pending && reason.value.trim()) act(["mark", pending]);
-    leave();
+    if (!asking) leave();  // it is kept for the next decision
+    else act(["mark", "bad"]);  // without a reason, it goes on asking
   };
   root.onkeydown = (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.target === only) return;
