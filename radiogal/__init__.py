@@ -1,1 +1,10 @@
 __version__ = "0.1.0"
+
+_FRONT = dict(classify=("answers", "classify_anything"))  # What `radiogal.NAME` is: its module, and its name there
+
+def __getattr__(name: str):
+    "The functions that most users need, loaded when they are first asked for: importing the package does no work."
+    if name not in _FRONT: raise AttributeError(f"module 'radiogal' has no attribute {name!r}")
+    from importlib import import_module
+    module, inner = _FRONT[name]
+    return getattr(import_module(f"radiogal.{module}"), inner)
