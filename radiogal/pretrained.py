@@ -263,10 +263,16 @@ def _flag_field(hdu: fits.PrimaryHDU, model: PretrainedModel)->list[str]: # hdu:
     if side <= _measure_needed(hdu.header, model): return []
     return [f"image of {side.value:.1f}′: only its middle {model.field.value:.1f}′ was looked at"]
 
+def _refuse_other_sky(simulated: bool, model: PretrainedModel)->None:
+    "Raises `Unusable` for a simulated image and a network of the real sky, and the other way round."
+    if simulated == model.ensemble.simulated: return
+    sky = ("the real sky", "simulated images")
+    raise Unusable(f"{'simulated' if simulated else 'real'}, and the network was trained on {sky[not simulated]}")
+
 def _prepare_any(image, model: PretrainedModel, survey: str, config: RunConfig)->_Prepared:
     "An image prepared as a model's training images; raises `Unusable` saying why that cannot be done."
     hdu = _read_any(image, survey)
-    if hdu.header["SIMULATE"]: raise Unusable("simulated, and the network was trained on the real sky")
+    _refuse_other_sky(bool(hdu.header["SIMULATE"]), model)
     coord = WCS(hdu.header).pixel_to_world(*(n//2 for n in hdu.data.shape[::-1])).icrs
     place = float(coord.ra.deg), float(coord.dec.deg)
     wide = _flag_field(hdu, model)
