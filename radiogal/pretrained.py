@@ -273,6 +273,10 @@ def _prepare_any(image, model: PretrainedModel, survey: str, config: RunConfig)-
     "An image prepared as a model's training images; raises `Unusable` saying why that cannot be done."
     hdu = _read_any(image, survey)
     _refuse_other_sky(bool(hdu.header["SIMULATE"]), model)
+    return _prepare_read(hdu, model, config)
+
+def _prepare_read(hdu: fits.PrimaryHDU, model: PretrainedModel, config: RunConfig)->_Prepared:
+    "As `_prepare_any`, for an image in radiogal's one form, real or simulated."
     coord = WCS(hdu.header).pixel_to_world(*(n//2 for n in hdu.data.shape[::-1])).icrs
     place = float(coord.ra.deg), float(coord.dec.deg)
     wide = _flag_field(hdu, model)
