@@ -441,13 +441,15 @@ def _fill_own_card(name: str, facts: dict, own: _OwnSet, judged: _Judged, hashes
     sources, scaled = own.sources, judged.plain if judged.scaled is None else judged.scaled
     counts = pd.DataFrame([(c, int((sources.labels == k).sum())) for k, c in enumerate(sources.classes)],
                           columns=["class", "sources"])
-    reasons = pd.DataFrame(Counter(own.left_out.reason).most_common(), columns=["left out because", "images"])
+    reasons = pd.DataFrame(Counter(own.left_out.reason).most_common(), columns=["reason", "images"])
     sizes = ", ".join(f"{n} of {side} px" for side, n in sorted(own.sizes.items()))
     environment = Environment(loader=PackageLoader("radiogal"), autoescape=select_autoescape(), trim_blocks=True)
     return environment.get_template("own_card.md").render(
-        facts, name=name, version=__version__, counts=_to_markdown(counts), reasons=_to_markdown(reasons),
-        n=len(sources), n_groups=len(np.unique(sources.groups)), n_folds=len(facts["members"]), unlike=f"{UNLIKE:g}",
-        classes=", ".join(sources.classes), sizes=sizes, pixel=sources.pixel_arcsec, n_seen=int(judged.seen.sum()),
+        facts, name=name, version=__version__, counts=_to_markdown(counts),
+        reasons=_to_markdown(reasons) if len(reasons) else "",
+        n=len(sources), n_groups=len(np.unique(sources.groups)), n_folds=len(facts["members"]), sizes=sizes,
+        classes=", ".join(sources.classes), unlike=f"{UNLIKE:g}", pixel=f"{sources.pixel_arcsec:g}",
+        n_seen=int(judged.seen.sum()),
         field=f"{facts['field_pixels']*sources.pixel_arcsec/60:.3g}", temperature=judged.temperature,
         reason=judged.reason, scores=_to_markdown(_tabulate_own_scores(judged)), worst=_name_worst([scaled]),
         by_class=_to_markdown(summarise_classes([scaled])[["class", "precision", "recall", "f1"]]),

@@ -34,7 +34,7 @@ def _measure_features(model: PretrainedModel, images: np.ndarray)->np.ndarray: #
     each = [_unit_vectors(_ask_engine(m.ask, images, m.size)[0]) for m in model.ensemble.members]
     return np.concatenate(each, axis=1)/np.float32(np.sqrt(len(each)))
 
-def _try_read(image, model: PretrainedModel, survey: str)->tuple[_Prepared|None, bool, str]: # And is it simulated; reason
+def _try_read(image, model: PretrainedModel, survey: str)->tuple[_Prepared|None, bool, str]: # Is it simulated; reason
     "An image as a model sees it, or the reason why not."
     try:
         hdu = _read_any(image, survey)
@@ -70,7 +70,7 @@ def read_features(
     images = _gather_images(images)
     read = [_try_read(image, model, survey) for image in images]
     used = np.array([each[0] is not None for each in read], bool)
-    if len({each[1] for each in read if each[0]}) > 1: raise ConfigError("real and simulated images: one kind at a time")
+    if len({each[1] for each in read if each[0]}) > 1: raise ConfigError("real and simulated images: give one kind")
     rows = _begin_features([_name_source(image, i) for i, image in enumerate(images, 1)], model)
     if used.any(): _fill_features(rows, used, [each[0] for each in read if each[0]], model)
     rows["state"] = np.where(used, "ok", "reject")
@@ -83,13 +83,13 @@ def read_features(
 def _as_features(among, model, survey: str)->QTable: # among: as for `similar_to`
     "A table of features, as it is or made; raises `ConfigError` for one without features, or where none can be used."
     rows = among if isinstance(among, QTable) else read_features(among, model, survey)
-    if "features" not in rows.colnames: raise ConfigError("the table has no column features: make it with read_features")
+    if "features" not in rows.colnames: raise ConfigError("a table without features: make it with read_features")
     good = rows[rows["state"] == "ok"]
-    if not len(good): raise ConfigError(f"none of {len(rows)} images can be used: {', '.join(set(rows['reason'])) or '-'}")
+    if not len(good): raise ConfigError(f"none of {len(rows)} images can be used: {', '.join(rows['reason'][:1])}")
     return good
 
 def _find_vector(source, rows: QTable, model, survey: str)->np.ndarray: # (d,); source: as for `similar_to`
-    "Features of a source; raises `ConfigError` where it cannot be used, or another model's eyes saw the others."
+    "Features of a source; raises `ConfigError` where it cannot be used, or another model saw the others."
     if isinstance(source, str) and source in rows["name"]: return rows["features"][list(rows["name"]).index(source)]
     own = read_features(source, model, survey)
     if own["state"][0] != "ok": raise ConfigError(f"{own['name'][0]}: {own['reason'][0]}")
@@ -184,7 +184,8 @@ class GalaxyClassifier(ClassifierMixin, BaseEstimator):
     def _read(self, X)->np.ndarray: # (n, side, side, 1)
         "Images as the network sees them."
         if isinstance(X, np.ndarray) and X.dtype.kind not in "OUS": return _check_arrays(X)
-        read = [_try_read(image, load_model(self.model), self.survey) for image in (images := _gather_images(X))]
+        images = _gather_images(X)
+        read = [_try_read(image, load_model(self.model), self.survey) for image in images]
         if odd := [f"{_name_source(images[i], i + 1)}: {each[2]}" for i, each in enumerate(read) if not each[0]]:
             raise ValueError(f"{len(odd)} of {len(read)} images cannot be used: {'; '.join(odd[:3])}")
         return np.stack([each[0].image for each in read])[..., None]
@@ -217,4 +218,5 @@ class GalaxyClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X)->np.ndarray: # (n,)
         "The most probable classes."
-        return self.classes_[self.predict_proba(X).argmax(axis=1)] if hasattr(self, "classes_") else self.predict_proba(X)
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
