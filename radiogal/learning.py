@@ -149,14 +149,15 @@ def _say_unlabelled(rows: pd.DataFrame, twice: dict[str, set])->list[str]: # '' 
     "Why rows of labels cannot be used: no label, no image, several images, or an image that was labelled before."
     reasons, seen = [], set()
     for name, label, found in rows.itertuples(index=False):
-        labels = sorted(twice[name])
+        labels = sorted(twice.get(name, ()))
         if not label: reasons.append("no label")
         elif not found: reasons.append("no image of this name")
         elif len(found) > 1: reasons.append(f"{len(found)} images of this name: give the file with its folder")
         elif len(labels) > 1: reasons.append(f"labelled {' and '.join(labels)}: decide")
         elif name in seen: reasons.append("in the table twice: used once")
-        else: reasons.append("")
-        seen.add(name)
+        else:
+            reasons.append("")
+            seen.add(name)
     return reasons
 
 class Labelled(NamedTuple):
@@ -178,7 +179,7 @@ def read_labels(
                                            _choose_column(table, label, _LABELS, path)]
     rows = pd.DataFrame(dict(zip(("name", "label"), (table[key].str.strip() for key in columns), strict=True)))
     rows["found"] = [files.get(each, []) for each in rows.name]
-    rows["reason"] = _say_unlabelled(rows, rows.groupby("name").label.agg(set).to_dict())
+    rows["reason"] = _say_unlabelled(rows, rows[rows.label != ""].groupby("name").label.agg(set).to_dict())
     used, odd = rows[rows.reason == ""], rows[rows.reason != ""]
     images = [found[0] for found in used.found]
     named = {p for found in rows.found for p in found}
@@ -264,9 +265,9 @@ def _order_classes(labels: list[str], start: PretrainedModel)->tuple[str, ...]:
 
 def _leave_rare(labels: np.ndarray, groups: np.ndarray)->dict[int, str]: # Reasons by number
     "Sources of classes that cannot be both trained on and validated."
-    counts = {c: len(set(groups[labels == c])) for c in np.unique(labels)}
-    return {i: f"class {c}: {(labels == c).sum()} usable source{'s'*((labels == c).sum() > 1)} in {counts[c]} patch of "
-               "sky: two are needed, to train and to validate" for i, c in enumerate(labels) if counts[c] < 2}
+    few = {c: int((labels == c).sum()) for c in np.unique(labels) if len(set(groups[labels == c])) < 2}
+    return {i: f"class {c}: {few[c]} usable source{'s'*(few[c] > 1)} in one patch of sky: two patches are needed, to "
+               "train and to validate" for i, c in enumerate(labels) if c in few}
 
 def _draw_own_folds(labels: np.ndarray, groups: np.ndarray, recipe: Recipe)->np.ndarray: # (n,), int
     "The fold that validates each source; raises `ConfigError` where not even two folds have each class."
@@ -368,7 +369,7 @@ def _find_seen_before(start: PretrainedModel, number: int, sources: PreparedSet)
 def _check_depth(model, frozen: str)->None: # model: keras.Model
     "Raises `ConfigError` for a depth that a network does not have."
     try: _list_frozen(model, frozen)
-    except ValueError as e: raise ConfigError(f"frozen: {e}") from None
+    except ValueError as e: raise ConfigError(f"frozen: {e}".replace("everything, ", "")) from None
 
 def _train_fold(start: PretrainedModel, sources: PreparedSet, fold: int, recipe: Recipe)->_Folded:
     "A network retrained on all folds but one; raises `ConfigError` for a depth that does not exist."

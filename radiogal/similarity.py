@@ -6,7 +6,9 @@
 __all__ = ['read_features', 'similar_to', 'suggest_labels', 'GalaxyClassifier']
 
 # %% ../nbs/33c_similarity.ipynb #2fcc4c51
+from collections.abc import Iterator
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from astropy.table import QTable
 
 from . import __version__
 from .config import ConfigError
-from .engines import _ask_engine, _unit_vectors, ask_ensemble
+from .engines import Member, _ask_engine, _unit_vectors, ask_ensemble
 from .preparation import Unusable
 from .pretrained import (PretrainedModel, _gather_images, _name_source, _prepare_read, _Prepared, _read_any,
                                  load_model)
@@ -29,9 +31,27 @@ else:  # an estimator says what to install when one is made
     BaseEstimator = ClassifierMixin = object
 
 # %% ../nbs/33c_similarity.ipynb #66f275e0
+_ANGLES = (0., 22.5, 45., 67.5) # deg; with the quarter turns that a network does not see, one in every 22.5 degrees
+_SHIFTS = (-2, 1)               # Pixels along each axis: an even and an odd one, as pooling treats them differently
+_AT_A_TIME = 64                 # Images; a view of many needs as much memory as they
+
+def _show_views(images: np.ndarray)->Iterator[np.ndarray]: # (n, side, side, 1), float32, 0–1, each
+    "The same images, turned and shifted."
+    from scipy.ndimage import rotate
+    for angle in _ANGLES:
+        turned = np.clip(rotate(images, angle, axes=(1, 2), reshape=False, order=1), 0, 1) if angle else images
+        for shift in product(_SHIFTS, repeat=2): yield np.roll(turned, shift, (1, 2))
+
+def _see_images(member: Member, images: np.ndarray)->np.ndarray: # (n, d), float32, of length one
+    "What a network sees, averaged over views."
+    parts = [images[i:i + _AT_A_TIME] for i in range(0, len(images), _AT_A_TIME)]
+    seen = [sum(_unit_vectors(_ask_engine(member.ask, view, member.size)[0]) for view in _show_views(part))
+            for part in parts]
+    return _unit_vectors(np.concatenate(seen))
+
 def _measure_features(model: PretrainedModel, images: np.ndarray)->np.ndarray: # (n, side, side, 1) → (n, d), float32
     "What a model's networks see, as vectors of length one."
-    each = [_unit_vectors(_ask_engine(m.ask, images, m.size)[0]) for m in model.ensemble.members]
+    each = [_see_images(member, images) for member in model.ensemble.members]
     return np.concatenate(each, axis=1)/np.float32(np.sqrt(len(each)))
 
 def _try_read(image, model: PretrainedModel, survey: str)->tuple[_Prepared|None, bool, str]: # Is it simulated; reason
@@ -62,7 +82,7 @@ def _fill_features(rows: QTable, used: np.ndarray, prepared: list[_Prepared], mo
 
 def read_features(
     images,                                      # A FITS file or HDU, or several
-    model: str|Path|PretrainedModel = "first-4class", # One of `list_models`, or a folder that `finetune` wrote
+    model: str|Path|PretrainedModel = "first-4class-single", # One of `list_models`, or a folder that `finetune` wrote
     survey: str = "",                            # Whose images; '': as their headers say
 )->QTable: # name, ra, dec, class, entropy, ood_score, features (of length one), state, reason; row by row
     "What a model sees in images; one that cannot be used has its reason. Raises `ConfigError` for real and simulated."
@@ -103,7 +123,7 @@ def similar_to(
     source,       # A FITS file or HDU, or a name in `among`
     among,        # A table from `read_features`, or images
     k: int = 5,   # How many; fewer where there are fewer
-    model: str|Path|PretrainedModel = "first-4class", # As for `read_features`
+    model: str|Path|PretrainedModel = "first-4class-single", # As for `read_features`
     survey: str = "", # As for `read_features`
 )->QTable:        # Rows of `among` without features, with distance (0–2), the nearest first
     "The sources that a network finds most alike; raises `ConfigError` where features cannot be had or compared."
@@ -127,7 +147,7 @@ def suggest_labels(
     among,        # As for `similar_to`
     n: int = 10,  # How many; fewer where there are fewer
     labelled: tuple[str, ...] = (), # Names that need no label
-    model: str|Path|PretrainedModel = "first-4class", # As for `read_features`
+    model: str|Path|PretrainedModel = "first-4class-single", # As for `read_features`
     survey: str = "", # As for `read_features`
 )->QTable:        # Rows of `among` without features, with why: uncertain or unusual; the most useful first
     "Sources whose labels would teach most: the most uncertain and the most unusual in turn; raises as `similar_to`."
