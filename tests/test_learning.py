@@ -19,6 +19,7 @@ from radiogal.graphs import write_onnx
 from radiogal.learning import (
     Recipe,
     _open_network,
+    _order_classes,
     _read_graph,
     export_model,
     finetune,
@@ -246,3 +247,36 @@ def test_anything_with_an_image_or_a_position_is_classified(place, tmp_path):
     assert radiogal.classify(table, **asked)["name"].tolist() == ["one", "two"]
     assert len(radiogal.classify([], tiny)) == 0
     with pytest.raises(AttributeError, match="no attribute 'nix'"): radiogal.nix()
+
+
+def test_the_command_says_what_was_learned_from_and_ends_in_three_where_something_was_not(made, place, monkeypatch):
+    from radiogal import learning
+    asked = []
+    monkeypatch.setattr(learning, "finetune", lambda *given: asked.append(given) or made[1])
+    said = CliRunner().invoke(commands, ["finetune", str(place/"labels.csv"), "--images", str(place/"images"), "--out",
+                                         str(place/"mine"), "--frozen", "conv2", "--folds", "3"])
+    assert said.exit_code == 3 and "out of fold" in said.stdout and made[1].scores["accuracy"].iloc[0] in said.stdout
+    assert f"{len(made[1].predictions)} of {len(made[0].images) + 3} learned from" in said.stderr
+    assert asked[0][0] == "first-4class" and asked[0][-1] == Recipe("conv2", 20, 3, 1)
+    assert CliRunner().invoke(commands, ["finetune", "labels.csv"]).exit_code == 2
+    lost = CliRunner().invoke(commands, ["finetune", "nix.csv", "--images", str(place/"images"), "--out", "x"])
+    assert lost.exit_code == 1 and "nix.csv: not a CSV table" in lost.output
+
+
+def test_a_model_is_exported_by_the_command(made, place, tmp_path):
+    said = CliRunner().invoke(commands, ["models", str(place/"mine"), "--export", str(tmp_path/"mine.onnx")])
+    assert said.exit_code == 0 and (tmp_path/"mine.onnx").stat().st_size > 1e5
+    wrong = CliRunner().invoke(commands, ["models", str(place/"mine"), "--export", str(tmp_path/"mine.h5")])
+    assert wrong.exit_code == 1 and "mine.h5: a model is exported as .onnx or .keras" in wrong.output
+    assert CliRunner().invoke(commands, ["models", "--export", "mine.onnx"]).exit_code == 2
+    assert "## Scores" in CliRunner().invoke(commands, ["models", str(place/"mine")]).output
+
+
+def test_classes_that_the_start_knows_keep_its_order_and_its_last_layer():
+    start = load_model("first-4class-single")
+    assert _order_classes(["new", "Bent", "FRI", "Bent"], start) == ("FRI", "Bent", "new")
+    model = _open_network(start, 0, ("FRI", "Bent", "new"), np.empty((0,)), 1)
+    images = np.random.default_rng(3).random((2, 300, 300, 1)).astype(np.float32)**6
+    _, logits = start.ensemble.members[0].ask(images)
+    said = np.log(model.predict_on_batch(images))
+    np.testing.assert_allclose(said[:, 1] - said[:, 0], logits[:, 3] - logits[:, 0], atol=1e-3)
