@@ -1,6 +1,9 @@
 __version__ = "0.1.0"
 
-_FRONT = dict(classify=("answers", "classify_anything"))  # What `radiogal.NAME` is: its module, and its name there
+_FRONT = dict(  # What `radiogal.NAME` is: its module, and its name there
+    classify=("answers", "classify_anything"), finetune=("learning", "finetune"),
+    GalaxyClassifier=("similarity", "GalaxyClassifier"), read_features=("similarity", "read_features"),
+    similar_to=("similarity", "similar_to"), suggest_labels=("similarity", "suggest_labels"))
 
 def __getattr__(name: str):
     "The functions that most users need, loaded when they are first asked for: importing the package does no work."

@@ -103,7 +103,7 @@ def _read_target(target: str, columns: dict[str, str])->list[dict]:
         coord = resolve_name(target)
         return [_make_row(target, float(coord.ra.deg), float(coord.dec.deg))]
 
-_SHOWN = 200 # Letters of what could not be read, in place of a name
+_MOST_LETTERS = 200 # Letters of what could not be read, in place of a name
 
 def _read_each(targets: Iterable, read: Callable[[object], list[dict]])->pd.DataFrame: # As from `read_asked`
     "Rows of each target; one that cannot be read is a row with its reason."
@@ -112,7 +112,7 @@ def _read_each(targets: Iterable, read: Callable[[object], list[dict]])->pd.Data
         try: rows += read(target)
         except (BadPositions, UnknownName, Unusable, OSError) as e:
             reason = (e.strerror or str(e)) if isinstance(e, OSError) else str(e)
-            rows.append(_make_row(str(target)[:_SHOWN], reason=reason))
+            rows.append(_make_row(str(target)[:_MOST_LETTERS], reason=reason))
     return pd.DataFrame(rows, columns=list(_make_row("")))
 
 def read_asked(

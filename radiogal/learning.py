@@ -124,8 +124,8 @@ def _open_network(
     return model
 
 # %% ../nbs/33b_learning.ipynb #598d2d3a
-_NAMES = ("file", "path", "image", "filename", "name")  # Columns that may say which image
-_LABELS = ("label", "class")
+_NAME_COLUMNS = ("file", "path", "image", "filename", "name")  # Columns that may say which image
+_LABEL_COLUMNS = ("label", "class")
 
 def _choose_column(table: pd.DataFrame, asked: str, usual: tuple[str, ...], path: Path)->str: # asked: or ''
     "A column's name; raises `ConfigError` listing those that exist."
@@ -175,8 +175,8 @@ def read_labels(
     "Labels and the images they are of; raises `ConfigError` for a table or a folder that cannot be read."
     try: table = pd.read_csv(path, dtype=str, keep_default_na=False, comment="#", sep=None, engine="python")
     except (OSError, ValueError) as e: raise ConfigError(f"{path}: not a CSV table: {e}") from e
-    files, columns = _find_files(folder), [_choose_column(table, name, _NAMES, path),
-                                           _choose_column(table, label, _LABELS, path)]
+    files, columns = _find_files(folder), [_choose_column(table, name, _NAME_COLUMNS, path),
+                                           _choose_column(table, label, _LABEL_COLUMNS, path)]
     rows = pd.DataFrame(dict(zip(("name", "label"), (table[key].str.strip() for key in columns), strict=True)))
     rows["found"] = [files.get(each, []) for each in rows.name]
     rows["reason"] = _say_unlabelled(rows, rows[rows.label != ""].groupby("name").label.agg(set).to_dict())
@@ -190,7 +190,7 @@ def read_labels(
     return Labelled(images, used.label.tolist(), pd.DataFrame(left, columns=["row", "name", "reason"]))
 
 # %% ../nbs/33b_learning.ipynb #40625539
-_SMALLEST = 32  # Pixels, as settings of a run allow it
+_FEWEST_PIXELS = 32  # Pixels, as settings of a run allow it
 
 class _Own(NamedTuple):
     "An own image as it can be learned from."
@@ -202,7 +202,7 @@ class _Own(NamedTuple):
 def _read_own(image, name: str, survey: str)->_Own: # survey: '' as its header says
     "An image, and where it is; raises `Unusable` saying why it cannot be used."
     hdu = _read_any(image, survey)
-    if min(hdu.data.shape) < _SMALLEST: raise Unusable(f"{min(hdu.data.shape)} px a side: at least {_SMALLEST}")
+    if min(hdu.data.shape) < _FEWEST_PIXELS: raise Unusable(f"less than {_FEWEST_PIXELS} px a side")
     coord = WCS(hdu.header).pixel_to_world(*(n//2 for n in hdu.data.shape[::-1])).icrs
     return _Own(hdu, name, (float(coord.ra.deg), float(coord.dec.deg)), min(hdu.data.shape))
 
@@ -385,7 +385,7 @@ def _train_fold(start: PretrainedModel, sources: PreparedSet, fold: int, recipe:
     return _Folded(write_onnx(model), _learn_member(model, sources, fold), model.input_shape[1], predictions,
                    _find_seen_before(start, number, validation))
 
-class _Judged(NamedTuple):
+class _OutOfFold(NamedTuple):
     "What the networks say of sources that they were not trained on."
     plain: pd.DataFrame        # All folds
     scaled: pd.DataFrame|None  # Each fold at the temperature of the others; None where they do not determine one
@@ -393,15 +393,15 @@ class _Judged(NamedTuple):
     reason: str                # Why there is none
     seen: np.ndarray           # (n,), bool: the start was trained on the source
 
-def _judge_folds(folds: list[_Folded])->_Judged:
+def _judge_folds(folds: list[_Folded])->_OutOfFold:
     "Out-of-fold predictions, calibrated where that can be."
     tables, seen = [each.predictions for each in folds], np.concatenate([each.seen for each in folds])
     plain = pool_tables(tables)
     try: temperature, scaled = calibrate_folds(tables)
     except CalibrationError as e:
-        try: return _Judged(plain, None, fit_temperature(plain), str(e), seen)
-        except CalibrationError as e: return _Judged(plain, None, None, str(e), seen)
-    return _Judged(plain, scaled, temperature, "", seen)
+        try: return _OutOfFold(plain, None, fit_temperature(plain), str(e), seen)
+        except CalibrationError as e: return _OutOfFold(plain, None, None, str(e), seen)
+    return _OutOfFold(plain, scaled, temperature, "", seen)
 
 # %% ../nbs/33b_learning.ipynb #7a93a87d
 def _pack_folds(name: str, folds: list[_Folded], temperature: float|None)->tuple[list[dict], dict[str, bytes]]:
@@ -414,7 +414,7 @@ def _pack_folds(name: str, folds: list[_Folded], temperature: float|None)->tuple
                                                    weights=weights, temperature=temperature, size=fold.size)))
     return members, content
 
-def _tabulate_own_scores(judged: _Judged)->pd.DataFrame:
+def _tabulate_own_scores(judged: _OutOfFold)->pd.DataFrame:
     "How well the networks do out of fold: on all sources, and on those that the start had not seen."
     rows, some = [], ~judged.seen
     scaled = judged.scaled
@@ -436,7 +436,7 @@ def _describe_own(name: str, own: _OwnSet, start: PretrainedModel, recipe: Recip
                 preparation=own.field.config.preparation.model_dump(),
                 start=dict(name=start.name, identity=start.ensemble.identity), recipe=vars(recipe))
 
-def _fill_own_card(name: str, facts: dict, own: _OwnSet, judged: _Judged, hashes: dict[str, str])->str:
+def _fill_own_card(name: str, facts: dict, own: _OwnSet, judged: _OutOfFold, hashes: dict[str, str])->str:
     "A model's card."
     from jinja2 import Environment, PackageLoader, select_autoescape
     sources, scaled = own.sources, judged.plain if judged.scaled is None else judged.scaled
@@ -502,7 +502,7 @@ def finetune(
 # %% ../nbs/33b_learning.ipynb #6566022c
 _SMALLEST_P = float(np.finfo(np.float32).tiny)  # As probabilities are kept above 0 before their logarithm
 
-def _find_margin(side: int, size: int)->tuple[int, int]: # Before and after, pixels; negative where it is cut
+def _find_border(side: int, size: int)->tuple[int, int]: # Before and after, pixels; negative where it is cut
     "What an axis gains or loses so that its central pixel stays central."
     before = size//2 - side//2
     return before, size - side - before
@@ -531,7 +531,7 @@ def _write_joined(model: PretrainedModel)->bytes: # ONNX: images (n, side, side,
         return result
     for k, (member, graph) in enumerate(zip(model.ensemble.members, model.graphs, strict=True)):
         own = compose.add_prefix(onnx.load_from_string(graph), f"n{k}_").graph
-        before, after = _find_margin(side, member.size)
+        before, after = _find_border(side, member.size)
         pads = keep(f"margin{k}", [0, before, before, 0, 0, after, after, 0], np.int64)
         add("Pad", own.input[0].name, "images", pads)
         nodes.extend(own.node)
@@ -579,7 +579,7 @@ def _build_joined(model: PretrainedModel): # keras.Model: images (n, side, side,
     side = model.config.preparation.image_size
     images, each = keras.Input((side, side, 1), name="images"), []
     for k, member in enumerate(model.ensemble.members):
-        margin = _find_margin(side, member.size)
+        margin = _find_border(side, member.size)
         kind = keras.layers.ZeroPadding2D if member.size >= side else keras.layers.Cropping2D
         seen = kind([[abs(pixels) for pixels in margin]]*2, name=f"field{k}")(images)
         each.append(_build_plain(model, k)(seen))

@@ -1,4 +1,5 @@
 "Features of images: a turned source is found again, what to label comes in turn, and the estimator is scikit-learn's."
+import copy
 from importlib.resources import files
 
 import numpy as np
@@ -6,8 +7,11 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import QTable
+from sklearn.base import clone
 from sklearn.utils.estimator_checks import check_estimator
 
+import radiogal
+from radiogal import similarity
 from radiogal.catalogues import CATALOGUES, find_registered, read_catalogue
 from radiogal.config import ConfigError, Sky
 from radiogal.fetch import Fetcher, get_registered, registry_hosts, select_files
@@ -119,3 +123,12 @@ def test_real_sources_that_look_alike_agree_more_often_than_chance(mirror, tmp_p
     nearest = [similar_to(name, rows, k=2)["name"][1] for name in rows["name"]]
     of = dict(zip(rows["name"], [label[name] for name in chosen], strict=True))
     assert np.mean([of[one] == of[other] for one, other in zip(rows["name"], nearest, strict=True)]) > 0.65
+
+
+def test_an_estimator_is_copied_and_other_processes_find_its_class():
+    numbers = np.random.default_rng(0).random((12, 5))
+    fitted = radiogal.GalaxyClassifier(C=2.).fit(numbers, ["a", "b"]*6)
+    assert clone(fitted).get_params() == dict(model="first-4class-single", survey="", C=2., class_weight=None)
+    again = copy.deepcopy(fitted)
+    assert (again.predict(numbers) == fitted.predict(numbers)).all()
+    assert getattr(similarity, type(fitted).__qualname__) is type(fitted) is GalaxyClassifier
