@@ -460,6 +460,7 @@ def _do_models(name, export)->None:
     heads = [f"{key} [{unit}]" if (unit := models[key].unit) else key for key in models.colnames]
     click.echo(tabulate([list(row) for row in models], heads))
 
+# %% ../nbs/39_cli.ipynb #ab9c4700
 _CUTOUT_CODES = {0: "every cutout was made", 1: "no cutout was made, or an error: the last line says why",
                  2: "no such command or option", 3: "some cutouts could not be made"}
 _FIGURE_SUFFIXES = (".png", ".pdf", ".svg")

@@ -160,6 +160,7 @@ def _say_unlabelled(rows: pd.DataFrame, twice: dict[str, set])->list[str]: # '' 
             seen.add(name)
     return reasons
 
+# %% ../nbs/33b_learning.ipynb #16ac9ad2
 class Labelled(NamedTuple):
     "Images with labels, and what could not be used."
     images: list[Path]
@@ -324,6 +325,7 @@ def _collect_own(own: list[_Own], ready: list[Ready], labels: np.ndarray, classe
         beams=np.array([each.beam for each in ready], float), pixel_arcsec=pixel,
         history=describe_steps(field.config, field.survey)[:-1])
 
+# %% ../nbs/33b_learning.ipynb #e95210a5
 class _OwnSet(NamedTuple):
     "What is learned from."
     sources: PreparedSet

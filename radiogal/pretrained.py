@@ -118,6 +118,7 @@ def _open_packed(folder, name: str)->PretrainedModel:
     return PretrainedModel(name, facts["survey"], facts["field_pixels"], _configure(facts), ensemble,
                            read(f"{name}.md").decode(), graphs)
 
+# %% ../nbs/28_pretrained.ipynb #d9e07ecd
 @cache
 def _open_once(folder, name: str, digest: str)->PretrainedModel: # digest: of the list, so that a new one is read
     "As `_open_packed`, once for each content of a folder."
@@ -263,6 +264,7 @@ def _flag_field(hdu: fits.PrimaryHDU, model: PretrainedModel)->list[str]: # hdu:
     if side <= _measure_needed(hdu.header, model): return []
     return [f"image of {side.value:.1f}′: only its middle {model.field.value:.1f}′ was looked at"]
 
+# %% ../nbs/28_pretrained.ipynb #9bfe4aa8
 def _refuse_other_sky(simulated: bool, model: PretrainedModel)->None:
     "Raises `Unusable` for a simulated image and a network of the real sky, and the other way round."
     if simulated == model.ensemble.simulated: return

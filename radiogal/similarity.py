@@ -48,6 +48,7 @@ def _measure_features(model: PretrainedModel, images: np.ndarray)->np.ndarray: #
     each = [_see_images(member, images) for member in model.ensemble.members]
     return np.concatenate(each, axis=1)/np.float32(np.sqrt(len(each)))
 
+# %% ../nbs/33c_similarity.ipynb #094070be
 def _try_read(image, model: PretrainedModel, survey: str)->tuple[_Prepared|None, bool, str]: # Is it simulated; reason
     "An image as a model sees it, or the reason why not."
     try:
@@ -174,6 +175,7 @@ def _check_arrays(X: np.ndarray)->np.ndarray: # (n, side, side) or (n, side, sid
     if not ((images >= 0) & (images <= 1)).all(): raise ValueError("images have values outside 0–1: prepare them first")
     return images
 
+# %% ../nbs/33c_similarity.ipynb #63d70e8b
 class _GalaxyMethods: # Of `GalaxyClassifier`, apart: radiogal is imported without scikit-learn
     """Classes of images by a network's features and a logistic regression, as an estimator of scikit-learn.
 
@@ -234,6 +236,7 @@ class _GalaxyMethods: # Of `GalaxyClassifier`, apart: radiogal is imported witho
         probabilities = self.predict_proba(X)
         return self.classes_[probabilities.argmax(axis=1)]
 
+# %% ../nbs/33c_similarity.ipynb #388a01c0
 @cache
 def _define_classifier()->type:
     "The class `GalaxyClassifier`; raises `ConfigError` without scikit-learn."
