@@ -65,8 +65,8 @@ def make_networks(folder):
 
 def start_job(folder, engine, n):
     "A list of which every shard is prepared: all of them are one file."
-    from radiogal.classify import Worker, begin_job, name_shard
     from radiogal.config import read_config
+    from radiogal.shards import Worker, begin_job, name_shard
     config, ensemble = read_config(Path(__file__).parent.parent/"config"/"smoke.toml"), open_networks(folder, engine)
     out, number = Path(tempfile.mkdtemp(dir=folder)), np.arange(n)
     job = dict(model=ensemble.identity, survey="FIRST", shard_size=SHARD, classes=["FRI", "FRII"], calibrated=True)
@@ -79,7 +79,7 @@ def start_job(folder, engine, n):
 
 def measure(folder, engine, n):
     "In a process of its own: from prepared shards to a catalogue."
-    from radiogal.classify import merge_shards, work_through
+    from radiogal.shards import merge_shards, work_through
     worker, began = start_job(folder, engine, n), time.perf_counter()
     done, worked = work_through(worker), time.perf_counter()
     path = merge_shards(worker.folder, worker.job)

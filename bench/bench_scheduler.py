@@ -49,7 +49,7 @@ def claim_all(folder, n):
     "Seconds and memory to begin a list of shards and to claim every one of them."
     from bench_training import read_peak
 
-    from radiogal.classify import begin_job, claim_shard, list_waiting
+    from radiogal.shards import begin_job, claim_shard, list_waiting
     began, number = time.perf_counter(), np.arange(n)
     rows = Table(dict(name=[f"J{i}" for i in number], ra=number*360/n, dec=0.*number, crowding=0*number))
     job = begin_job(folder, dict(shard_size=1), lambda: rows)

@@ -5,13 +5,15 @@
 # %% auto #0
 __all__ = ['UnknownName', 'resolve_name', 'read_asked', 'find_cutouts', 'find_prior_factors', 'change_prior', 'Question',
            'answer_targets', 'format_json', 'is_answer_file', 'write_answers', 'describe_question', 'write_answer_page',
-           'Order', 'make_order', 'work_order', 'name_survey', 'choose_surveys', 'save_cutouts', 'plot_cutouts']
+           'classify_anything', 'Order', 'make_order', 'work_order', 'name_survey', 'choose_surveys', 'save_cutouts',
+           'plot_cutouts']
 
 # %% ../nbs/33_answers.ipynb #83cc352b
 import io
 import json
 import math
 import re
+import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterable
@@ -24,11 +26,9 @@ import pandas as pd
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.table import Column, MaskedColumn, Table
+from astropy.table import Column, MaskedColumn, QTable, Table
 
 from . import __version__
-from .classify import (Worker, begin_job, hash_folder, list_waiting, make_schema, merge_shards, open_images,
-                               read_job, work_through, work_together)
 from .config import ConfigError, RadiogalError, write_atomic
 from .cutouts import CutoutPlan, count_side, plot_cutout, read_cutout, read_header, strip_suffix, to_ascii
 from .engines import ColumnFacts, count_neighbours, describe_columns, hash_json
@@ -37,8 +37,11 @@ from .inputs import _split_line, read_positions, read_surveys
 from .pages import draw_thumbnail, view_cutout, write_sources
 from .positions import BadPositions, format_table
 from .preparation import Unusable
-from .pretrained import PretrainedModel, classify, find_image_survey, load_model
+from .pretrained import (PretrainedModel, _name_source, _place_file, classify, find_image_survey,
+                                 load_model)
 from .scraping import fetch_targets, open_archive
+from .shards import (Worker, begin_job, hash_folder, list_waiting, make_schema, merge_shards, open_images,
+                             read_job, work_through, work_together)
 from .surveys import get_survey, list_imaged
 
 # %% ../nbs/33_answers.ipynb #53b65f30
@@ -101,17 +104,24 @@ def _read_target(target: str, columns: dict[str, str])->list[dict]:
         coord = resolve_name(target)
         return [_make_row(target, float(coord.ra.deg), float(coord.dec.deg))]
 
+_MOST_LETTERS = 200 # Letters of what could not be read, in place of a name
+
+def _read_each(targets: Iterable, read: Callable[[object], list[dict]])->pd.DataFrame: # As from `read_asked`
+    "Rows of each target; one that cannot be read is a row with its reason."
+    rows = []
+    for target in targets:
+        try: rows += read(target)
+        except (BadPositions, UnknownName, Unusable, OSError) as e:
+            reason = (e.strerror or str(e)) if isinstance(e, OSError) else str(e)
+            rows.append(_make_row(str(target)[:_MOST_LETTERS], reason=reason))
+    return pd.DataFrame(rows, columns=list(_make_row("")))
+
 def read_asked(
     targets: Iterable[str], # Files, folders, positions, names, or - for standard input
     **columns: str,         # Of tables: ra, dec, name, as `read_positions` takes them
 )->pd.DataFrame:            # name, ra, dec (deg), path, state, reason, covered (of a cutout): a row for each
     "What was asked for, in its order; a target that cannot be read is a row with its reason."
-    rows = []
-    for target in targets:
-        try: rows += _read_target(target, columns)
-        except (BadPositions, UnknownName, OSError) as e:
-            rows.append(_make_row(target, reason=(e.strerror or str(e)) if isinstance(e, OSError) else str(e)))
-    return pd.DataFrame(rows, columns=list(_make_row("")))
+    return _read_each(targets, lambda target: _read_target(target, columns))
 
 # %% ../nbs/33_answers.ipynb #79bfad9d
 def _make_unique(names: list[str])->list[str]:
@@ -375,6 +385,57 @@ def write_answer_page(rows: pd.DataFrame, paths: list[str], path: Path, question
     bar = tqdm(paths, desc="pictures", delay=3, disable=None)
     pictures = [_draw_path(each, question.survey) if each else "" for each in bar]
     return write_sources(rows, pictures, path, f"{len(rows)} sources by {question.model}", describe_question(question))
+
+# %% ../nbs/33_answers.ipynb #505e83ed
+def _list_coords(coords: SkyCoord)->list[dict]: # One position, or several
+    "A row for each position, named by it."
+    icrs = coords.reshape(-1).icrs
+    names = icrs.to_string("hmsdms", precision=1) if len(icrs) else []
+    return [_make_row(name, float(c.ra.deg), float(c.dec.deg)) for name, c in zip(names, icrs, strict=True)]
+
+def _list_table(table: Table, columns: dict[str, str])->list[dict]:
+    "Rows of a table in memory; of positions in a column of coordinates, or as `read_positions` finds them."
+    mixed = [key for key in table.colnames if isinstance(table[key], SkyCoord)]
+    if not mixed: return _list_rows(format_table(table), columns)
+    rows, name = _list_coords(table[mixed[0]]), columns.get("name") or "name"
+    if name not in table.colnames: return rows
+    return [row | dict(name=str(each)) for row, each in zip(rows, table[name], strict=True)]
+
+def _keep_image(image, folder: Path)->list[dict]: # image: an HDU or a list of them
+    "A row for an image in memory, written as a file; raises `Unusable` where it holds none."
+    number = len(list(folder.iterdir())) + 1
+    with _place_file(image) as path:
+        return [_make_row(_name_source(image, number), path=str(shutil.copy(path, folder/f"image{number}.fits")))]
+
+def _read_any_target(target, folder: Path, columns: dict[str, str])->list[dict]: # folder: for images in memory
+    "Rows of one thing that a program has; raises as `_read_target` and `_keep_image` do."
+    if isinstance(target, SkyCoord): return _list_coords(target)
+    if isinstance(target, pd.DataFrame): target = Table.from_pandas(target)
+    if isinstance(target, Table): return _list_table(target, columns)
+    if hasattr(target, "to_hdu"): target = target.to_hdu()  # of `astropy.nddata.CCDData`
+    if isinstance(target, fits.HDUList) or hasattr(target, "is_image"): return _keep_image(target, folder)
+    if isinstance(target, str | Path): return _read_target(str(target), columns)
+    raise BadPositions(f"a {type(target).__name__} is no image, position, table or name")
+
+# %% ../nbs/33_answers.ipynb #58a38304
+def classify_anything(
+    targets,                     # File, folder, position, name, SkyCoord, table, HDU or CCDData; or a list of them
+    model: str|Path = "first-4class", # One of `list_models`, or a folder that `finetune` wrote
+    survey: str = "",            # As for `Question`
+    images: str|Path = "",       # Where images of positions are, as for `find_cutouts`
+    min_covered: float|None = None, # As for `Question`
+    prior: str = "",             # As for `Question`
+    **columns: str,              # Of tables: ra, dec, name, as `read_positions` takes them
+)->QTable:                       # As from `radiogal.pretrained.classify`
+    "Classes of anything that is an image or has a position, as `radiogal.classify`; raises as `answer_targets` does."
+    question = Question(str(model), survey, str(images), min_covered, prior)
+    alone = isinstance(targets, str | Path | SkyCoord | Table | pd.DataFrame | fits.HDUList)
+    several = [targets] if alone or not isinstance(targets, Iterable) else targets
+    with tempfile.TemporaryDirectory() as scratch:
+        (kept := Path(scratch)/"in_memory").mkdir()
+        asked = _read_each(several, lambda target: _read_any_target(target, kept, columns))
+        rows, _ = answer_targets(asked, question, Path(scratch))
+    return QTable(_tabulate_answers(rows, describe_question(question)))
 
 # %% ../nbs/33_answers.ipynb #fc3acdab
 @dataclass(frozen=True)

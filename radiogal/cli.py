@@ -25,7 +25,7 @@ from . import __version__
 
 # %% ../nbs/39_cli.ipynb #1616b79c
 _GROUPS = {  # Heading: sub-commands, in order
-    "Classify galaxies": ("classify", "cutout", "models", "send"),
+    "Classify galaxies": ("classify", "cutout", "models", "finetune", "send"),
     "Runs of a clone": ("run", "plan", "status", "open", "prepare", "figures", "report", "keep"),
     "Notebooks of a clone": ("notebook", "refresh"),
     "When something is wrong": ("doctor", "canary")}
@@ -87,7 +87,7 @@ def _stop(number: int, _)->None:
     end_children(psutil.Process())
     sys.exit(128 + number)
 
-_WITH_BARS = ("_do_classify", "_do_cutout")  # On a terminal; other programs are spared them
+_WITH_BARS = ("_do_classify", "_do_cutout", "_do_finetune")  # On a terminal; other programs are spared them
 
 _LOADS_FRAMEWORKS = ("_do_classify", "_do_notebook", "_do_refresh", "_do_figures", "_do_report")
 _STARTS = (r"^WARNING: All log messages before absl::|^I0000 |^To enable the following instructions|"
@@ -439,7 +439,8 @@ _TABLE_COLUMNS = [click.option(f"--{key}", default="", show_default="found by it
             for key, what in (("ra", "right ascension"), ("dec", "declination"), ("name", "names"))]
 
 _ASKED = [
-    click.option("--model", default="first-4class", help="A network of the package: radiogal models."),
+    click.option("--model", default="first-4class",
+                 help="A network of the package (radiogal models), or a folder of radiogal finetune."),
     click.option("--survey", default="", show_default="as headers say, or the model's",
                  help="Survey of the images, such as FIRST; or a TOML file that describes your own."),
     _IMAGES, *_TABLE_COLUMNS,
@@ -497,13 +498,19 @@ def _do_classify(**asked)->int: # Exit status
     return _classify_targets(asked)
 
 # %% ../nbs/39_cli.ipynb #cc015008
-@_command("models", "radiogal models", "radiogal models first-4class")
+@_command("models", "radiogal models", "radiogal models first-4class", "radiogal models mine --export mine.onnx")
 @click.argument("name", required=False)
-def _do_models(name)->None:
+@click.option("--export", type=_PATH, help="An .onnx or .keras file of that model, for other programs.")
+def _do_models(name, export)->None:
     "List the networks that come with the package, or show the card of one: data, scores, and where it fails."
     from tabulate import tabulate
 
     from radiogal.pretrained import list_models, load_model
+    if export:
+        from radiogal.learning import export_model
+        if not name: raise click.UsageError("--export goes with the name of a model, or its folder")
+        click.echo(export_model(name, export))
+        return
     if name:
         click.echo(load_model(name).card)
         return
@@ -511,6 +518,21 @@ def _do_models(name)->None:
     heads = [f"{key} [{unit}]" if (unit := models[key].unit) else key for key in models.colnames]
     click.echo(tabulate([list(row) for row in models], heads))
 
+# %% ../nbs/39_cli.ipynb #2c1061f0
+@_command("send", "radiogal send classes.vot", "radiogal send cutouts/FIRST/*.fits",
+          codes={0: "every program loaded every file", 1: "a file could not be sent, or a program did not load it"})
+@click.argument("files", type=_PATH, nargs=-1, required=True)
+def _do_send(files)->int: # Exit status
+    """Show tables and images in TOPCAT, Aladin, DS9 and other open programs (SAMP).
+
+    FILES are FITS images, FITS tables and VOTables, such as --out of radiogal classify and radiogal cutout.
+    """
+    from radiogal.sharing import send_file
+    said = [(path, *each) for path in files for each in send_file(path).items()]
+    for path, program, why in said: click.echo(f"{path}: {program}: {why or 'loaded'}")
+    return int(any(why for *_, why in said))
+
+# %% ../nbs/39_cli.ipynb #ab9c4700
 _CUTOUT_CODES = {0: "every cutout was made", 1: "no cutout was made, or an error: the last line says why",
                  2: "no such command or option", 3: "some cutouts could not be made"}
 _FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
@@ -554,16 +576,43 @@ def _do_cutout(targets, survey, size, out, figure, images, **columns)->int: # Ex
         if path and (out or not figure): click.echo(path)
     return _tell_rows(rows.state.tolist(), rows.reason.tolist(), "cut out")
 
-# %% ../nbs/39_cli.ipynb #2c1061f0
-@_command("send", "radiogal send classes.vot", "radiogal send cutouts/FIRST/*.fits",
-          codes={0: "every program loaded every file", 1: "a file could not be sent, or a program did not load it"})
-@click.argument("files", type=_PATH, nargs=-1, required=True)
-def _do_send(files)->int: # Exit status
-    """Show tables and images in TOPCAT, Aladin, DS9 and other open programs (SAMP).
+# %% ../nbs/39_cli.ipynb #419a6a4f
+_FINETUNE_CODES = {0: "done, with all that was given", 1: "not done: the last line says why",
+                   2: "no such command or option", 3: "done, without some of what was given"}
 
-    FILES are FITS images, FITS tables and VOTables, such as --out of radiogal classify and radiogal cutout.
+def _tell_finetuned(made, unlabelled, used: int)->int: # Exit status; made: as from `radiogal.learning.finetune`
+    "Scores on standard output; what was not used, and why, below."
+    from tabulate import tabulate
+    click.echo(tabulate(made.scores, "keys", showindex=False, disable_numparse=True))
+    reasons = [*unlabelled.reason, *made.left_out.reason]
+    return _tell_rows(["ok"]*(used - len(made.left_out)) + ["reject"]*len(reasons),
+                      [""]*(used - len(made.left_out)) + reasons, "learned from")
+
+@_command("finetune", "radiogal finetune labels.csv --images fits --out mymodel",
+          "radiogal finetune labels.csv --images fits --out mymodel --survey NVSS --frozen convolutions",
+          codes=_FINETUNE_CODES)
+@click.argument("labels", type=_PATH)
+@click.option("--images", type=_PATH, required=True, help="Folder of the FITS images, and those below it.")
+@click.option("--out", type=_PATH, required=True, help="Folder for the model; its name becomes the model's.")
+@click.option("--model", default="first-4class", help="The network to start from: of the package, or a folder.")
+@click.option("--survey", default="", show_default="as headers say", help="Survey of the images, such as NVSS.")
+@click.option("--name", default="", show_default="file, path, image or name", help="Column that says which image.")
+@click.option("--label", default="", show_default="label or class", help="Column of classes.")
+@click.option("--frozen", default="nothing", help="What is not retrained: nothing, layers up to one such as conv2, or "
+              "convolutions.")
+@click.option("--epochs", type=click.IntRange(1, 1000), default=20, help="Passes over the images.")
+@click.option("--folds", type=click.IntRange(2, 20), default=5, help="Parts of the sky; a network for each.")
+@click.option("--seed", type=int, default=1, help="Of folds, order and augmentation.")
+def _do_finetune(labels, images, out, model, survey, name, label, **recipe)->int: # Exit status
+    """Teach a network your own classes, in your own images.
+
+    LABELS is a CSV table: which image, and its class. Folds are drawn by sky position; scores are of sources that a
+    network was not trained on, and stand with their intervals in the model's card. The model is used as those of the
+    package: radiogal classify new.fits --model FOLDER, radiogal models FOLDER.
     """
-    from radiogal.sharing import send_file
-    said = [(path, *each) for path in files for each in send_file(path).items()]
-    for path, program, why in said: click.echo(f"{path}: {program}: {why or 'loaded'}")
-    return int(any(why for *_, why in said))
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors, and not what TensorFlow says of itself
+    from radiogal.learning import Recipe, finetune, read_labels
+    read = read_labels(labels, images, name, label)
+    how = Recipe(recipe["frozen"], recipe["epochs"], recipe["folds"], recipe["seed"])
+    made = finetune(model, read.images, read.labels, out, survey, how)
+    return _tell_finetuned(made, read.left_out, len(read.images))

@@ -42,16 +42,20 @@ from .surveys import SURVEYS, get_survey, list_imaged
 FORMAT = 1  # Of models.json; changes with what a model's files hold, or how they are used
 
 class UnknownModel(ConfigError):
-    "No model of this name is in the package; the message lists those that are."
+    "No model of this name is in the package, nor a folder; the message lists those that are."
 
 class WrongModel(ConfigError):
     "A model's file is lost, of another version, or not what was written; the message says which."
 
 _PACKED = files("radiogal")/"networks"
 
+def _find_remedy(folder)->str:
+    "What helps where a model's file is not as it was written."
+    return "install radiogal again" if folder == _PACKED else "write it again with radiogal finetune"
+
 def _read_manifest(folder)->dict: # As `pack_models` wrote it
     "The list of the models in a folder; raises `WrongModel` where it is lost, of another version, or changed."
-    path, remedy = folder/"models.json", "install radiogal again"
+    path, remedy = folder/"models.json", _find_remedy(folder)
     try: said = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError: raise WrongModel(f"{path} is not there: {remedy}") from None
     except ValueError as e: raise WrongModel(f"{path} is damaged, not JSON: {e}: {remedy}") from None
@@ -63,24 +67,26 @@ def _read_manifest(folder)->dict: # As `pack_models` wrote it
     return said
 
 def _read_packed(folder, manifest: dict, name: str)->bytes:
-    "A file of the package; raises `WrongModel` where it is lost, or not the one that was listed."
+    "A model's file; raises `WrongModel` where it is lost, or not the one that was listed."
+    remedy, listed = _find_remedy(folder), manifest["files"].get(name)
+    if not listed or Path(name).name != name: raise WrongModel(f"{folder/'models.json'} lists no file {name}: {remedy}")
     try: content = (folder/name).read_bytes()
-    except FileNotFoundError: raise WrongModel(f"{folder/name} is not there: install radiogal again") from None
-    found, listed = hashlib.sha256(content).hexdigest(), manifest["files"][name]
-    if found != listed:
-        raise WrongModel(f"{folder/name} has SHA-256 {found[:12]}…, listed is {listed[:12]}…: install radiogal again")
+    except FileNotFoundError: raise WrongModel(f"{folder/name} is not there: {remedy}") from None
+    if (found := hashlib.sha256(content).hexdigest()) != listed:
+        raise WrongModel(f"{folder/name} has SHA-256 {found[:12]}…, listed is {listed[:12]}…: {remedy}")
     return content
 
 # %% ../nbs/28_pretrained.ipynb #fec42968
 @dataclass(frozen=True, eq=False)
 class PretrainedModel:
-    "Networks of the package that answer together."
+    "Networks of the package, or of a folder that `finetune` wrote, that answer together."
     name: str
     survey: str              # Whose images it was trained on
     field_pixels: int        # Side of the field that it needs, in that survey's pixels
     config: RunConfig        # Prepares images as its training images were
     ensemble: Ensemble
     card: str                # Markdown: what it was trained on, how well it does, and where it fails
+    graphs: tuple[bytes, ...] = () # ONNX, of each network
 
     @property
     def classes(self)->tuple[str, ...]: return self.ensemble.classes
@@ -93,7 +99,7 @@ class PretrainedModel:
 def _configure(facts: dict)->RunConfig:
     "Settings that prepare images as a model's training images were; only those of preparation count."
     scraping = dict(archive="registry", cutout_pixels=facts["field_pixels"], min_covered=facts["min_covered"])
-    return parse_config(dict(kind="real", surveys=[facts["survey"]], classes=facts["ensemble"]["classes"],
+    return parse_config(dict(kind="real", surveys=[facts["survey"]], classes=["FRI", "FRII"],  # a model's are its own
                              targets=dict(catalogues=["frdeep"]), preparation=facts["preparation"],
                              scraping=scraping), "models.json")
 
@@ -101,21 +107,32 @@ def _open_packed(folder, name: str)->PretrainedModel:
     "A model from a folder of packed ones; raises `UnknownModel` and `WrongModel`."
     manifest = _read_manifest(folder)
     if name not in manifest["models"]:
-        raise UnknownModel(f"no model {name!r}: there are {', '.join(manifest['models'])}")
+        raise UnknownModel(f"no model {name!r}: there are {', '.join(manifest['models'])}, and folders that radiogal "
+                           "finetune wrote")
     facts, read = manifest["models"][name], lambda file: _read_packed(folder, manifest, file)
-    members = tuple(read_member(read(f"{m['files']}.npz"), open_onnxruntime(read(f"{m['files']}.onnx")), **m["facts"])
-                    for m in facts["members"])
+    graphs = tuple(read(f"{m['files']}.onnx") for m in facts["members"])
+    members = tuple(read_member(read(f"{m['files']}.npz"), open_onnxruntime(graph), **m["facts"])
+                    for m, graph in zip(facts["members"], graphs, strict=True))
     known = facts["ensemble"]
     ensemble = Ensemble(**known | dict(classes=tuple(known["classes"]), members=members))
     return PretrainedModel(name, facts["survey"], facts["field_pixels"], _configure(facts), ensemble,
-                           read(f"{name}.md").decode())
+                           read(f"{name}.md").decode(), graphs)
 
+# %% ../nbs/28_pretrained.ipynb #d9e07ecd
 @cache
+def _open_once(folder, name: str, digest: str)->PretrainedModel: # digest: of the list, so that a new one is read
+    "As `_open_packed`, once for each content of a folder."
+    return _open_packed(folder, name)
+
 def load_model(
-    name: str = "first-4class", # One of `list_models`
+    name: str|Path = "first-4class", # One of `list_models`, or a folder that `finetune` wrote
 )->PretrainedModel:
-    "A model of the package, behind ONNX Runtime; raises `UnknownModel`, or `WrongModel` for a file not as listed."
-    return _open_packed(_PACKED, name)
+    "A model behind ONNX Runtime; raises `UnknownModel`, or `WrongModel` for a file not as listed."
+    folder = Path(name).expanduser()
+    if not folder.is_dir() or str(name) in _read_manifest(_PACKED)["models"]: return _open_once(_PACKED, str(name), "")
+    listed = _read_manifest(folder.resolve())
+    if len(listed["models"]) != 1: raise WrongModel(f"{folder} holds {len(listed['models'])} models, not one")
+    return _open_once(folder.resolve(), *listed["models"], listed["digest"])
 
 def list_models()->Table: # name, classes, survey, field (arcmin), members, megabytes, description
     "The models that come with the package; raises `WrongModel` where their list is lost or damaged."
@@ -247,10 +264,21 @@ def _flag_field(hdu: fits.PrimaryHDU, model: PretrainedModel)->list[str]: # hdu:
     if side <= _measure_needed(hdu.header, model): return []
     return [f"image of {side.value:.1f}′: only its middle {model.field.value:.1f}′ was looked at"]
 
+# %% ../nbs/28_pretrained.ipynb #9bfe4aa8
+def _refuse_other_sky(simulated: bool, model: PretrainedModel)->None:
+    "Raises `Unusable` for a simulated image and a network of the real sky, and the other way round."
+    if simulated == model.ensemble.simulated: return
+    sky = ("the real sky", "simulated images")
+    raise Unusable(f"{'simulated' if simulated else 'real'}, and the network was trained on {sky[not simulated]}")
+
 def _prepare_any(image, model: PretrainedModel, survey: str, config: RunConfig)->_Prepared:
     "An image prepared as a model's training images; raises `Unusable` saying why that cannot be done."
     hdu = _read_any(image, survey)
-    if hdu.header["SIMULATE"]: raise Unusable("simulated, and the network was trained on the real sky")
+    _refuse_other_sky(bool(hdu.header["SIMULATE"]), model)
+    return _prepare_read(hdu, model, config)
+
+def _prepare_read(hdu: fits.PrimaryHDU, model: PretrainedModel, config: RunConfig)->_Prepared:
+    "As `_prepare_any`, for an image in radiogal's one form, real or simulated."
     coord = WCS(hdu.header).pixel_to_world(*(n//2 for n in hdu.data.shape[::-1])).icrs
     place = float(coord.ra.deg), float(coord.dec.deg)
     wide = _flag_field(hdu, model)

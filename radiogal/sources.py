@@ -24,7 +24,7 @@ from astropy.table import Row, Table
 from astropy.wcs import WCS
 
 from .answers import _make_unique, read_asked
-from .classify import _find_folder, open_images
+from .shards import _find_folder, open_images
 from .clients import ArchiveAccess
 from .config import RadiogalError
 from .curation import _stretch_image

@@ -549,10 +549,10 @@ def read_request(
     survey: str,
     positions: Path,
     out: Path, # Folder of the catalogue and its parts
-    **more,    # Of `radiogal.classify.Request`: network, shard_size, engine, images, kept
-):             # radiogal.classify.Request
+    **more,    # Of `radiogal.shards.Request`: network, shard_size, engine, images, kept
+):             # radiogal.shards.Request
     "A request for a catalogue by a run's networks. Raises `ConfigError` for numbers below one and invalid names."
-    from radiogal.classify import Request
+    from radiogal.shards import Request
     from radiogal.joining import find_places
     if more.get("shard_size", 1) < 1: raise ConfigError("--shard-size and --workers must be at least 1")
     network = more.pop("network", "fields")
@@ -588,7 +588,7 @@ def make_catalogue(
     retry: bool = False, # First forget shards with positions whose archive did not answer
 )->int:                  # Shards that are with other workers; the catalogue is there where there are none
     "Do what is left of a catalogue, and say how far it is."
-    from radiogal.classify import list_retries, read_job, write_page
+    from radiogal.shards import list_retries, read_job, write_page
     _name_changed(folder)
     for path in list_retries(folder) if retry else []: path.unlink(missing_ok=True)
     done, waiting = work()
@@ -607,7 +607,7 @@ def classify_by_run(
     retry: bool = False, # As `make_catalogue`
 )->int:                  # As `make_catalogue`
     "A catalogue by the networks of a run; raises `ConfigError` for fewer workers than one, or other inputs."
-    from radiogal.classify import classify_positions
+    from radiogal.shards import classify_positions
     if workers < 1: raise ConfigError("--shard-size and --workers must be at least 1")
     read = [path for path in (Path(request.sky), request.positions) if path.is_file()]
     check_inputs(hash_files(read, root := find_root()), request.results)

@@ -13,7 +13,6 @@ from astropy.table import Table
 from conftest import copy_project, finish, radiogal, stop_when
 
 from radiogal.catalogues import CATALOGUES, find_registered, read_catalogue
-from radiogal.classify import ShardError, _write_parquet, claim_shard, merge_shards, name_shard
 from radiogal.config import read_config
 from radiogal.datasets import PreparedSet, describe_steps, write_prepared
 from radiogal.engines import describe_columns, list_engines, write_untrained
@@ -21,6 +20,7 @@ from radiogal.fetch import Fetcher, Manifest, get_registered, select_files, url_
 from radiogal.inputs import read_positions
 from radiogal.positions import BadPositions
 from radiogal.preparation import prepare_image, read_image
+from radiogal.shards import ShardError, _write_parquet, claim_shard, merge_shards, name_shard
 
 LEFT_OUT = slice(20, None, 60)  # Positions whose images the archive does not have
 SHARDS = 4  # Of ten positions each, where 460 are not needed

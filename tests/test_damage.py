@@ -18,19 +18,6 @@ from astropy.table import Table
 from conftest import ROOT, copy_project, find_processes, finish, radiogal, read_numbers, wait_for
 from faulty import say
 
-from radiogal.classify import (
-    JobMismatch,
-    Request,
-    ShardError,
-    _describe_images,
-    _drop_damaged,
-    _has_state,
-    _read_shard,
-    _write_parquet,
-    begin_job,
-    name_shard,
-    read_job,
-)
 from radiogal.cli import main
 from radiogal.config import (
     ConfigError,
@@ -67,6 +54,19 @@ from radiogal.provenance import (
     run_notebook,
     sign,
     write_provenance,
+)
+from radiogal.shards import (
+    JobMismatch,
+    Request,
+    ShardError,
+    _describe_images,
+    _drop_damaged,
+    _has_state,
+    _read_shard,
+    _write_parquet,
+    begin_job,
+    name_shard,
+    read_job,
 )
 from radiogal.workflow import (
     _call_snakemake,

@@ -16,7 +16,6 @@ from made import open_services, scrape, write_centred, write_image
 
 from radiogal.archives import serve_archives
 from radiogal.catalogues import CATALOGUES, _parse_frdeep, _parse_labels
-from radiogal.classify import open_images
 from radiogal.clients import ArchiveAccess
 from radiogal.config import ConfigError, read_config
 from radiogal.curation import plot_gallery as plot_page
@@ -29,6 +28,7 @@ from radiogal.inputs import read_positions
 from radiogal.positions import BadPositions, CatalogueError, read_frame
 from radiogal.preparation import Unusable, measure_flux, read_image
 from radiogal.scraping import FitsFolder, fetch_cutouts
+from radiogal.shards import open_images
 from radiogal.sky import make_wcs
 
 fault = pytest.mark.fault

@@ -10,11 +10,11 @@ import pytest
 from faulty import say
 from filelock import SoftFileLock
 
-from radiogal import classify, curation, workflow
-from radiogal.classify import _take_claim, claim_shard
+from radiogal import curation, shards, workflow
 from radiogal.config import ConfigError
 from radiogal.curation import _read_decisions, _record_decision
 from radiogal.provenance import Manifest, _choose_lock, _Record
+from radiogal.shards import _take_claim, claim_shard
 
 fault = pytest.mark.fault
 BODY = b"radio galaxy"
@@ -82,7 +82,7 @@ def test_shards_are_claimed_without_hard_links(tmp_path, saw, monkeypatch, code)
 @fault(61, "claims cleared away by the worker that merged, while another one holds or makes one",
        "that one ends as usual")
 def test_claim_that_was_cleared_away_is_no_failure(tmp_path, saw, monkeypatch):
-    monkeypatch.setattr(classify, "_BEAT_S", 0.01)
+    monkeypatch.setattr(shards, "_BEAT_S", 0.01)
     with claim_shard(tmp_path, 1) as mine:
         assert mine
         for path in (tmp_path/"claims").iterdir(): path.unlink()

@@ -11,13 +11,13 @@ from astropy.io import fits
 from astropy.table import Table
 from test_cli import ask
 
-from radiogal import classify, config, surveys
-from radiogal.classify import begin_job, open_images
+from radiogal import config, shards, surveys
 from radiogal.config import ConfigError, find_root, read_config
 from radiogal.cutouts import CutoutPlan, read_cutout
 from radiogal.engines import prepare_cutouts
 from radiogal.inputs import read_surveys
 from radiogal.scraping import FitsFolder, check_folder, fetch_cutouts, fetch_targets, open_archive
+from radiogal.shards import begin_job, open_images
 from radiogal.sky import draw_population, observe, write_image
 
 SMOKE = read_config(find_root()/"config"/"smoke.toml")
@@ -121,7 +121,7 @@ def test_a_small_image_is_refused_in_arcminutes_or_padded_and_flagged(tmp_path):
 def write_shard(folder, states):
     "A shard whose rows ended in some states."
     rows = pd.DataFrame(dict(name=[f"s{i}" for i in range(len(states))], state=states))
-    classify._write_parquet(rows, folder/"shards"/"000000.parquet", {})
+    shards._write_parquet(rows, folder/"shards"/"000000.parquet", {})
 
 
 @pytest.mark.parametrize("states, again", [(["not_covered", "reject"], True), (["ok", "not_covered"], False)])
@@ -134,9 +134,9 @@ def test_positions_without_an_image_are_asked_again_when_images_changed(tmp_path
         assert begin_job(tmp_path, job | dict(images="folder b"), lambda: block)["images"] == "folder b"
         assert not (tmp_path/"shards").exists()
     else:
-        with pytest.raises(classify.JobMismatch, match="images was 'folder a', is 'folder b'"):
+        with pytest.raises(shards.JobMismatch, match="images was 'folder a', is 'folder b'"):
             begin_job(tmp_path, job | dict(images="folder b"), lambda: block)
-    with pytest.raises(classify.JobMismatch, match="model was"):
+    with pytest.raises(shards.JobMismatch, match="model was"):
         begin_job(tmp_path, job | dict(model="n"), lambda: block)
 
 

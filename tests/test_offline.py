@@ -13,7 +13,7 @@ from radiogal.engines import list_engines
 STEPS = """
 from pathlib import Path
 from radiogal.cli import main
-from radiogal.classify import classify_positions
+from radiogal.shards import classify_positions
 from radiogal.config import Paths, read_config
 from radiogal.datasets import _prepare_survey, make_sample, write_prepared
 from radiogal.engines import list_engines, write_untrained

@@ -11,11 +11,11 @@ from astropy import units as u
 from conftest import ROOT
 from test_training_faults import ONE_THREAD
 
-from radiogal.classify import Request, _find_task
 from radiogal.config import ConfigError, Paths, Training, find_images, find_place, find_root, parse_config, read_config
 from radiogal.datasets import read_task, sample_set, write_prepared
 from radiogal.models import build_network, load_network_weights
 from radiogal.pairs import join_pair, show_alone
+from radiogal.shards import Request, _find_task
 from radiogal.training import CHECKPOINTS_APART, fit_network, predict_sources, start_keras, train_cell
 from radiogal.workflow import plan_run
 

@@ -56,13 +56,13 @@ def test_another_name_is_refused():
 
 @pytest.mark.parametrize(("pattern", "change", "message"), [
     ("*.onnx", lambda path: path.write_bytes(b"another network"), "SHA-256 .*listed is"),
-    ("*.npz", lambda path: path.unlink(), "npz is not there: install radiogal again"),
+    ("*.npz", lambda path: path.unlink(), "npz is not there: write it again with radiogal finetune"),
     ("models.json", lambda path: path.unlink(), "models.json is not there"),
     ("models.json", lambda path: path.write_text("{"), "is damaged, not JSON"),
     ("models.json", lambda path: path.write_text('{"format": 7}'), "format 7, this version of radiogal reads 1"),
     ("models.json", lambda path: path.write_text('{"format": 1}'), "models.json is not what was written"),
     ("models.json", lambda path: path.write_text(path.read_text().replace('"survey": "FIRST"', '"survey": "NVSS"')),
-     "models.json is not what was written: install radiogal again"),
+     "models.json is not what was written: write it again with radiogal finetune"),
 ])
 def test_other_files_than_those_listed_are_refused(pattern, change, message, tmp_path):
     folder = tmp_path/"networks"

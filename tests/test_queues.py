@@ -13,12 +13,12 @@ from conftest import ROOT
 from faulty import Service, say
 from made import OK, open_services, scrape, write_centred, write_votable
 
-from radiogal.classify import _write_parquet, list_retries, name_shard
 from radiogal.clients import ArchiveAccess, _describe_image
 from radiogal.cutouts import CutoutPlan, Target, name_file, plot_coverage, to_ascii
 from radiogal.fetch import AGAIN, Fetcher, FetchError, Limits, Manifest, fetch_all, hash_file, is_loopback, one_line
 from radiogal.positions import read_table, write_table
 from radiogal.scraping import _tabulate_outcomes, fetch_cutouts, fetch_targets
+from radiogal.shards import _write_parquet, list_retries, name_shard
 from radiogal.workflow import _find_retries
 
 fault = pytest.mark.fault

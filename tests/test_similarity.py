@@ -1,0 +1,134 @@
+"Features of images: a turned source is found again, what to label comes in turn, and the estimator is scikit-learn's."
+import copy
+from importlib.resources import files
+
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.table import QTable
+from sklearn.base import clone
+from sklearn.utils.estimator_checks import check_estimator
+
+import radiogal
+from radiogal import similarity
+from radiogal.catalogues import CATALOGUES, find_registered, read_catalogue
+from radiogal.config import ConfigError, Sky
+from radiogal.fetch import Fetcher, get_registered, registry_hosts, select_files
+from radiogal.preparation import normalise_observed
+from radiogal.pretrained import classify
+from radiogal.provenance import Manifest
+from radiogal.similarity import GalaxyClassifier, read_features, similar_to, suggest_labels
+from radiogal.sky import draw_population, observe
+
+REAL = files("radiogal")/"samples"/"FIRST"/"J135214.56+123401.7.fits"
+
+
+@pytest.fixture(scope="module")
+def sources():
+    "Simulated images, their classes, and their features."
+    sky = draw_population(Sky(sources_per_class=3), ("FRI", "FRII"), ("FIRST",))
+    known = sky[sky["label"] != ""]
+    hdus = [normalise_observed(observe(known, "FIRST", SkyCoord(row["ra"], row["dec"], unit="deg"), 101, i), "FIRST")
+            for i, row in enumerate(known)]
+    for hdu, row in zip(hdus, known, strict=True): hdu.header["OBJECT"] = row["name"]
+    return hdus, np.array(known["label"], str), read_features(hdus)
+
+
+def test_a_turned_and_mirrored_source_is_found_first(sources):
+    hdus, _, rows = sources
+    for i in range(3):
+        for data in (np.rot90(hdus[i].data), hdus[i].data[::-1]):
+            found = similar_to(fits.PrimaryHDU(data.copy(), hdus[i].header), rows, 3)
+            assert found["name"][0] == rows["name"][i] and (np.diff(found["distance"]) >= 0).all()
+
+
+def test_a_source_is_asked_for_by_name_and_images_are_read_where_no_table_is_given(sources):
+    hdus, _, rows = sources
+    found = similar_to(rows["name"][1], hdus[:3], k=9)
+    assert len(found) == 3 and found["name"][0] == rows["name"][1] and found["distance"][0] < 1e-3
+
+
+def test_what_cannot_be_used_has_its_reason_and_the_rest_goes_on(sources, tmp_path):
+    rows = read_features([sources[0][0], tmp_path/"nix.fits"])
+    assert rows["state"].tolist() == ["ok", "reject"] and rows["reason"][1] == "there is no such file"
+    assert similar_to(sources[0][0], rows)["name"].tolist() == [rows["name"][0]]
+
+
+@pytest.mark.parametrize(("ask", "message"), [
+    (lambda hdus, rows: read_features([hdus[0], REAL]), "real and simulated images: give one kind"),
+    (lambda hdus, rows: similar_to(REAL, rows), "features of another sky: real and simulated"),
+    (lambda hdus, rows: similar_to(hdus[0], rows, model="first-4class"), "features of another model"),
+    (lambda hdus, rows: similar_to("nix.fits", rows), "nix: there is no such file"),
+    (lambda hdus, rows: similar_to(hdus[0], ["nix.fits"]), "none of 1 images can be used: there is no such file"),
+    (lambda hdus, rows: similar_to(hdus[0], []), "none of 0 images can be used"),
+    (lambda hdus, rows: similar_to(hdus[0], QTable(dict(name=["a"]))), "a table without features: make it with read"),
+    (lambda hdus, rows: similar_to(hdus[0], rows, 0), "k = 0: at least 1"),
+    (lambda hdus, rows: suggest_labels(rows, 0), "n = 0: at least 1"),
+])
+def test_what_cannot_be_compared_is_refused(sources, ask, message):
+    with pytest.raises(ConfigError, match=message): ask(sources[0], sources[2])
+
+
+def test_the_most_uncertain_and_the_most_unusual_come_in_turn(sources):
+    rows = sources[2]
+    found = suggest_labels(rows, 99)
+    assert sorted(found["name"]) == sorted(rows["name"])
+    assert found["name"][0] == rows["name"][rows["entropy"].argmax()] and found["why"][0] == "uncertain"
+    rest = rows[rows["name"] != found["name"][0]]
+    assert found["name"][1] == rest["name"][rest["ood_score"].argmax()] or found["why"][1] == "uncertain"
+    left = suggest_labels(rows, 2, labelled=(str(found["name"][0]),))
+    assert len(left) == 2 and found["name"][0] not in left["name"]
+
+
+def test_the_estimator_passes_every_check_of_scikit_learn():
+    check_estimator(GalaxyClassifier(), expected_failed_checks={})  # none that cannot apply: X may be any numbers
+
+
+def test_the_estimator_learns_from_images_and_from_features_alike(sources):
+    hdus, labels, rows = sources
+    by_image, by_number = GalaxyClassifier(C=0.1).fit(hdus, labels), GalaxyClassifier(C=0.1)
+    by_number.fit(np.asarray(rows["features"]), labels)
+    said = by_number.predict_proba(np.asarray(rows["features"][:2]))
+    np.testing.assert_allclose(by_image.predict_proba(hdus[:2]), said, atol=1e-6)
+    assert by_image.classes_.tolist() == ["FRI", "FRII"]
+    assert (by_number.predict(np.asarray(rows["features"])) == labels).all()
+
+
+def test_from_pretrained_answers_as_the_model():
+    model, told = GalaxyClassifier.from_pretrained("first-4class-single"), classify(REAL, "first-4class-single")
+    said = model.predict_proba([REAL])
+    np.testing.assert_allclose(said[0], [told[f"p_{name}"][0] for name in model.classes_], atol=1e-6)
+    assert model.predict([REAL])[0] == told["class"][0]
+    with pytest.raises(ValueError, match="wants images: fit it to features first"): model.predict(np.zeros((1, 128)))
+
+
+@pytest.mark.parametrize(("images", "message"), [
+    (["nix.fits", "nox.fits"], "2 of 2 images cannot be used: nix: there is no such file; nox"),
+    (np.full((1, 40, 40), 7.), "values outside 0–1: prepare them first"),
+    (np.zeros((1, 40, 30)), r"images of shape \(1, 40, 30\): \(n, side, side\) is needed"),
+])
+def test_images_that_an_estimator_cannot_use_are_named(images, message):
+    model = GalaxyClassifier.from_pretrained("first-4class-single")
+    with pytest.raises(ValueError, match=message): model.predict(images)
+
+
+def test_real_sources_that_look_alike_agree_more_often_than_chance(mirror, tmp_path):
+    catalogue, fetcher = CATALOGUES["frdeep"], Fetcher(Manifest(tmp_path/"m.sqlite"), registry_hosts())
+    table = read_catalogue(catalogue, get_registered(fetcher, find_registered(catalogue), tmp_path))
+    files = {f.object: f for f in select_files("frdeep", "FIRST", "train")}
+    label = {str(row["name"]): str(row["label"]) for row in table if str(row["name"]) in files}
+    chosen = [name for c in ("FRI", "FRII") for name in [n for n in label if label[n] == c][:10]]
+    rows = read_features([get_registered(fetcher, files[name], tmp_path) for name in chosen], survey="FIRST")
+    nearest = [similar_to(name, rows, k=2)["name"][1] for name in rows["name"]]
+    of = dict(zip(rows["name"], [label[name] for name in chosen], strict=True))
+    assert np.mean([of[one] == of[other] for one, other in zip(rows["name"], nearest, strict=True)]) > 0.65
+
+
+def test_an_estimator_is_copied_and_other_processes_find_its_class():
+    numbers = np.random.default_rng(0).random((12, 5))
+    fitted = radiogal.GalaxyClassifier(C=2.).fit(numbers, ["a", "b"]*6)
+    assert clone(fitted).get_params() == dict(model="first-4class-single", survey="", C=2., class_weight=None)
+    again = copy.deepcopy(fitted)
+    assert (again.predict(numbers) == fitted.predict(numbers)).all()
+    assert getattr(similarity, type(fitted).__qualname__) is type(fitted) is GalaxyClassifier
