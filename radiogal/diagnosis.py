@@ -549,7 +549,7 @@ def _shrink_picture(path: Path)->bytes: # PNG
 class Album:
     "The figures of a run: each is saved, shown, and has a number and a sentence that says what is seen in it."
     def __init__(self, folder: Path, identity: dict, kinds: tuple[str, ...] = ("png",)): # identity: from `describe_run`
-        self.folder, self.identity, self.kinds, self.captions = folder, identity, kinds, []
+        self.folder, self.identity, self.kinds, self.captions, self.shown = folder, identity, kinds, [], []
 
     def publish(self, figure, name: str, finding: str, identity: dict|None = None)->None: # As `save_figure`
         "Save a figure, show it with its caption, and let it go."
@@ -559,6 +559,7 @@ class Album:
         path = save_figure(figure, self.folder, name, made_by, self.kinds)
         self.captions.append(f"**Figure {len(self.captions) + 1}** (`{path.stem}`). {finding} "
                              f"*Run {made_by['run']}, {made_by['kind']}.*")
+        self.shown.append(dict(file=path.name, finding=finding, run=made_by["run"], kind=made_by["kind"]))
         display(Image(_shrink_picture(path), width=round(figure.get_figwidth()*figure.dpi), alt=finding),
                 Markdown(self.captions[-1]))
         plt.close(figure)
