@@ -174,20 +174,26 @@ def plot_confusion(
     return ax
 
 # %% ../nbs/25_diagnosis.ipynb #42b759d9
+_FEW = 10  # Sources of a bin, below which its accuracy says little
+
 def plot_reliability(
     predictions: pd.DataFrame, # A table of predictions
     ax=None,
 ):                             # Axes
-    "Reliability diagram: accuracy against confidence in 15 bins, with Wilson's 95 % interval of each."
+    "Reliability diagram: accuracy in 15 bins of confidence, Wilson's 95 % interval of each; bins of few sources pale."
     import matplotlib.pyplot as plt
     ax, (y, p) = ax or plt.subplots()[1], check_predictions(predictions)
     bins = bin_confidence(y, p)
     ends = np.array([wilson_interval(k, n) for k, n in zip(bins["correct"], bins["number"], strict=True)])
     ax.plot([0, 1], [0, 1], color="0.6", ls="--", label="calibrated")
-    ax.errorbar(bins["confidence"], bins["accuracy"], abs(ends.T - bins["accuracy"].values), fmt="o", ms=4, capsize=2,
-                label=f"ECE = {score_ece(y, p):.3f}, n = {len(y)}")
+    few = (bins["number"] < _FEW).to_numpy()
+    for chosen, looks in ((~few, dict(fmt="o")), (few, dict(fmt="o", mfc="w", alpha=0.35, lw=0.8))):
+        bars = abs(ends[chosen].T - bins["accuracy"].values[chosen])
+        if chosen.any(): ax.errorbar(bins["confidence"][chosen], bins["accuracy"][chosen], bars, ms=4, capsize=2,
+                                     color="C0", **looks)
     ax.set(xlabel="Confidence (largest probability)", ylabel="Accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
-    ax.legend(loc="upper left")
+    ax.plot([], [], " ", label=f"ECE = {score_ece(y, p):.3f}\nn = {len(y)}")
+    ax.legend(loc="upper left", handlelength=1.2)
     return ax
 
 def plot_calibration(
@@ -312,11 +318,11 @@ def plot_images(
     "Prepared images with captions, square root of brightness."
     import matplotlib.pyplot as plt
     lines = max(1, -(-len(images)//columns))
-    fig, axes = plt.subplots(lines, columns, figsize=(1.25*columns, 0.3 + 1.55*lines), squeeze=False)
+    fig, axes = plt.subplots(lines, columns, figsize=(1.45*columns, 0.35 + 1.85*lines), squeeze=False)
     for ax in axes.flat: ax.set_axis_off()
     for ax, image, caption in zip(axes.flat, images, captions, strict=False):
         ax.imshow(np.sqrt(image), vmin=0, vmax=1)
-        ax.set_title(caption, fontsize=6, parse_math=False)  # a name may hold $
+        ax.set_title(caption, fontsize=7, parse_math=False)  # a name may hold $
     fig.suptitle(title, fontsize=9)
     return fig
 
@@ -331,7 +337,7 @@ def plot_mistakes(
     captions = [f"{row.label}, called\n{row.predicted} at {row.confidence:.2f}" for row in mistakes.itertuples()]
     side = sources.images.shape[1]*sources.pixel_arcsec/60
     title = f"{sources.survey}, {side:.1f} arcmin wide" + ", simulated"*sources.simulated
-    return plot_images(sources.images[places, :, :, 0], captions, title, min(len(mistakes), 6))
+    return plot_images(sources.images[places, :, :, 0], captions, title, min(max(len(mistakes), 3), 6))
 
 # %% ../nbs/25_diagnosis.ipynb #8632c931
 def bin_accuracy(
@@ -512,6 +518,7 @@ def _tell_confusion(pooled: dict[str, pd.DataFrame])->str: # Tables of predictio
         true, called = np.unravel_index(shares.argmax(), shares.shape)
         told = f"{name} calls {counts[true, called]} of {counts[true].sum()} {classes[true]} sources {classes[called]}"
         found.append((shares.max(), told))
+    if not max(found)[0]: return "No source is taken for one of another class."
     return f"The commonest confusion: {max(found)[1]}."
 
 def _tell_areas(pooled: dict[str, pd.DataFrame])->str: # As for `_tell_confusion`

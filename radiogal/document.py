@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['write_document', 'write_pdf']
 
-# %% ../nbs/35a_document.ipynb #5eebfba4
+# %% ../nbs/35a_document.ipynb #a3fe85f6
 import base64
 import tomllib
 from collections.abc import Callable
@@ -23,13 +23,12 @@ from .figures import _judge_gain
 from .models import NETWORKS
 from .provenance import need_extra, read_signed
 
-# %% ../nbs/35a_document.ipynb #b0f1a405
+# %% ../nbs/35a_document.ipynb #49bb3c4e
 _NAMES = dict(macro_f1="macro F1", balanced_accuracy="balanced accuracy")
 
 _FORMATS = {  # Besides Python's
     "p": lambda p: "< 0.001" if p < 0.001 else f"{p:.3f}",
-    "short": lambda x: f"{x:.3f}" if abs(x) < 10 else f"{x:,.0f}",
-    "seen": lambda n: f"{n:.0f}" if n else "none",
+    "short": lambda x: "< 0.001" if 0 < x < 0.001 else f"{x:.3g}" if abs(x) < 10 else f"{x:,.0f}",
     "words": lambda name: _NAMES.get(name, name)}
 
 class _Words(Formatter):
@@ -51,7 +50,9 @@ def _write_cell(
 
 _WORDS = _Words()
 
-# %% ../nbs/35a_document.ipynb #6c4a4e8d
+# %% ../nbs/35a_document.ipynb #79f9a45f
+_SHORT = 16  # Letters of a cell that is not broken
+
 @dataclass
 class _Item:
     "A figure or a table of a document."
@@ -71,8 +72,10 @@ class _Item:
     def anchor(self)->str: return f"{self.kind.lower()}-{self.number}"
 
     @property
-    def are_numbers(self)->list[bool]: # By column of a table
-        return [all(row[k][:1] in "0123456789+\N{MINUS SIGN}<±" for row in self.rows) for k in range(len(self.head))]
+    def styles(self)->list[str]: # By column of a table: number, short, or text that may be broken
+        columns = list(zip(*self.rows, strict=True))
+        return ["number" if all(cell[:1] in "0123456789+\N{MINUS SIGN}<±" for cell in cells)
+                else "short" if max(map(len, cells)) <= _SHORT else "text" for cells in columns]
 
 def _make_table(
     name: str,           # A key of the outline's tables
@@ -86,15 +89,18 @@ def _make_table(
     if not told: return None
     return _Item("Table", name, caption, head=tuple(told), rows=tuple(zip(*told.values(), strict=True)))
 
-# %% ../nbs/35a_document.ipynb #e45beeac
-_DPI = 200  # Of saved figures, as in radiogal.mplstyle; a page has 96 pixels an inch
+# %% ../nbs/35a_document.ipynb #4b451a23
+_SCALE = 0.9*96/200  # Of saved figures, which have 200 pixels an inch; a page has 96
+_TALLEST = 560       # Pixels of a page
 
 def _read_picture(path: Path)->tuple[str, int]: # Data URL, and the width on a page in pixels
-    "A saved figure; raises `Damaged` where it is not there."
+    "A saved figure, PNG; raises `Damaged` where it is not there."
     if not path.is_file():
         raise Damaged(f"the figure {path} is lost: make figures RUN={path.parent.name} draws it again")
     content = path.read_bytes()
-    return f"data:image/png;base64,{base64.b64encode(content).decode()}", int.from_bytes(content[16:20])*96//_DPI
+    width, height = int.from_bytes(content[16:20]), int.from_bytes(content[20:24])
+    return (f"data:image/png;base64,{base64.b64encode(content).decode()}",
+            round(width*min(_SCALE, _TALLEST/max(height, 1))))
 
 def _write_caption(figure: dict, run: str)->str: # figure: a row of figures.json; run: of the document
     "What is found in a figure, and where it is from if that is not the run itself."
@@ -116,7 +122,7 @@ def _deal_figures(
         dealt.append(found)
     return dealt
 
-# %% ../nbs/35a_document.ipynb #dabe6c9f
+# %% ../nbs/35a_document.ipynb #c87cd890
 def _name_way(row)->str: # A row of the table of transfers
     "A transfer in words."
     return f"{row['method']} of {row['network']} from {row['source']} to {row['target']}"
@@ -125,17 +131,25 @@ def _tell_transfers(table: pd.DataFrame)->str:
     "The ends of the gains."
     best, worst = (table.loc[getattr(table["gain"], end)()].to_dict() for end in ("idxmax", "idxmin"))
     told = [f"{_name_way(row)}, {_write_cell(row, '{gain_points:+.1f} points')}" for row in (best, worst)]
+    if len(table) == 1: return f"Of one transfer, that by {told[0]}, the gain over training from scratch is measured."
     return f"The largest gain over training from scratch is that of {told[0]}; the largest loss that of {told[1]}."
 
-def _tell_claims(table: pd.DataFrame)->str:
+def _count_claims(table: pd.DataFrame)->pd.DataFrame: # source, target, claim, tests; yes, no, not_shown: how many
+    "Each published claim once, with what its tests say."
+    kinds = table.groupby(["source", "target", "claim"], sort=False)["holds"]
+    counts = kinds.value_counts().unstack(fill_value=0).reindex(columns=["yes", "no", "not shown"], fill_value=0)
+    return counts.rename(columns={"not shown": "not_shown"}).assign(tests=kinds.count()).reset_index()
+
+def _tell_claims(table: pd.DataFrame)->str: # As from `_count_claims`
     "How often a published claim holds."
-    n = table["holds"].value_counts()
-    return (f"Of {len(table)} tests of what Tang et al. (2019) found, {n.get('yes', 0)} agree, {n.get('no', 0)} "
-            f"contradict, and {n.get('not shown', 0)} show neither a gain nor a loss.")
+    n = table[["tests", "yes", "no", "not_shown"]].sum()
+    return (f"Of {n['tests']} tests of what Tang et al. (2019) found, {n['yes']} agree, {n['no']} contradict, and "
+            f"{n['not_shown']} show neither a gain nor a loss.")
 
 def _tell_scores(table: pd.DataFrame)->str:
     "The range of the accuracies, and of the baselines."
     low, high = (table.loc[getattr(table["accuracy"], end)()] for end in ("idxmin", "idxmax"))
+    if low["accuracy"] == high["accuracy"]: return f"All accuracies are {low['accuracy']:.3f}, of few sources."
     return (f"Accuracies are between {low['accuracy']:.3f} ({low['network']}, {low['task']}) and "
             f"{high['accuracy']:.3f} ({high['network']}, {high['task']}); naming the commonest class would give at "
             f"most {table['majority'].max():.3f}.")
@@ -148,6 +162,7 @@ def _tell_drawn(table: pd.DataFrame)->str:
 def _tell_classes(table: pd.DataFrame)->str:
     "The hardest class and the easiest."
     low, high = (table.loc[getattr(table["f1"], end)()] for end in ("idxmin", "idxmax"))
+    if low["f1"] == high["f1"]: return f"All classes are told apart equally well by {low['network']}, F1 {low['f1']:.3f}."
     return (f"The hardest class of {low['network']} is {low['class']} of {low['task']} (F1 {low['f1']:.3f}), the easiest "
             f"{high['class']} of {high['task']} ({high['f1']:.3f}).")
 
@@ -159,12 +174,12 @@ def _tell_published(table: pd.DataFrame)->str:
     return (f"Of {len(like)} published scores of the same images, {below} lie below the whole interval found here and "
             f"{above} above it; the other {len(known) - len(like)} are of other images and compare nothing.")
 
-# %% ../nbs/35a_document.ipynb #65f12807
+# %% ../nbs/35a_document.ipynb #6710648c
 def _tell_comparison(table: pd.DataFrame)->str:
     "Which network leads how often, on validation sources."
     valid = table[table["split"] == "validation"]
     best = valid.loc[valid.groupby("task", sort=False)["accuracy"].idxmax(), "network"].value_counts()
-    return (f"{best.index[0]} has the highest validation accuracy on {best.iloc[0]} of {valid['task'].nunique()} "
+    return (f"The network {best.index[0]} has the highest validation accuracy on {best.iloc[0]} of {valid['task'].nunique()} "
             "tasks.")
 
 def _tell_goals(table: pd.DataFrame)->str:
@@ -195,14 +210,15 @@ def _read_tables(
         if not path.is_file() or not path.read_text().strip() or (spec.get("real_only") and ending != "real"): continue
         table = pd.read_csv(path, keep_default_na=False, na_values=[""])
         if "where" in spec and len(table): table = table.query(spec["where"], local_dict=dict(leader=leader))
-        if len(table): tables[name] = table
+        if len(table): tables[name] = _count_claims(table) if name == "claims" else table
     return tables
 
-# %% ../nbs/35a_document.ipynb #45741a3a
+# %% ../nbs/35a_document.ipynb #38811368
 @dataclass(frozen=True)
 class _Number:
     "A number of the abstract."
     value: str
+    interval: str # "" where there is none
     words: str
 
 def _choose_leader(config: RunConfig)->str: # A network
@@ -215,8 +231,12 @@ def _find_rows(table: pd.DataFrame|None, **wanted)->list[dict]:
     if table is None: return []
     return [row for row in table.to_dict("records") if all(row.get(key) == value for key, value in wanted.items())]
 
-_ACCURACY = "{accuracy:.3f} ({accuracy_low:.3f} to {accuracy_high:.3f})"
-_GAIN = "{gain_points:+.1f} points ({gain_low_points:+.1f} to {gain_high_points:+.1f})"
+_ACCURACY = ("{accuracy:.3f}", "{accuracy_low:.3f} to {accuracy_high:.3f}")
+_GAIN = ("{gain_points:+.1f} points", "{gain_low_points:+.1f} to {gain_high_points:+.1f}")
+
+def _say_number(row: dict, forms: tuple[str, str], words: str)->_Number:
+    "A number of a row with its interval."
+    return _Number(*(_write_cell(row, form) for form in forms), words)
 
 def _name_method(config: RunConfig, how: Method)->str: # "" where there is none
     "The method of the settings that is no more than this."
@@ -229,13 +249,14 @@ def _number_transfer(config: RunConfig, tables: dict[str, pd.DataFrame])->list[_
     pair = next(iter([*told.pairs, *config.transfer.pairs]), None)
     ends = config.transfer.pairs.get(pair)
     target = ends.target if ends else next(iter(config.list_tasks()))
-    numbers = [_Number(_write_cell(row, _ACCURACY), f"accuracy of {network} on {target}, trained from scratch; the "
+    numbers = [_say_number(row, _ACCURACY, f"accuracy of {network} on {target}, trained from scratch; the "
                        f"commonest class has {row['majority']:.3f}")
                for row in _find_rows(tables.get("scores"), task=target, network=network)]
-    for how, words in ((Method(frozen="everything"), "as it is"), (Method(), "retrained")):
-        rows = _find_rows(tables.get("transfers"), pair=pair, network=network, method=_name_method(config, how))
-        numbers += [_Number(_write_cell(row, _GAIN), f"accuracy gained on {target} by {network} from {ends.source}, "
-                            f"{words}, over training from scratch") for row in rows]
+    plain = [_name_method(config, how) for how in (Method(frozen="everything"), Method())]
+    rows = _find_rows(tables.get("transfers"), pair=pair, network=network)
+    rows.sort(key=lambda row: plain.index(row["method"]) if row["method"] in plain else len(plain))
+    numbers += [_say_number(row, _GAIN, f"accuracy of {network} on {target} with the weights of {row['source']} "
+                            f"({row['method']}) over training from scratch") for row in rows]
     return numbers[:3]
 
 def _number_benchmark(config: RunConfig, tables: dict[str, pd.DataFrame])->list[_Number]: # At most three
@@ -243,19 +264,19 @@ def _number_benchmark(config: RunConfig, tables: dict[str, pd.DataFrame])->list[
     task, network = next(iter(config.list_tasks())), _choose_leader(config)
     of_ours = {row["split"]: row for row in _find_rows(tables.get("comparison"), task=task, network=network)}
     split = "held-out" if "held-out" in of_ours else "validation"
-    numbers = [_Number(_write_cell(of_ours[split], _ACCURACY), f"accuracy of {network} on {task}, {split} sources")]
+    numbers = [_say_number(of_ours[split], _ACCURACY, f"accuracy of {network} on {task}, {split} sources")]
     rivals = [row for row in _find_rows(tables.get("comparison"), task=task, split="validation")
               if row["network"] != network]
     best = max(rivals, key=lambda row: row["accuracy"], default=dict(network=""))["network"]
-    numbers += [_Number(_write_cell(dict(gain=row["accuracy_difference"], gain_low=row["accuracy_low"],
-                                         gain_high=row["accuracy_high"]), _GAIN),
-                        f"accuracy of {network} over {best}, the best of the others, on the same validation sources")
+    numbers += [_say_number(dict(gain=row["accuracy_difference"], gain_low=row["accuracy_low"],
+                                 gain_high=row["accuracy_high"]), _GAIN,
+                            f"accuracy of {network} over {best}, the best of the others, on the same validation sources")
                 for row in _find_rows(tables.get("paired"), task=task, network=network, against=best)]
-    return numbers + [_Number(f"{row['ece_after']:.3f}", f"calibration error of {network} on {task} after scaling, "
+    return numbers + [_Number(f"{row['ece_after']:.3f}", "", f"calibration error of {network} on {task} after scaling, "
                               f"{row['ece_before']:.3f} before; validation") for split, row in of_ours.items()
                       if split == "validation" and pd.notna(row["ece_after"])]
 
-# %% ../nbs/35a_document.ipynb #f5561745
+# %% ../nbs/35a_document.ipynb #4d735bbb
 _DIGITS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 def _count_words(n: int, what: str)->str:
@@ -266,7 +287,7 @@ def _join_words(words: list[str])->str:
     "Words as an enumeration: 'a, b and c'."
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]])) if words else ""
 
-_CLASSES = dict(FRI="FR I", FRII="FR II", Bent="bent", Compact="compact")
+_CLASSES = dict(FRI="FR I", FRII="FR II", Bent="bent", Compact="compact")
 
 def _name_classes(config: RunConfig)->str:
     "The classes of a run, as they are written in prose."
@@ -285,26 +306,44 @@ def _write_title(config: RunConfig)->str:
     what = "Transfer learning between" if ends else "Networks trained on"
     return f"{what} {where}: {_name_classes(config)} radio sources{sky}"
 
-def _sum_up_transfers(tables: dict[str, pd.DataFrame])->list[str]:
+def _range_sources(table: pd.DataFrame|None)->str: # Of scores
+    "How many validation sources there are."
+    if table is None: return "no"
+    low, high = table["n"].min(), table["n"].max()
+    return f"{low:,.0f}" if low == high else f"{low:,.0f} to {high:,.0f}"
+
+def _sum_up_transfers(config: RunConfig, tables: dict[str, pd.DataFrame])->list[str]:
+    "What was done, and what becomes of all transfers, in sentences."
+    pairs = list(dict.fromkeys(f"{pair.source} to {pair.target}" for pair in config.transfer.pairs.values()))
+    what = [f"Networks ({_join_words(list(config.networks))}) are trained from scratch on each task, with "
+            f"{_range_sources(tables.get('scores'))} {'simulated' if config.simulated else 'real'} validation sources. "
+            + f"Their weights are carried from {_join_words(pairs)}."*bool(pairs)]
+    return what + _judge_transfers(tables)
+
+def _judge_transfers(tables: dict[str, pd.DataFrame])->list[str]:
     "What becomes of all transfers, in sentences."
     table = tables.get("transfers")
     if table is None: return ["No transfer is compared with training from scratch in this run."]
-    unseen = table[table["seen"] == 0]
-    told = [_judge_gain(row) for row in unseen.to_dict("records")]
+    told = [_judge_gain(row) for row in table.to_dict("records")]
+    helps, hurts, neither = (told.count(verdict) or "none" for verdict in ("helps", "hurts", "not shown"))
     return [f"Of {_count_words(len(told), 'way')} to carry weights over with all training sources of the target, "
-            f"{told.count('helps')} help, {told.count('hurts')} hurt, and {told.count('not shown')} are not told apart "
-            "from training from scratch (95 % interval, and a paired test corrected for the number of tests)."]
+            f"{helps} help, {hurts} hurt, and for {neither} neither a gain nor a loss is shown (by the whole interval, "
+            "and a paired test corrected for the number of tests)."]
 
-def _sum_up_benchmark(tables: dict[str, pd.DataFrame])->list[str]:
-    "What becomes of all comparisons, in sentences."
-    pairs = tables.get("paired")
-    if pairs is None: return ["No two networks are compared on the same sources in this run."]
+def _sum_up_benchmark(config: RunConfig, tables: dict[str, pd.DataFrame])->list[str]:
+    "What was done, and what becomes of all comparisons, in sentences."
+    tasks, pairs = config.list_tasks(), tables.get("paired")
+    networks = {network for task in tasks.values() for network in task.networks}
+    what = [f"{_count_words(len(networks), 'network').capitalize()} are trained on the same sources and folds of "
+            f"{_count_words(len(tasks), 'task')}, with {_range_sources(tables.get('comparison'))} "
+            f"{'simulated' if config.simulated else 'real'} sources each; {_choose_leader(config)} is this project's own."]
+    if pairs is None: return [*what, "No two networks are compared on the same sources in this run."]
     better, worse = (pairs["accuracy_low"] > 0).sum(), (pairs["accuracy_high"] < 0).sum()
-    return [f"Of {_count_words(len(pairs), 'comparison')} of {pairs['network'].iloc[0]} with another network on the same "
+    return [*what, f"Of {_count_words(len(pairs), 'comparison')} of {pairs['network'].iloc[0]} with another network on the same "
             f"sources, {better} show it to be better and {worse} to be worse by the whole 95 % interval of the "
             "difference."]
 
-# %% ../nbs/35a_document.ipynb #29f97566
+# %% ../nbs/35a_document.ipynb #73f8931a
 class _References:
     "What a document cites: numbers by key, in the order of the first mention."
     def __init__(self, known: dict[str, str]): # known: keys of BibTeX by a name in the settings
@@ -331,11 +370,19 @@ def _read_references(): # pybtex.database.BibliographyData
     from pybtex.database import parse_string
     return parse_string((files("radiogal")/"templates"/"references.bib").read_text(encoding="utf-8"), "bibtex")
 
-# %% ../nbs/35a_document.ipynb #bd5fde58
+# %% ../nbs/35a_document.ipynb #bea46ae4
+_IMAGES = {"griese": "Griese et al. (2023)", "griese-catalogues": "Griese et al. (2023), a fold per catalogue",
+           "griese-apart": "Griese et al. (2023), far from the other sources"}
+
+def _name_images(images: str)->str: # As a task names them
+    "A set of images in words."
+    if images.startswith("artificial-"): return f"artificial sky, in {images.removeprefix('artificial-')}; simulated"
+    return " and ".join(_IMAGES.get(each, each) for each in images.split("+"))
+
 def _describe_tasks(config: RunConfig)->list[dict]:
     "A row for each task: its images, its classes with the labels that belong to them, its networks."
     spell = lambda name, labels: name if (name,) == labels else f"{name}: {', '.join(labels)}"
-    return [dict(task=name, images=task.images, classes="; ".join(spell(*each) for each in task.classes.items()),
+    return [dict(task=name, images=_name_images(task.images), classes="; ".join(spell(*each) for each in task.classes.items()),
                  networks=", ".join(f"{network} ({len(folds)})" for network, folds in task.networks.items()))
             for name, task in config.list_tasks().items()]
 
@@ -347,14 +394,13 @@ def _describe_recipes(config: RunConfig)->list[dict]:
         recipe, optimiser = config.choose_recipe(name), NETWORKS[name].optimiser
         rate = recipe.learning_rate or optimiser["config"]["learning_rate"]
         rows.append(recipe.model_dump() | dict(
-            network=name, optimiser=recipe.optimiser or optimiser["class_name"], rate=float(rate),
-            reference=NETWORKS[name].reference, patience=recipe.patience or None))
+            network=name, optimiser=recipe.optimiser or optimiser["class_name"], rate=float(rate), patience=recipe.patience or None))
     return rows
 
 _TASK_FORMS = {"Task": "{task}", "Images": "{images}", "Classes": "{classes}", "Networks (folds)": "{networks}"}
-_RECIPE_FORMS = {"Network": "{network}", "Layers from": "{reference}", "Epochs": "{epochs}", "Patience": "{patience:.0f}",
+_RECIPE_FORMS = {"Network": "{network}", "Epochs": "{epochs}", "Patience": "{patience:.0f}",
                  "Batch": "{batch_size}", "Optimiser": "{optimiser}", "Peak rate": "{rate:g}", "Schedule": "{schedule}",
-                 "Label smoothing": "{label_smoothing:g}", "Mean of weights": "{ema_decay:g}"}
+                 "Label smoothing": "{label_smoothing:g}", "Decay of averaged weights": "{ema_decay:g}"}
 
 def _describe_methods(config: RunConfig)->list[_Item]:
     "Tables of the tasks and of the trainings."
@@ -365,7 +411,7 @@ def _describe_methods(config: RunConfig)->list[_Item]:
              "in epochs, and those without one are trained to the last.")]
     return [table for name, rows, forms, caption in told if (table := _make_table(name, rows, forms, caption))]
 
-# %% ../nbs/35a_document.ipynb #51c6f10e
+# %% ../nbs/35a_document.ipynb #8a575c9f
 def _read_outline()->dict:
     "What documents hold, in which order."
     return tomllib.loads((files("radiogal")/"templates"/"document.toml").read_text(encoding="utf-8"))
@@ -439,8 +485,8 @@ def write_document(
                         else (_number_benchmark, _sum_up_benchmark))
     references = _References(outline["cited"])
     return write_atomic(page, _render(
-        config=config, title=_write_title(config), numbers=numbers(config, tables), abstract=summary(tables),
-        sections=sections, methods=methods, made=made, references=references, join=_join_words, tables=tables,
+        config=config, title=_write_title(config), numbers=numbers(config, tables), abstract=summary(config, tables),
+        name_images=_name_images, sections=sections, methods=methods, named={item.name: item for item in methods}, made=made, references=references, join=_join_words, tables=tables,
         classes=_name_classes(config), radius=find_group_radius(config), n_figures=len(shown), place=place.name,
         n_shown=sum(item.kind == "Figure" for section in sections for item in section["items"]),
         networks=list(dict.fromkeys(name for task in config.list_tasks().values() for name in task.networks)),

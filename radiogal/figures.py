@@ -217,6 +217,7 @@ def _answer_question(row)->str: # A row of `_tabulate_transfers` that has a gain
 def _plot_matrix(
     table: pd.DataFrame, # From `_tabulate_transfers`, of one network
     title: str,          # Says simulated where it is
+    largest: float,      # Gain at the end of the colour scale, so that several networks have the same
 ):                       # Figure
     "Gain over training from scratch, by pair and by method with its number of sources."
     import matplotlib.pyplot as plt
@@ -225,8 +226,8 @@ def _plot_matrix(
                                                         ", " + table["sources"] + " sources"))
     pairs, ways = list(dict.fromkeys(table["pair"])), list(dict.fromkeys(table["way"]))
     gains = table.pivot(index="way", columns="pair", values="gain").loc[ways, pairs]
-    fig, ax = plt.subplots(figsize=(1.6 + 1.05*len(pairs), 1.2 + 0.42*len(ways)))
-    limit = 100*max(table["gain"].abs().max(), 0.01)
+    fig, ax = plt.subplots(figsize=(2.4 + 1.05*len(pairs), 1.7 + 0.42*len(ways)))
+    limit = 100*max(largest, 0.01)
     image = ax.imshow(100*gains, cmap="PuOr", vmin=-limit, vmax=limit, origin="upper", aspect="auto")
     for row in table.to_dict("records"):
         strong = abs(row["gain"]) > 0.6*limit/100
@@ -237,7 +238,7 @@ def _plot_matrix(
     ax.set(xticks=range(len(pairs)), yticks=range(len(ways)), yticklabels=ways, title=title)
     ax.set_xticks(range(len(pairs)), pairs, rotation=25, ha="right")
     ax.grid(False)
-    fig.colorbar(image, ax=ax, label="Accuracy gained [percentage points]")
+    fig.colorbar(image, ax=ax, label="Accuracy gained [points]")
     return fig
 
 # %% ../nbs/35_final_plots.ipynb #f6581555
@@ -380,13 +381,17 @@ def _match_sources(
     both = a[["name", "label", column]].merge(b[["name", column]], on="name", suffixes=("_a", "_b"))
     return both.rename(columns={f"{column}_a": "first", f"{column}_b": "second"})
 
+_FAR_APART = 0.25  # Probabilities that are called a dispute
+
 def _find_disputes(
     matched: pd.DataFrame, # From `_match_sources`
     n: int = 6,            # At most so many
 )->pd.DataFrame:           # Those that are judged most differently
-    "Sources that two surveys disagree about, ties by name."
+    "Sources that two surveys disagree about, ties by name; none where no probabilities are far apart."
     apart = matched.assign(apart=(matched["first"] - matched["second"]).abs())
-    return apart.sort_values(["apart", "name"], ascending=[False, True], ignore_index=True)[:n]
+    return apart[apart["apart"] >= _FAR_APART].sort_values(["apart", "name"], ascending=[False, True], ignore_index=True)[:n]
+
+_LOGIT_TICKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 
 def _plot_agreement(
     matched: pd.DataFrame,   # From `_match_sources`
@@ -397,12 +402,16 @@ def _plot_agreement(
 ):
     "Probability of a class in one survey against that in another, by true class."
     import matplotlib.pyplot as plt
-    ax = ax or plt.subplots(figsize=(4, 3.8))[1]
-    ax.plot([0, 1], [0, 1], color="0.7", ls="--", lw=1)
+    ax, ends = ax or plt.subplots(figsize=(5, 3.8))[1], (0.001, 0.999)
+    ax.plot(ends, ends, color="0.7", ls="--", lw=1)
     for mark, (label, rows) in zip("os^D", matched.groupby("label"), strict=False):
-        ax.plot(rows["first"], rows["second"], mark, ms=3.5, alpha=0.6, label=f"{label}, {len(rows)}")
+        ax.plot(rows["first"].clip(*ends), rows["second"].clip(*ends), mark, ms=3.5, alpha=0.6,
+                label=f"{label}, {len(rows)}")
     ax.set(xlabel=f"Probability of {asked} in {surveys[0]}", ylabel=f"Probability of {asked} in {surveys[1]}",
-           xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+           xscale="logit", yscale="logit")  # most are close to 0 and 1
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_ticks(_LOGIT_TICKS, [f"{tick:g}" for tick in _LOGIT_TICKS])
+        axis.set_ticks([], minor=True)
     ax.legend(title="True class", loc="center left", bbox_to_anchor=(1, 0.5))
     ax.set_title(title)
     return ax

@@ -87,12 +87,15 @@ def plot_clipping(
     pixel_scale: u.Quantity, # Side of a pixel
     title: str,          # What is shown; says "simulated" where it is
 ):                       # A figure of two images
-    "One cutout before and after clipping, in units of its peak, with a bar of a quarter of its width."
+    "A cutout before and after clipping, in units of its peak; colours are linear in the noise, logarithmic above it."
     import matplotlib.pyplot as plt
+    from matplotlib.colors import AsinhNorm
     fig, axes = plt.subplots(1, 2, figsize=(5.2, 2.6))
     peak = np.nanmax(before)
+    noise = max(float(np.nanmedian(np.abs(before - np.nanmedian(before)))/peak), 1e-4)
+    norm = AsinhNorm(linear_width=2*noise, vmin=-4*noise, vmax=1)
     for ax, image, name in zip(axes, (before, after), ("before", "after clipping"), strict=True):
-        shown = ax.imshow(image/peak, vmin=-0.05, vmax=0.5)
+        shown = ax.imshow(image/peak, norm=norm)
         ax.set(title=name, xticks=[], yticks=[])
         ax.grid(False)
     width = before.shape[1]
