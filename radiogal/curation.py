@@ -69,7 +69,8 @@ def plot_gallery(
         ax.set(xticks=[], yticks=[], facecolor="0.6")
         told = [hdu.header["OBJECT"], *[hdu.header["SURVEY"]]*(len(surveys) > 1), note]
         ax.set_title("\n".join(filter(None, told)), fontsize=6, parse_math=False)  # a name may hold $
-    fig.suptitle((", ".join(surveys) or "no images") + ", simulated"*any(hdu.header["SIMULATE"] for hdu in hdus), fontsize=9)
+    made = ", simulated"*any(hdu.header["SIMULATE"] for hdu in hdus)
+    fig.suptitle((", ".join(surveys) or "no images") + made, fontsize=9)
     return fig
 
 # %% ../nbs/14_curation.ipynb #8c3e0c77

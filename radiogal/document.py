@@ -19,7 +19,7 @@ import pandas as pd
 
 from .candidates import find_group_radius
 from .config import Damaged, Method, RunConfig, find_root, read_json, write_atomic
-from .figures import _judge_gain
+from .figures import _VERDICTS, _judge_gain
 from .models import NETWORKS
 from .provenance import need_extra, read_signed
 
@@ -49,6 +49,17 @@ def _write_cell(
     return _WORDS.vformat(form, (), known)
 
 _WORDS = _Words()
+
+# %% ../nbs/35a_document.ipynb #d6887677
+_DIGITS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+
+def _count_words(n: int, what: str)->str:
+    "A number of things in words: 'one network', 'two networks'."
+    return f"{_DIGITS[n] if n < len(_DIGITS) else n} {what}{'s'*(n != 1)}"
+
+def _join_words(words: list[str])->str:
+    "Words as an enumeration: 'a, b and c'."
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]])) if words else ""
 
 # %% ../nbs/35a_document.ipynb #79f9a45f
 _SHORT = 16  # Letters of a cell that is not broken
@@ -146,6 +157,7 @@ def _tell_claims(table: pd.DataFrame)->str: # As from `_count_claims`
     return (f"Of {n['tests']} tests of what Tang et al. (2019) found, {n['yes']} agree, {n['no']} contradict, and "
             f"{n['not_shown']} show neither a gain nor a loss.")
 
+# %% ../nbs/35a_document.ipynb #9986e047
 def _tell_scores(table: pd.DataFrame)->str:
     "The range of the accuracies, and of the baselines."
     low, high = (table.loc[getattr(table["accuracy"], end)()] for end in ("idxmin", "idxmax"))
@@ -162,9 +174,9 @@ def _tell_drawn(table: pd.DataFrame)->str:
 def _tell_classes(table: pd.DataFrame)->str:
     "The hardest class and the easiest."
     low, high = (table.loc[getattr(table["f1"], end)()] for end in ("idxmin", "idxmax"))
-    if low["f1"] == high["f1"]: return f"All classes are told apart equally well by {low['network']}, F1 {low['f1']:.3f}."
-    return (f"The hardest class of {low['network']} is {low['class']} of {low['task']} (F1 {low['f1']:.3f}), the easiest "
-            f"{high['class']} of {high['task']} ({high['f1']:.3f}).")
+    if low["f1"] == high["f1"]: return f"The F1 of all classes is {low['f1']:.3f} ({low['network']})."
+    return (f"The hardest class of {low['network']} is {low['class']} of {low['task']} (F1 {low['f1']:.3f}), the "
+            f"easiest {high['class']} of {high['task']} ({high['f1']:.3f}).")
 
 def _tell_published(table: pd.DataFrame)->str:
     "How published scores stand to ours."
@@ -179,13 +191,14 @@ def _tell_comparison(table: pd.DataFrame)->str:
     "Which network leads how often, on validation sources."
     valid = table[table["split"] == "validation"]
     best = valid.loc[valid.groupby("task", sort=False)["accuracy"].idxmax(), "network"].value_counts()
-    return (f"The network {best.index[0]} has the highest validation accuracy on {best.iloc[0]} of {valid['task'].nunique()} "
-            "tasks.")
+    return (f"The network {best.index[0]} has the highest validation accuracy on {best.iloc[0]} of "
+            f"{_count_words(valid['task'].nunique(), 'task')}.")
 
 def _tell_goals(table: pd.DataFrame)->str:
     "How many goals were reached."
-    measured = table[table["reached"].isin(["yes", "no"])]
-    return f"Of {len(measured)} goals that were set beforehand and measured, {(measured['reached'] == 'yes').sum()} are reached."
+    measured = table["reached"].isin(["yes", "no"]).sum()
+    reached = (table["reached"] == "yes").sum()
+    return f"Of {_count_words(measured, 'goal')} that were set beforehand and measured, {reached} are reached."
 
 def _tell_surveys(table: pd.DataFrame)->str:
     "What two surveys know together."
@@ -207,7 +220,7 @@ def _read_tables(
     tables = {}
     for name, spec in specs.items():
         path = place/f"{spec.get('file', f'{name}_{ending}')}.csv"
-        if not path.is_file() or not path.read_text().strip() or (spec.get("real_only") and ending != "real"): continue
+        if not path.is_file() or not path.read_text().strip() or spec.get("only", ending) != ending: continue
         table = pd.read_csv(path, keep_default_na=False, na_values=[""])
         if "where" in spec and len(table): table = table.query(spec["where"], local_dict=dict(leader=leader))
         if len(table): tables[name] = _count_claims(table) if name == "claims" else table
@@ -231,6 +244,7 @@ def _find_rows(table: pd.DataFrame|None, **wanted)->list[dict]:
     if table is None: return []
     return [row for row in table.to_dict("records") if all(row.get(key) == value for key, value in wanted.items())]
 
+# %% ../nbs/35a_document.ipynb #0b2d10bd
 _ACCURACY = ("{accuracy:.3f}", "{accuracy_low:.3f} to {accuracy_high:.3f}")
 _GAIN = ("{gain_points:+.1f} points", "{gain_low_points:+.1f} to {gain_high_points:+.1f}")
 
@@ -256,7 +270,8 @@ def _number_transfer(config: RunConfig, tables: dict[str, pd.DataFrame])->list[_
     rows = _find_rows(tables.get("transfers"), pair=pair, network=network)
     rows.sort(key=lambda row: plain.index(row["method"]) if row["method"] in plain else len(plain))
     numbers += [_say_number(row, _GAIN, f"accuracy of {network} on {target} with the weights of {row['source']} "
-                            f"({row['method']}) over training from scratch") for row in rows]
+                            f"({row['method']}) over training from scratch: {_VERDICTS[_judge_gain(row)]}")
+                for row in rows]
     return numbers[:3]
 
 def _number_benchmark(config: RunConfig, tables: dict[str, pd.DataFrame])->list[_Number]: # At most three
@@ -270,23 +285,13 @@ def _number_benchmark(config: RunConfig, tables: dict[str, pd.DataFrame])->list[
     best = max(rivals, key=lambda row: row["accuracy"], default=dict(network=""))["network"]
     numbers += [_say_number(dict(gain=row["accuracy_difference"], gain_low=row["accuracy_low"],
                                  gain_high=row["accuracy_high"]), _GAIN,
-                            f"accuracy of {network} over {best}, the best of the others, on the same validation sources")
+                            f"accuracy of {network} over {best}, the best of the others, on the same sources")
                 for row in _find_rows(tables.get("paired"), task=task, network=network, against=best)]
     return numbers + [_Number(f"{row['ece_after']:.3f}", "", f"calibration error of {network} on {task} after scaling, "
                               f"{row['ece_before']:.3f} before; validation") for split, row in of_ours.items()
                       if split == "validation" and pd.notna(row["ece_after"])]
 
 # %% ../nbs/35a_document.ipynb #4d735bbb
-_DIGITS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-
-def _count_words(n: int, what: str)->str:
-    "A number of things in words: 'one network', 'two networks'."
-    return f"{_DIGITS[n] if n < len(_DIGITS) else n} {what}{'s'*(n != 1)}"
-
-def _join_words(words: list[str])->str:
-    "Words as an enumeration: 'a, b and c'."
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]])) if words else ""
-
 _CLASSES = dict(FRI="FR I", FRII="FR II", Bent="bent", Compact="compact")
 
 def _name_classes(config: RunConfig)->str:
@@ -301,11 +306,12 @@ def _write_title(config: RunConfig)->str:
     networks = {network for task in tasks.values() for network in task.networks}
     sky = " on an artificial sky"*config.simulated
     if not config.has_report:
-        return (f"{_count_words(len(networks), 'network').capitalize()} compared on {_count_words(len(tasks), 'task')}: "
-                f"{_name_classes(config)} radio sources{sky}")
+        what = f"{_count_words(len(networks), 'network').capitalize()} compared on {_count_words(len(tasks), 'task')}"
+        return f"{what}: {_name_classes(config)} radio sources{sky}"
     what = "Transfer learning between" if ends else "Networks trained on"
     return f"{what} {where}: {_name_classes(config)} radio sources{sky}"
 
+# %% ../nbs/35a_document.ipynb #eb70130c
 def _range_sources(table: pd.DataFrame|None)->str: # Of scores
     "How many validation sources there are."
     if table is None: return "no"
@@ -336,12 +342,12 @@ def _sum_up_benchmark(config: RunConfig, tables: dict[str, pd.DataFrame])->list[
     networks = {network for task in tasks.values() for network in task.networks}
     what = [f"{_count_words(len(networks), 'network').capitalize()} are trained on the same sources and folds of "
             f"{_count_words(len(tasks), 'task')}, with {_range_sources(tables.get('comparison'))} "
-            f"{'simulated' if config.simulated else 'real'} sources each; {_choose_leader(config)} is this project's own."]
+            f"{'simulated' if config.simulated else 'real'} sources each."]
     if pairs is None: return [*what, "No two networks are compared on the same sources in this run."]
     better, worse = (pairs["accuracy_low"] > 0).sum(), (pairs["accuracy_high"] < 0).sum()
-    return [*what, f"Of {_count_words(len(pairs), 'comparison')} of {pairs['network'].iloc[0]} with another network on the same "
-            f"sources, {better} show it to be better and {worse} to be worse by the whole 95 % interval of the "
-            "difference."]
+    return [*what, f"Of {_count_words(len(pairs), 'comparison')} of {pairs['network'].iloc[0]}, this project's own, "
+            f"with another network on the same sources, {better or 'none'} show it to be better and {worse or 'none'} "
+            "to be worse by the whole interval of the difference."]
 
 # %% ../nbs/35a_document.ipynb #73f8931a
 class _References:
@@ -382,19 +388,23 @@ def _name_images(images: str)->str: # As a task names them
 def _describe_tasks(config: RunConfig)->list[dict]:
     "A row for each task: its images, its classes with the labels that belong to them, its networks."
     spell = lambda name, labels: name if (name,) == labels else f"{name}: {', '.join(labels)}"
-    return [dict(task=name, images=_name_images(task.images), classes="; ".join(spell(*each) for each in task.classes.items()),
+    return [dict(task=name, images=_name_images(task.images),
+                 classes="; ".join(spell(*each) for each in task.classes.items()),
                  networks=", ".join(f"{network} ({len(folds)})" for network, folds in task.networks.items()))
             for name, task in config.list_tasks().items()]
 
+def _list_networks(config: RunConfig)->list[str]:
+    "All networks of a run's tasks."
+    return list(dict.fromkeys(network for task in config.list_tasks().values() for network in task.networks))
+
 def _describe_recipes(config: RunConfig)->list[dict]:
     "A row for each network: how it is trained."
-    names = dict.fromkeys(network for task in config.list_tasks().values() for network in task.networks)
     rows = []
-    for name in names:
+    for name in _list_networks(config):
         recipe, optimiser = config.choose_recipe(name), NETWORKS[name].optimiser
         rate = recipe.learning_rate or optimiser["config"]["learning_rate"]
-        rows.append(recipe.model_dump() | dict(
-            network=name, optimiser=recipe.optimiser or optimiser["class_name"], rate=float(rate), patience=recipe.patience or None))
+        rows.append(recipe.model_dump() | dict(network=name, rate=float(rate), patience=recipe.patience or None,
+                                               optimiser=recipe.optimiser or optimiser["class_name"]))
     return rows
 
 _TASK_FORMS = {"Task": "{task}", "Images": "{images}", "Classes": "{classes}", "Networks (folds)": "{networks}"}
@@ -405,99 +415,114 @@ _RECIPE_FORMS = {"Network": "{network}", "Epochs": "{epochs}", "Patience": "{pat
 def _describe_methods(config: RunConfig)->list[_Item]:
     "Tables of the tasks and of the trainings."
     tasks, recipes = pd.DataFrame(_describe_tasks(config)), pd.DataFrame(_describe_recipes(config))
-    told = [("tasks", tasks, _TASK_FORMS, f"{_count_words(len(tasks), 'task').capitalize()}, each with the images and "
-             "classes that it is about; in brackets, how many folds each network is trained on."),
-            ("recipes", recipes, _RECIPE_FORMS, "How each network is trained where a task says nothing else; patience is "
-             "in epochs, and those without one are trained to the last.")]
-    return [table for name, rows, forms, caption in told if (table := _make_table(name, rows, forms, caption))]
+    told = (f"{_count_words(len(tasks), 'task').capitalize()}, each with the images and classes that it is about; in "
+            "brackets, how many folds each network is trained on.", "How each network is trained where a task says "
+            "nothing else; patience is in epochs, and those without one are trained to the last.")
+    return [_make_table("tasks", tasks, _TASK_FORMS, told[0]), _make_table("recipes", recipes, _RECIPE_FORMS, told[1])]
 
-# %% ../nbs/35a_document.ipynb #8a575c9f
+# %% ../nbs/35a_document.ipynb #67480a0f
 def _read_outline()->dict:
     "What documents hold, in which order."
     return tomllib.loads((files("radiogal")/"templates"/"document.toml").read_text(encoding="utf-8"))
 
-def _gather_items(
-    section: dict,      # Of the outline
-    figures: list[dict],# Its rows of figures.json
-    folder: Path,       # figures/<run>
-    tables: dict[str, pd.DataFrame],
-    run: str,
+def _make_tables(
+    names: list[str],                # Of a section
+    tables: dict[str, pd.DataFrame], # From `_read_tables`
 )->list[_Item]:
-    "Figures and tables of a section."
-    shown = [_Item("Figure", Path(f["file"]).stem, _write_caption(f, run), *_read_picture(folder/f["file"]))
-             for f in figures]
+    "Those tables of a section in which something is known."
     specs = _read_outline()["tables"]
     made = [_make_table(name, tables[name], specs[name]["columns"], _TOLD[name](tables[name]))
-            for name in section["tables"] if name in tables]
-    return [item for item in (*shown, *made) if item]
+            for name in names if name in tables]
+    return [table for table in made if table]
 
-def _number_items(items: list[_Item])->None:
+def _make_sections(
+    outline: list[dict],             # Sections of one kind of document
+    dealt: list[list[dict]],         # From `_deal_figures`
+    folder: Path,                    # figures/<run>
+    tables: dict[str, pd.DataFrame], # From `_read_tables`
+)->list[dict]:                       # title, lead, items
+    "Sections with something in them."
+    sections = []
+    for section, figures in zip(outline, dealt, strict=True):
+        shown = [_Item("Figure", Path(f["file"]).stem, _write_caption(f, folder.name), *_read_picture(folder/f["file"]))
+                 for f in figures]
+        items = shown + _make_tables(section["tables"], tables)
+        if items: sections.append(dict(title=section["title"], lead=section["lead"], items=items))
+    return sections
+
+def _number_items(items: list[_Item])->dict[str, int]: # How many there are, by kind
     "Give figures and tables their numbers."
     counts = dict.fromkeys(("Figure", "Table"), 0)
     for item in items:
         counts[item.kind] += 1
         item.number = counts[item.kind]
+    return counts
 
-def _make_sections(
-    outline: list[dict],      # Sections of one kind of document
-    dealt: list[list[dict]],  # From `_deal_figures`
-    folder: Path,             # figures/<run>
-    tables: dict[str, pd.DataFrame],
-    run: str,
-)->list[dict]:
-    "Sections with something in them: title, lead, items."
-    sections = [dict(title=section["title"], lead=section["lead"],
-                     items=_gather_items(section, figures, folder, tables, run))
-                for section, figures in zip(outline, dealt, strict=True)]
-    return [section for section in sections if section["items"]]
-
-def _tell_limits(place: Path, made: dict, tables: dict)->dict: # made: provenance.json
+# %% ../nbs/35a_document.ipynb #f9ce6264
+def _tell_limits(
+    place: Path,                     # Of the notebook's results
+    made: dict,                      # Their provenance.json
+    tables: dict[str, pd.DataFrame], # From `_read_tables`
+)->dict:
     "What the limits depend on: held-out sources, published scores, missing runs, and results of several runs."
-    lost = [path.read_text().count("\n") - 1 for path in place.glob("missing_runs_*.csv")]
+    lost = [len(pd.read_csv(path)) for path in place.glob("missing_runs_*.csv")]
     origins = find_root()/made["parameters"]["results_dir"]/"origins.csv"
     kinds = pd.read_csv(origins)["origin"].value_counts() if origins.is_file() else {}
     return dict(has_heldout="held-out" in set(tables.get("comparison", {}).get("split", ())),
                 has_published="published" in tables or "claims" in tables, missing=sum(lost),
                 origins=_join_words([f"{n} {origin}" for origin, n in kinds.items()]))
 
-def _render(**known)->str:
-    "The page."
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    places = Environment(loader=PackageLoader("radiogal"), autoescape=True, undefined=StrictUndefined,
-                         trim_blocks=True, lstrip_blocks=True)
-    return places.get_template("document.html").render(known)
+def _sum_up(config: RunConfig, tables: dict[str, pd.DataFrame])->dict: # tables: from `_read_tables`
+    "The title, the three numbers and the sentences of the abstract."
+    number, tell = ((_number_transfer, _sum_up_transfers) if config.has_report
+                    else (_number_benchmark, _sum_up_benchmark))
+    return dict(title=_write_title(config), numbers=number(config, tables), abstract=tell(config, tables))
 
+def _put_together(
+    config: RunConfig, # Of the run
+    place: Path,       # What its last notebook has saved
+    folder: Path,      # figures/<run>
+)->dict:               # By name in the template
+    "All that is in a document."
+    made, outline, leader = read_signed(place/"provenance.json"), _read_outline(), _choose_leader(config)
+    tables = _read_tables(place, "simulated" if config.simulated else "real", outline["tables"], leader)
+    kind, shown = "report" if config.has_report else "benchmark", read_json(place/"figures.json")["figures"]
+    sections = _make_sections(outline[kind], _deal_figures(outline[kind], shown, leader), folder, tables)
+    methods = _describe_methods(config)
+    counts = _number_items([*(item for section in sections for item in section["items"]), *methods])
+    return _sum_up(config, tables) | _tell_limits(place, made, tables) | dict(
+        config=config, made=made, place=place.name, sections=sections, methods=methods, tasks=methods[0],
+        references=_References(outline["cited"]), name_images=_name_images, join=_join_words,
+        classes=_name_classes(config), networks=_list_networks(config), radius=find_group_radius(config),
+        n_left=len(shown) - counts["Figure"])
+
+# %% ../nbs/35a_document.ipynb #207bc3bc
 def write_document(
     config: RunConfig, # Of the run
     place: Path,       # What its last notebook has saved: results/<run>/report, or benchmark
     folder: Path,      # figures/<run>
     page: Path,        # Where
 )->Path:               # The same
-    "Write a run's report as one HTML page, atomically. Raises `Damaged` where a figure or a record is lost."
-    made, outline, simulated = read_signed(place/"provenance.json"), _read_outline(), config.simulated
-    kind = "report" if config.has_report else "benchmark"
-    shown, leader = read_json(place/"figures.json")["figures"], _choose_leader(config)
-    tables = _read_tables(place, "simulated" if simulated else "real", outline["tables"], leader)
-    sections = _make_sections(outline[kind], _deal_figures(outline[kind], shown, leader), folder, tables, made["run"])
-    methods = _describe_methods(config)
-    _number_items([*(item for section in sections for item in section["items"]), *methods])
-    numbers, summary = ((_number_transfer, _sum_up_transfers) if config.has_report
-                        else (_number_benchmark, _sum_up_benchmark))
-    references = _References(outline["cited"])
-    return write_atomic(page, _render(
-        config=config, title=_write_title(config), numbers=numbers(config, tables), abstract=summary(config, tables),
-        name_images=_name_images, sections=sections, methods=methods, named={item.name: item for item in methods}, made=made, references=references, join=_join_words, tables=tables,
-        classes=_name_classes(config), radius=find_group_radius(config), n_figures=len(shown), place=place.name,
-        n_shown=sum(item.kind == "Figure" for section in sections for item in section["items"]),
-        networks=list(dict.fromkeys(name for task in config.list_tasks().values() for name in task.networks)),
-        **_tell_limits(place, made, tables)))
+    """Write a run's report as one HTML page, atomically.
+
+    Raises `Damaged` where a figure or a record is lost, `ConfigError` where pybtex is not installed."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    places = Environment(loader=PackageLoader("radiogal"), autoescape=True, undefined=StrictUndefined,
+                         trim_blocks=True, lstrip_blocks=True)
+    return write_atomic(page, places.get_template("document.html").render(_put_together(config, place, folder)))
+
+_NO_WEASYPRINT = "no PDF of the report: WeasyPrint is not installed: pip install 'radiogal[workflow]'"
+_NO_PANGO = ("no PDF of the report: WeasyPrint needs the system's library Pango: on Debian, apt-get install "
+             "libpango-1.0-0 libpangoft2-1.0-0")
 
 def write_pdf(
     page: Path, # An HTML page
-)->str:         # "" or why there is none
-    "Write a page as PDF beside it."
+)->str:         # "", or why there is none
+    "Write a page as PDF beside it, atomically; where that is not possible, an older one is removed."
+    pdf = page.with_suffix(".pdf")
+    pdf.unlink(missing_ok=True)
     try: from weasyprint import HTML
-    except ImportError: return "no PDF: WeasyPrint is not installed: pip install 'radiogal[workflow]'"
-    except OSError: return "no PDF: WeasyPrint needs the library Pango: on Debian, apt-get install libpango-1.0-0 libpangoft2-1.0-0"
-    write_atomic(page.with_suffix(".pdf"), HTML(filename=str(page)).write_pdf())
+    except ImportError: return _NO_WEASYPRINT
+    except OSError: return _NO_PANGO
+    write_atomic(pdf, HTML(string=page.read_text(encoding="utf-8")).write_pdf())
     return ""

@@ -389,7 +389,8 @@ def _find_disputes(
 )->pd.DataFrame:           # Those that are judged most differently
     "Sources that two surveys disagree about, ties by name; none where no probabilities are far apart."
     apart = matched.assign(apart=(matched["first"] - matched["second"]).abs())
-    return apart[apart["apart"] >= _FAR_APART].sort_values(["apart", "name"], ascending=[False, True], ignore_index=True)[:n]
+    apart = apart[apart["apart"] >= _FAR_APART]
+    return apart.sort_values(["apart", "name"], ascending=[False, True], ignore_index=True)[:n]
 
 _LOGIT_TICKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 
