@@ -55,7 +55,7 @@ _DIGITS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 def _count_words(n: int, what: str)->str:
     "A number of things in words: 'one network', 'two networks'."
-    return f"{_DIGITS[n] if n < len(_DIGITS) else n} {what}{'s'*(n != 1)}"
+    return f"{_DIGITS[n] if n < len(_DIGITS) else n} {what}{'' if n == 1 else 's'}"
 
 def _join_words(words: list[str])->str:
     "Words as an enumeration: 'a, b and c'."
@@ -403,14 +403,17 @@ def _describe_recipes(config: RunConfig)->list[dict]:
     for name in _list_networks(config):
         recipe, optimiser = config.choose_recipe(name), NETWORKS[name].optimiser
         rate = recipe.learning_rate or optimiser["config"]["learning_rate"]
-        rows.append(recipe.model_dump() | dict(network=name, rate=float(rate), patience=recipe.patience or None,
-                                               optimiser=recipe.optimiser or optimiser["class_name"]))
+        rows.append(recipe.model_dump() | dict(
+            network=name, rate=float(rate), patience=recipe.patience or None,
+            optimiser=recipe.optimiser or optimiser["class_name"],
+            turned="any angle" if recipe.augmentation == "turns" else "quarter turns"))
     return rows
 
 _TASK_FORMS = {"Task": "{task}", "Images": "{images}", "Classes": "{classes}", "Networks (folds)": "{networks}"}
 _RECIPE_FORMS = {"Network": "{network}", "Epochs": "{epochs}", "Patience": "{patience:.0f}",
                  "Batch": "{batch_size}", "Optimiser": "{optimiser}", "Peak rate": "{rate:g}", "Schedule": "{schedule}",
-                 "Label smoothing": "{label_smoothing:g}", "Decay of averaged weights": "{ema_decay:g}"}
+                 "Label smoothing": "{label_smoothing:g}", "Decay of mean weights": "{ema_decay:g}",
+                 "Images turned by": "{turned}"}
 
 def _describe_methods(config: RunConfig)->list[_Item]:
     "Tables of the tasks and of the trainings."
