@@ -24,12 +24,12 @@ from .models import NETWORKS
 from .provenance import need_extra, read_signed
 
 # %% ../nbs/35a_document.ipynb #49bb3c4e
-_NAMES = dict(macro_f1="macro F1", balanced_accuracy="balanced accuracy")
+_SCORE_NAMES = dict(macro_f1="macro F1", balanced_accuracy="balanced accuracy")
 
 _FORMATS = {  # Besides Python's
     "p": lambda p: "< 0.001" if p < 0.001 else f"{p:.3f}",
     "short": lambda x: "< 0.001" if 0 < x < 0.001 else f"{x:.3g}" if abs(x) < 10 else f"{x:,.0f}",
-    "words": lambda name: _NAMES.get(name, name)}
+    "words": lambda name: _SCORE_NAMES.get(name, name)}
 
 class _Words(Formatter):
     "Formats of tables: `_FORMATS` beside Python's own; a negative number has a minus."
@@ -292,11 +292,11 @@ def _number_benchmark(config: RunConfig, tables: dict[str, pd.DataFrame])->list[
                       if split == "validation" and pd.notna(row["ece_after"])]
 
 # %% ../nbs/35a_document.ipynb #4d735bbb
-_CLASSES = dict(FRI="FR I", FRII="FR II", Bent="bent", Compact="compact")
+_CLASS_NAMES = dict(FRI="FR I", FRII="FR II", Bent="bent", Compact="compact")
 
 def _name_classes(config: RunConfig)->str:
     "The classes of a run, as they are written in prose."
-    return _join_words([_CLASSES.get(name, name) for name in config.classes])
+    return _join_words([_CLASS_NAMES.get(name, name) for name in config.classes])
 
 def _write_title(config: RunConfig)->str:
     "What a document is about, in words."
@@ -377,13 +377,13 @@ def _read_references(): # pybtex.database.BibliographyData
     return parse_string((files("radiogal")/"templates"/"references.bib").read_text(encoding="utf-8"), "bibtex")
 
 # %% ../nbs/35a_document.ipynb #bea46ae4
-_IMAGES = {"griese": "Griese et al. (2023)", "griese-catalogues": "Griese et al. (2023), a fold per catalogue",
+_IMAGE_NAMES = {"griese": "Griese et al. (2023)", "griese-catalogues": "Griese et al. (2023), a fold per catalogue",
            "griese-apart": "Griese et al. (2023), far from the other sources"}
 
 def _name_images(images: str)->str: # As a task names them
     "A set of images in words."
     if images.startswith("artificial-"): return f"artificial sky, in {images.removeprefix('artificial-')}; simulated"
-    return " and ".join(_IMAGES.get(each, each) for each in images.split("+"))
+    return " and ".join(_IMAGE_NAMES.get(each, each) for each in images.split("+"))
 
 def _describe_tasks(config: RunConfig)->list[dict]:
     "A row for each task: its images, its classes with the labels that belong to them, its networks."
