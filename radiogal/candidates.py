@@ -446,7 +446,7 @@ def plot_survivors(
     told = [f"{n:,}" + f"  (−{out:,})"*bool(out) for n, out in zip(counts, cut, strict=True)]
     ax.bar_label(bars, told, padding=2, fontsize=7)
     ax.invert_yaxis()
-    ax.grid(axis="y")
+    ax.grid(False, axis="y")
     ax.set(xlim=(0, 1.3*max(counts)), xlabel="Rows of the catalogue",
            title=f"{len(candidates)} candidates" + ", simulated"*bool(candidates.meta["SIMULATE"]))
     return ax

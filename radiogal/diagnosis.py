@@ -553,12 +553,24 @@ def _shrink_picture(path: Path)->bytes: # PNG
         half.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(small, "png")
     return small.getvalue()
 
+def _locate_points(
+    figure,               # As saved: its layout is done
+    points: pd.DataFrame, # x, y (as drawn in its first Axes), name
+)->list[tuple]:           # x, y: fractions of the saved figure from its upper left corner; name
+    "Where named points are in a saved figure, so that a page can tell their names."
+    from matplotlib import rcParams
+    box = figure.get_tightbbox().padded(rcParams["savefig.pad_inches"])
+    x, y = (figure.axes[0].transData.transform(points[["x", "y"]])/figure.dpi).T
+    places = zip((x - box.x0)/box.width, (box.y1 - y)/box.height, points["name"], strict=True)
+    return [(round(float(across), 4), round(float(down), 4), str(name)) for across, down, name in places]
+
 class Album:
     "The figures of a run: each is saved, shown, and has a number and a sentence that says what is seen in it."
     def __init__(self, folder: Path, identity: dict, kinds: tuple[str, ...] = ("png",)): # identity: from `describe_run`
         self.folder, self.identity, self.kinds, self.captions, self.shown = folder, identity, kinds, [], []
 
-    def publish(self, figure, name: str, finding: str, identity: dict|None = None)->None: # As `save_figure`
+    def publish(self, figure, name: str, finding: str, identity: dict|None = None,
+                points: pd.DataFrame|None = None)->None: # As `save_figure`, and `_locate_points`
         "Save a figure, show it with its caption, and let it go."
         import matplotlib.pyplot as plt
         from IPython.display import Image, Markdown, display
@@ -566,7 +578,8 @@ class Album:
         path = save_figure(figure, self.folder, name, made_by, self.kinds)
         self.captions.append(f"**Figure {len(self.captions) + 1}** (`{path.stem}`). {finding} "
                              f"*Run {made_by['run']}, {made_by['kind']}.*")
-        self.shown.append(dict(file=path.name, finding=finding, run=made_by["run"], kind=made_by["kind"]))
+        self.shown.append(dict(file=path.name, finding=finding, run=made_by["run"], kind=made_by["kind"],
+                               points=[] if points is None else _locate_points(figure, points)))
         display(Image(_shrink_picture(path), width=round(figure.get_figwidth()*figure.dpi), alt=finding),
                 Markdown(self.captions[-1]))
         plt.close(figure)

@@ -72,6 +72,7 @@ class _Item:
     caption: str       # What is found
     picture: str = ""  # Of a figure: a data URL
     width: int = 0     # Of a figure, in pixels of a page
+    points: tuple = () # In a figure: x and y as fractions from its upper left corner, and a name
     head: tuple = ()   # Of a table
     rows: tuple = ()   # Of a table, tuples of words
     number: int = 0    # Among its kind, once the document is put together
@@ -192,7 +193,7 @@ def _tell_comparison(table: pd.DataFrame)->str:
     valid = table[table["split"] == "validation"]
     best = valid.loc[valid.groupby("task", sort=False)["accuracy"].idxmax(), "network"].value_counts()
     return (f"The network {best.index[0]} has the highest validation accuracy on {best.iloc[0]} of "
-            f"{_count_words(valid['task'].nunique(), 'task')}.")
+            f"{valid['task'].nunique()} tasks.")
 
 def _tell_goals(table: pd.DataFrame)->str:
     "How many goals were reached."
@@ -447,8 +448,8 @@ def _make_sections(
     "Sections with something in them."
     sections = []
     for section, figures in zip(outline, dealt, strict=True):
-        shown = [_Item("Figure", Path(f["file"]).stem, _write_caption(f, folder.name), *_read_picture(folder/f["file"]))
-                 for f in figures]
+        shown = [_Item("Figure", Path(f["file"]).stem, _write_caption(f, folder.name), *_read_picture(folder/f["file"]),
+                       f.get("points", ())) for f in figures]
         items = shown + _make_tables(section["tables"], tables)
         if items: sections.append(dict(title=section["title"], lead=section["lead"], items=items))
     return sections

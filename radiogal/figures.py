@@ -392,7 +392,15 @@ def _find_disputes(
     apart = apart[apart["apart"] >= _FAR_APART]
     return apart.sort_values(["apart", "name"], ascending=[False, True], ignore_index=True)[:n]
 
+# %% ../nbs/35_final_plots.ipynb #0a4cb4ef
 _LOGIT_TICKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
+_LOGIT_ENDS = (0.001, 0.999)  # Those closer to 0 or 1 are drawn here
+
+def _place_sources(
+    matched: pd.DataFrame, # From `_match_sources`
+)->pd.DataFrame:           # The same, with x and y
+    "Where sources are drawn by `_plot_agreement`."
+    return matched.assign(x=matched["first"].clip(*_LOGIT_ENDS), y=matched["second"].clip(*_LOGIT_ENDS))
 
 def _plot_agreement(
     matched: pd.DataFrame,   # From `_match_sources`
@@ -403,11 +411,10 @@ def _plot_agreement(
 ):
     "Probability of a class in one survey against that in another, by true class."
     import matplotlib.pyplot as plt
-    ax, ends = ax or plt.subplots(figsize=(5, 3.8))[1], (0.001, 0.999)
-    ax.plot(ends, ends, color="0.7", ls="--", lw=1)
-    for mark, (label, rows) in zip("os^D", matched.groupby("label"), strict=False):
-        ax.plot(rows["first"].clip(*ends), rows["second"].clip(*ends), mark, ms=3.5, alpha=0.6,
-                label=f"{label}, {len(rows)}")
+    ax, drawn = ax or plt.subplots(figsize=(5, 3.8))[1], _place_sources(matched)
+    ax.plot(_LOGIT_ENDS, _LOGIT_ENDS, color="0.7", ls="--", lw=1)
+    for mark, (label, rows) in zip("os^D", drawn.groupby("label"), strict=False):
+        ax.plot(rows["x"], rows["y"], mark, ms=3.5, alpha=0.6, label=f"{label}, {len(rows)}")
     ax.set(xlabel=f"Probability of {asked} in {surveys[0]}", ylabel=f"Probability of {asked} in {surveys[1]}",
            xscale="logit", yscale="logit")  # most are close to 0 and 1
     for axis in (ax.xaxis, ax.yaxis):

@@ -4,11 +4,15 @@ import builtins
 import re
 from importlib.resources import files
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from radiogal import document
 from radiogal.config import Damaged, Paths, find_root, parse_config, read_config, write_atomic, write_json
+from radiogal.diagnosis import _locate_points, save_figure
 from radiogal.document import write_document, write_pdf
 from radiogal.provenance import sign
 
@@ -76,6 +80,22 @@ def test_figures_are_numbered_captioned_once_and_escaped(tmp_path):
                         ("3", "b"), ("4", "c Of the run other.")]
     assert "<script" not in text and len(re.findall(r'<img [^>]*alt="Figure', text)) == 4
     assert "every figure, and 1 that are not shown here" in text
+
+
+def test_points_of_a_figure_have_their_names_on_the_page(tmp_path):
+    text = write_page(tmp_path, "benchmark", [show("plot_left_out", "a", points=[[0.5, 0.25, "J1<b>"]])])
+    assert '<circle cx="0.5" cy="0.25" r=".009"><title>J1&lt;b&gt;</title></circle>' in text
+
+
+def test_points_are_found_where_they_are_drawn(tmp_path):
+    table = pd.DataFrame(dict(x=[0.1, 0.9], y=[0.2, 0.8], name=["a", "b"]))
+    figure, ax = plt.subplots(layout="constrained")
+    ax.plot(table["x"], table["y"], "s", ms=9, color="#ff0000")
+    path = save_figure(figure, tmp_path, "plot", dict(kind="real"))
+    picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    for x, y, _ in _locate_points(figure, table):
+        assert picture[round(y*picture.shape[0]), round(x*picture.shape[1])].tolist() == [255, 0, 0]
+    plt.close(figure)
 
 
 def test_a_lost_figure_or_list_of_figures_is_named(tmp_path):
