@@ -392,7 +392,7 @@ def _find_disputes(
     apart = apart[apart["apart"] >= _FAR_APART]
     return apart.sort_values(["apart", "name"], ascending=[False, True], ignore_index=True)[:n]
 
-# %% ../nbs/35_final_plots.ipynb #0a4cb4ef
+# %% ../nbs/35_final_plots.ipynb #b78a5060
 _LOGIT_TICKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 _LOGIT_ENDS = (0.001, 0.999)  # Those closer to 0 or 1 are drawn here
 
