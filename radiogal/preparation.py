@@ -102,7 +102,7 @@ def plot_clipping(
     axes[0].plot([0.05*width, 0.3*width], [0.07*width]*2, color="white")
     axes[0].text(0.175*width, 0.09*width, f"{(width*pixel_scale/4).to_value(u.arcsec):.0f}″", color="white",
                  ha="center")
-    fig.colorbar(shown, ax=axes, label="Brightness / peak", shrink=0.8, ticks=[0, 0.01, 0.1, 1], format="{x:g}")
+    fig.colorbar(shown, ax=axes, label="Brightness / peak", shrink=0.8, ticks=[0, 0.1, 1], format="{x:g}")
     fig.suptitle(title, fontsize=9)
     return fig
 
