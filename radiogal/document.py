@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from string import Formatter
@@ -139,10 +140,12 @@ def _name_way(row)->str: # A row of the table of transfers
     "A transfer in words."
     return f"{row['method']} of {row['network']} from {row['source']} to {row['target']}"
 
+_GAIN_WHOLE = "{gain_points:+.1f} points ({gain_low_points:+.1f} to {gain_high_points:+.1f})"
+
 def _tell_transfers(table: pd.DataFrame)->str:
     "The ends of the gains."
     best, worst = (table.loc[getattr(table["gain"], end)()].to_dict() for end in ("idxmax", "idxmin"))
-    told = [f"{_name_way(row)}, {_write_cell(row, '{gain_points:+.1f} points')}" for row in (best, worst)]
+    told = [f"{_name_way(row)}, {_write_cell(row, _GAIN_WHOLE)}" for row in (best, worst)]
     if len(table) == 1: return f"Of one transfer, that by {told[0]}, the gain over training from scratch is measured."
     return f"The largest gain over training from scratch is that of {told[0]}; the largest loss that of {told[1]}."
 
@@ -371,6 +374,7 @@ class _References:
         written = style.format_bibliography(_read_references(), self.keys)
         return [entry.text.render(backend) for entry in written]
 
+@cache
 def _read_references(): # pybtex.database.BibliographyData
     "The package's references; raises `ConfigError` where pybtex is not installed."
     need_extra("pybtex", "workflow")
