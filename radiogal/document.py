@@ -184,7 +184,8 @@ def _tell_classes(table: pd.DataFrame)->str:
 
 def _tell_published(table: pd.DataFrame)->str:
     "How published scores stand to ours."
-    known = table.dropna(subset=["ours_low"])
+    known = table.reindex(columns=[*table.columns.union(["ours_low", "ours_high"])]).dropna(subset=["ours_low"])
+    if known.empty: return "No published score is of what was measured here with an interval."
     like = known[known["same_images"]]
     above, below = (like["value"] > like["ours_high"]).sum(), (like["value"] < like["ours_low"]).sum()
     return (f"Of {len(like)} published scores of the same images, {below} lie below the whole interval found here and "
@@ -282,8 +283,8 @@ def _number_benchmark(config: RunConfig, tables: dict[str, pd.DataFrame])->list[
     "The three numbers of a benchmark: of its first task, and of our network."
     task, network = next(iter(config.list_tasks())), _choose_leader(config)
     of_ours = {row["split"]: row for row in _find_rows(tables.get("comparison"), task=task, network=network)}
-    split = "held-out" if "held-out" in of_ours else "validation"
-    numbers = [_say_number(of_ours[split], _ACCURACY, f"accuracy of {network} on {task}, {split} sources")]
+    numbers = [_say_number(of_ours[split], _ACCURACY, f"accuracy of {network} on {task}, {split} sources")
+               for split in ("held-out", "validation") if split in of_ours][:1]
     rivals = [row for row in _find_rows(tables.get("comparison"), task=task, split="validation")
               if row["network"] != network]
     best = max(rivals, key=lambda row: row["accuracy"], default=dict(network=""))["network"]

@@ -121,6 +121,19 @@ def test_a_run_of_few_results_still_has_a_document(tmp_path):
     assert "Networks trained on FIRST and VLASS" in text
 
 
+def test_a_benchmark_of_one_network_without_scores_of_its_own_has_a_document(tmp_path):
+    "Nothing to compare with, nothing of the first task, published scores that were not measured."
+    make_place(tmp_path, "benchmark", [])
+    comparison = pd.read_csv(tmp_path/"comparison_real.csv")
+    comparison[comparison["task"] == "griese-fr"].to_csv(tmp_path/"comparison_real.csv", index=False)
+    published = pd.read_csv(tmp_path/"published_real.csv")
+    published.drop(columns=["ours", "ours_low", "ours_high"]).to_csv(tmp_path/"published_real.csv", index=False)
+    (tmp_path/"paired_real.csv").unlink()
+    write_document(CONFIGS["benchmark"], tmp_path, tmp_path/"benchmark", tmp_path/"report.html")
+    text = (tmp_path/"report.html").read_text()
+    assert "No two networks are compared" in text and "No published score is of what was measured" in text
+
+
 def test_a_table_says_what_is_known_and_no_more():
     row = dict(gain=-0.5, p=2e-9, n=12345, nothing=float("nan"))
     forms = ("{gain_points:+.1f}", "{p:p}", "{n:,}", "{nothing:.1f}", "{x}")
