@@ -346,8 +346,8 @@ def _sum_up_benchmark(config: RunConfig, tables: dict[str, pd.DataFrame])->list[
     tasks, pairs = config.list_tasks(), tables.get("paired")
     networks = {network for task in tasks.values() for network in task.networks}
     what = [f"{_count_words(len(networks), 'network').capitalize()} {'is' if len(networks) == 1 else 'are'} trained "
-            f"on the same sources and folds of {_count_words(len(tasks), 'task')}, with {_range_sources(tables.get('comparison'))} "
-            f"{'simulated' if config.simulated else 'real'} sources each."]
+            f"on the same sources and folds of {_count_words(len(tasks), 'task')}, with "
+            f"{_range_sources(tables.get('comparison'))} {'simulated' if config.simulated else 'real'} sources each."]
     if pairs is None: return [*what, "No two networks are compared on the same sources in this run."]
     better, worse = (pairs["accuracy_low"] > 0).sum(), (pairs["accuracy_high"] < 0).sum()
     return [*what, f"Of {_count_words(len(pairs), 'comparison')} of {pairs['network'].iloc[0]}, this project's own, "
