@@ -280,8 +280,7 @@ def _plot_cost(
     fig, axes = plt.subplots(1, 2, figsize=(6.4, 3), sharey=True)
     rows = rows[rows["accuracy"].notna()]
     for ax, column, label in zip(axes, ("minutes", "parameters"), ("Minutes of a training", "Parameters"), strict=True):
-        ordered = rows[rows[column].notna()].sort_values("accuracy", ascending=False)
-        for k, row in enumerate(ordered.itertuples()):
+        for k, row in enumerate(rows[rows[column].notna()].sort_values("accuracy", ascending=False).itertuples()):
             bars = np.abs([[row.accuracy_low - row.accuracy], [row.accuracy_high - row.accuracy]])
             place, color = (getattr(row, column), row.accuracy), f"C{row.network not in _OURS:d}"
             ax.errorbar(*place, yerr=bars, fmt="o", ms=4, capsize=2, color=color)
