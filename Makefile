@@ -66,7 +66,7 @@ plan: $(STAMP)  ## Say which notebooks of RUN would be run now, and why
 figures: $(STAMP)  ## Redraw the report's figures from the existing (or kept) results of RUN, with PDF=1 for print too
 	@$(BIN)/radiogal figures "$$RUN" $(if $(SEED),--seed "$$SEED") $(if $(PDF),--pdf)
 
-report: $(STAMP)  ## Write the report of RUN as one HTML page: text, figures and tables, without code
+report: $(STAMP)  ## Write the report of RUN as a document: one HTML page, and a PDF of it
 	@$(BIN)/radiogal report "$$RUN" $(if $(SEED),--seed "$$SEED")
 
 PYTEST = $(BIN)/python -m pytest $(if $(RADIOGAL_ARTEFACTS),--junit-xml=$(RADIOGAL_ARTEFACTS)/$@.xml)

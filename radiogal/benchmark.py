@@ -280,11 +280,11 @@ def _plot_cost(
     fig, axes = plt.subplots(1, 2, figsize=(6.4, 3), sharey=True)
     rows = rows[rows["accuracy"].notna()]
     for ax, column, label in zip(axes, ("minutes", "parameters"), ("Minutes of a training", "Parameters"), strict=True):
-        for row in rows[rows[column].notna()].itertuples():
+        for k, row in enumerate(rows[rows[column].notna()].sort_values("accuracy", ascending=False).itertuples()):
             bars = np.abs([[row.accuracy_low - row.accuracy], [row.accuracy_high - row.accuracy]])
             place, color = (getattr(row, column), row.accuracy), f"C{row.network not in _OURS:d}"
             ax.errorbar(*place, yerr=bars, fmt="o", ms=4, capsize=2, color=color)
-            ax.annotate(row.network, place, xytext=(4, 3), textcoords="offset points", fontsize=8)
+            ax.annotate(row.network, place, xytext=(4, (3, -10)[k % 2]), textcoords="offset points", fontsize=8)
         ax.set(xscale="log", xlabel=label)
         ax.margins(x=0.2)
         ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 3), numticks=9))

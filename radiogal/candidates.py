@@ -432,7 +432,7 @@ def plot_survivors(
     candidates: Table, # As returned by `find_candidates`
     ax=None,
 ):
-    "Rows of the catalogue that are left after each cut, and what the rest became."
+    "Rows of the catalogue that are left after each cut, in grey those that it takes, and what the rest became."
     import matplotlib.pyplot as plt
     ax = ax or plt.subplots()[1]
     rows = {name.replace("company", "neighbours"): n for name, n in candidates.meta["rows"].items()}  # in older runs
@@ -440,10 +440,14 @@ def plot_survivors(
     names = ["all rows", *(f"− {cut}" for cut in _CUTS), *_KINDS]
     counts = [*left.tolist(), *(rows[kind] for kind in _KINDS)]
     colours = ["C0"]*len(left) + ["C1" if kind == "extended" else "C2" for kind in _KINDS.values()]
-    bars = ax.barh(names, counts, color=colours)
-    ax.bar_label(bars, [f"{n:,}" for n in counts], padding=2, fontsize=7)
+    cut = [0, *(rows[name] for name in _CUTS), *[0]*len(_KINDS)]
+    ax.barh(names, counts, color=colours)
+    bars = ax.barh(names, cut, left=counts, color="0.75")
+    told = [f"{n:,}" + f"  (−{out:,})"*bool(out) for n, out in zip(counts, cut, strict=True)]
+    ax.bar_label(bars, told, padding=2, fontsize=7)
     ax.invert_yaxis()
-    ax.set(xscale="log", xlim=(0.5, 8*max(counts)), xlabel="Rows of the catalogue",
+    ax.grid(False, axis="y")
+    ax.set(xlim=(0, 1.3*max(counts)), xlabel="Rows of the catalogue",
            title=f"{len(candidates)} candidates" + ", simulated"*bool(candidates.meta["SIMULATE"]))
     return ax
 

@@ -258,7 +258,7 @@ def _do_figures(run, seed, mixed, pdf)->None:
 @_command("report", "radiogal report demo")
 @_add_redrawn
 def _do_report(run, seed, mixed, pdf)->None:
-    "Redraw a run's report, and write it as one HTML page."
+    "Redraw a run's report, and write it as one HTML page and as PDF."
     from radiogal.workflow import report_run
     click.echo(report_run(run, seed, mixed, pdf))
 

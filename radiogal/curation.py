@@ -57,8 +57,9 @@ def plot_gallery(
 ):                                # Figure
     "A page of cutouts with names, beams and scale bars; says simulated where they are."
     import matplotlib.pyplot as plt
+    surveys = list(dict.fromkeys(hdu.header["SURVEY"] for hdu in hdus))
     rows, notes = max(1, -(-len(hdus)//columns)), notes or [""]*len(hdus)
-    fig, axes = plt.subplots(rows, columns, figsize=(1.15*columns, 1.3*rows + 0.3), squeeze=False)
+    fig, axes = plt.subplots(rows, columns, figsize=(1.2*columns, 1.45*rows + 0.3), squeeze=False)
     for ax in axes.flat[len(hdus):]: ax.axis("off")
     for hdu, note, ax in zip(hdus, notes, axes.flat[:len(hdus)], strict=True):
         half = measure_side(hdu)/2
@@ -66,9 +67,10 @@ def plot_gallery(
         draw_beam(ax, hdu.header, half)
         draw_scale(ax, half)
         ax.set(xticks=[], yticks=[], facecolor="0.6")
-        ax.set_title(f"{hdu.header['OBJECT']}\n{note}".strip(), fontsize=6, parse_math=False)  # a name may hold $
-    surveys = ", ".join(dict.fromkeys(hdu.header["SURVEY"] for hdu in hdus)) or "no images"
-    fig.suptitle(surveys + ", simulated"*any(hdu.header["SIMULATE"] for hdu in hdus), fontsize=9)
+        told = [hdu.header["OBJECT"], *[hdu.header["SURVEY"]]*(len(surveys) > 1), note]
+        ax.set_title("\n".join(filter(None, told)), fontsize=6, parse_math=False)  # a name may hold $
+    made = ", simulated"*any(hdu.header["SIMULATE"] for hdu in hdus)
+    fig.suptitle((", ".join(surveys) or "no images") + made, fontsize=9)
     return fig
 
 # %% ../nbs/14_curation.ipynb #8c3e0c77

@@ -367,7 +367,7 @@ def draw_beam(
     from matplotlib.patches import Ellipse
     bmaj, bmin = header["BMAJ"]*3600, header["BMIN"]*3600
     place = (half - 0.75*bmaj - 0.03*half, -half + 0.75*bmaj + 0.03*half)
-    ax.add_patch(Ellipse(place, bmin, bmaj, angle=-header["BPA"], facecolor="white", edgecolor="none"))
+    ax.add_patch(Ellipse(place, bmin, bmaj, angle=-header["BPA"], fill=False, edgecolor="white", lw=1))
 
 def draw_scale(ax, half: float)->None: # As in `draw_beam`
     "A bar of a round length in the lower right corner."

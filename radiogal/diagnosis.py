@@ -174,20 +174,26 @@ def plot_confusion(
     return ax
 
 # %% ../nbs/25_diagnosis.ipynb #42b759d9
+_FEW = 10  # Sources of a bin, below which its accuracy says little
+
 def plot_reliability(
     predictions: pd.DataFrame, # A table of predictions
     ax=None,
 ):                             # Axes
-    "Reliability diagram: accuracy against confidence in 15 bins, with Wilson's 95 % interval of each."
+    "Reliability diagram: accuracy in 15 bins of confidence, Wilson's 95 % interval of each; bins of few sources pale."
     import matplotlib.pyplot as plt
     ax, (y, p) = ax or plt.subplots()[1], check_predictions(predictions)
     bins = bin_confidence(y, p)
     ends = np.array([wilson_interval(k, n) for k, n in zip(bins["correct"], bins["number"], strict=True)])
     ax.plot([0, 1], [0, 1], color="0.6", ls="--", label="calibrated")
-    ax.errorbar(bins["confidence"], bins["accuracy"], abs(ends.T - bins["accuracy"].values), fmt="o", ms=4, capsize=2,
-                label=f"ECE = {score_ece(y, p):.3f}, n = {len(y)}")
+    few = (bins["number"] < _FEW).to_numpy()
+    for chosen, looks in ((~few, dict(fmt="o")), (few, dict(fmt="o", mfc="w", alpha=0.35, lw=0.8))):
+        bars = abs(ends[chosen].T - bins["accuracy"].values[chosen])
+        if chosen.any(): ax.errorbar(bins["confidence"][chosen], bins["accuracy"][chosen], bars, ms=4, capsize=2,
+                                     color="C0", **looks)
     ax.set(xlabel="Confidence (largest probability)", ylabel="Accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
-    ax.legend(loc="upper left")
+    ax.plot([], [], " ", label=f"ECE = {score_ece(y, p):.3f}\nn = {len(y)}")
+    ax.legend(loc="upper left", handlelength=1.2)
     return ax
 
 def plot_calibration(
@@ -312,11 +318,11 @@ def plot_images(
     "Prepared images with captions, square root of brightness."
     import matplotlib.pyplot as plt
     lines = max(1, -(-len(images)//columns))
-    fig, axes = plt.subplots(lines, columns, figsize=(1.25*columns, 0.3 + 1.55*lines), squeeze=False)
+    fig, axes = plt.subplots(lines, columns, figsize=(1.45*columns, 0.35 + 1.85*lines), squeeze=False)
     for ax in axes.flat: ax.set_axis_off()
     for ax, image, caption in zip(axes.flat, images, captions, strict=False):
         ax.imshow(np.sqrt(image), vmin=0, vmax=1)
-        ax.set_title(caption, fontsize=6, parse_math=False)  # a name may hold $
+        ax.set_title(caption, fontsize=7, parse_math=False)  # a name may hold $
     fig.suptitle(title, fontsize=9)
     return fig
 
@@ -331,7 +337,7 @@ def plot_mistakes(
     captions = [f"{row.label}, called\n{row.predicted} at {row.confidence:.2f}" for row in mistakes.itertuples()]
     side = sources.images.shape[1]*sources.pixel_arcsec/60
     title = f"{sources.survey}, {side:.1f} arcmin wide" + ", simulated"*sources.simulated
-    return plot_images(sources.images[places, :, :, 0], captions, title, min(len(mistakes), 6))
+    return plot_images(sources.images[places, :, :, 0], captions, title, min(max(len(mistakes), 3), 6))
 
 # %% ../nbs/25_diagnosis.ipynb #8632c931
 def bin_accuracy(
@@ -512,6 +518,7 @@ def _tell_confusion(pooled: dict[str, pd.DataFrame])->str: # Tables of predictio
         true, called = np.unravel_index(shares.argmax(), shares.shape)
         told = f"{name} calls {counts[true, called]} of {counts[true].sum()} {classes[true]} sources {classes[called]}"
         found.append((shares.max(), told))
+    if not max(found)[0]: return "No source is taken for one of another class."
     return f"The commonest confusion: {max(found)[1]}."
 
 def _tell_areas(pooled: dict[str, pd.DataFrame])->str: # As for `_tell_confusion`
@@ -546,12 +553,24 @@ def _shrink_picture(path: Path)->bytes: # PNG
         half.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(small, "png")
     return small.getvalue()
 
+def _locate_points(
+    figure,               # As saved: its layout is done
+    points: pd.DataFrame, # x, y (as drawn in its first Axes), name
+)->list[tuple]:           # x, y: fractions of the saved figure from its upper left corner; name
+    "Where named points are in a saved figure, so that a page can tell their names."
+    from matplotlib import rcParams
+    box = figure.get_tightbbox().padded(rcParams["savefig.pad_inches"])
+    x, y = (figure.axes[0].transData.transform(points[["x", "y"]])/figure.dpi).T
+    places = zip((x - box.x0)/box.width, (box.y1 - y)/box.height, points["name"], strict=True)
+    return [(round(float(across), 4), round(float(down), 4), str(name)) for across, down, name in places]
+
 class Album:
     "The figures of a run: each is saved, shown, and has a number and a sentence that says what is seen in it."
     def __init__(self, folder: Path, identity: dict, kinds: tuple[str, ...] = ("png",)): # identity: from `describe_run`
-        self.folder, self.identity, self.kinds, self.captions = folder, identity, kinds, []
+        self.folder, self.identity, self.kinds, self.captions, self.shown = folder, identity, kinds, [], []
 
-    def publish(self, figure, name: str, finding: str, identity: dict|None = None)->None: # As `save_figure`
+    def publish(self, figure, name: str, finding: str, identity: dict|None = None,
+                points: pd.DataFrame|None = None)->None: # As `save_figure`, and `_locate_points`
         "Save a figure, show it with its caption, and let it go."
         import matplotlib.pyplot as plt
         from IPython.display import Image, Markdown, display
@@ -559,6 +578,8 @@ class Album:
         path = save_figure(figure, self.folder, name, made_by, self.kinds)
         self.captions.append(f"**Figure {len(self.captions) + 1}** (`{path.stem}`). {finding} "
                              f"*Run {made_by['run']}, {made_by['kind']}.*")
+        self.shown.append(dict(file=path.name, finding=finding, run=made_by["run"], kind=made_by["kind"],
+                               points=[] if points is None else _locate_points(figure, points)))
         display(Image(_shrink_picture(path), width=round(figure.get_figwidth()*figure.dpi), alt=finding),
                 Markdown(self.captions[-1]))
         plt.close(figure)

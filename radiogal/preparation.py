@@ -87,19 +87,22 @@ def plot_clipping(
     pixel_scale: u.Quantity, # Side of a pixel
     title: str,          # What is shown; says "simulated" where it is
 ):                       # A figure of two images
-    "One cutout before and after clipping, in units of its peak, with a bar of a quarter of its width."
+    "A cutout before and after clipping, in units of its peak; colours are linear in the noise, logarithmic above it."
     import matplotlib.pyplot as plt
+    from matplotlib.colors import AsinhNorm
     fig, axes = plt.subplots(1, 2, figsize=(5.2, 2.6))
     peak = np.nanmax(before)
+    noise = max(float(np.nanmedian(np.abs(before - np.nanmedian(before)))/peak), 1e-4)
+    norm = AsinhNorm(linear_width=2*noise, vmin=-4*noise, vmax=1)
     for ax, image, name in zip(axes, (before, after), ("before", "after clipping"), strict=True):
-        shown = ax.imshow(image/peak, vmin=-0.05, vmax=0.5)
+        shown = ax.imshow(image/peak, norm=norm)
         ax.set(title=name, xticks=[], yticks=[])
         ax.grid(False)
     width = before.shape[1]
     axes[0].plot([0.05*width, 0.3*width], [0.07*width]*2, color="white")
     axes[0].text(0.175*width, 0.09*width, f"{(width*pixel_scale/4).to_value(u.arcsec):.0f}″", color="white",
                  ha="center")
-    fig.colorbar(shown, ax=axes, label="Brightness / peak", shrink=0.8)
+    fig.colorbar(shown, ax=axes, label="Brightness / peak", shrink=0.8, ticks=[0, 0.1, 1], format="{x:g}")
     fig.suptitle(title, fontsize=9)
     return fig
 

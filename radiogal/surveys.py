@@ -184,6 +184,7 @@ def plot_resolution(ax=None):
         depth, beam = limit_at_1400(s).value, s.bmaj.to_value(u.arcsec)
         ax.scatter(depth, beam, s=8*np.sqrt(s.density.value), alpha=0.7)
         ax.annotate(s.name, (depth, beam), xytext=(6, 5), textcoords="offset points")
+    ax.margins(0.15)  # for the largest markers and their names
     ax.set(xscale="log", yscale="log", xlabel="5σ limit at 1.4 GHz [mJy]", ylabel="Beam, major axis [arcsec]")
     return ax
 

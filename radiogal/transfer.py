@@ -253,15 +253,20 @@ def plot_filters(
     title: str,            # Says simulated where it is
     n: int = 12,           # How many are shown
 ):                         # Figure
-    "The first filters of the first convolution, before and after retraining."
+    "The first filters of the first convolution before and after retraining on one colour scale, and their change."
     import matplotlib.pyplot as plt
-    n = min(n, filters["filter"].max() + 1)
-    fig, axes = plt.subplots(2, n, figsize=(0.5*n + 1, 1.6))
+    n, shown = min(n, filters["filter"].max() + 1), filters.assign(change=filters["after"] - filters["before"])
+    fig, axes = plt.subplots(3, n, figsize=(0.5*n + 1.2, 2.2), squeeze=False)
+    limits = {when: shown[[when, like]].abs().to_numpy().max() or 1. for when, like in (
+        ("before", "after"), ("after", "before"), ("change", "change"))}
     for k in range(n):
-        one = filters[filters["filter"] == k]
-        for ax, when in zip(axes[:, k], ("before", "after"), strict=True):
-            ax.imshow(one.pivot(index="row", columns="column", values=when), cmap="gray")
-            ax.set(xticks=[], yticks=[], ylabel=when if k == 0 else "")
+        one = shown[shown["filter"] == k]
+        for ax, (when, limit) in zip(axes[:, k], limits.items(), strict=True):
+            image = ax.imshow(one.pivot(index="row", columns="column", values=when), cmap="PuOr", vmin=-limit,
+                              vmax=limit)
+            ax.set(xticks=[], yticks=[])
+            if k == 0: ax.set_ylabel(when, rotation=0, ha="right", va="center")
+            if k == n - 1: fig.colorbar(image, ax=axes[list(limits).index(when), :].tolist(), fraction=0.03)
     fig.suptitle(title, fontsize=9)
     return fig
 

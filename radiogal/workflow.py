@@ -372,7 +372,7 @@ def _list_loose(paths: Paths, run: str)->list[Path]:
     answers = [path for path in (paths.raw/run).rglob("*") if path.is_file() and not path.parent.name.startswith(".")]
     if sum(path.stat().st_size for path in answers) > _LOOSE_BYTES: answers = []
     results = paths.results(run)
-    return [*results.glob("logs/*.log"), *results.glob("report.html"), *answers]
+    return [*results.glob("logs/*.log"), *results.glob("report.*"), *answers]
 
 def _find_loose(paths: Paths, run: str)->list[str]: # Below the root
     "Which of them are not what they were at the end of the last run."
@@ -406,7 +406,8 @@ def _make_graph(
 )->int:                # Exit status
     "Make what is wanted and not there, or not what was written, and sum the run up."
     again, page = _find_again(paths, run, config, steps), paths.results(run)/"report.html"
-    if str(page.relative_to(paths.root)) in _find_loose(paths, run): page.unlink()
+    if any(paths.root/place in (page, page.with_suffix(".pdf")) for place in _find_loose(paths, run)):
+        page.unlink(missing_ok=True)
     (paths.results(run)/"provenance.json").unlink(missing_ok=True)  # what it says of logs is no longer so
     with note_run(paths.results(run), steps, cores):
         status = make(*wanted, *(["--forcerun", *again] if again else []))
@@ -427,13 +428,11 @@ def run_all(
     "Everything of a run, from download to figures; only what failed, is lost or has changed is made again."
     paths = Paths(find_root())
     config = read_config(paths.settings(run), seed)
-    results, (notebook, _) = paths.results(run), _name_report(config)
-    executed, page = results/"notebooks"/f"{notebook}.ipynb", results/"report.html"
+    executed, page = _find_executed(paths, config, run), paths.results(run)/"report.html"
     with _open_graph(paths, run, config, seed, profile, cores) as (make, plan):
         status = _make_graph(paths, run, config, make, plan.steps, cores=_count_cores(profile, cores))
         if not status and not (page.is_file() and page.stat().st_mtime > executed.stat().st_mtime):
-            from radiogal.figures import write_report
-            write_report(executed, page)
+            _write_report(paths, config, run)
             _summarise_run(paths, config, run)
     return status
 
@@ -509,6 +508,18 @@ def _name_report(config: RunConfig)->tuple[str, str]: # Notebook, and its folder
     "In what a run ends: the report, or the benchmark."
     return ("35_final_plots", "report") if config.has_report else ("34_benchmark", "benchmark")
 
+def _find_executed(paths: Paths, config: RunConfig, run: str)->Path:
+    "The executed notebook that a run ends in."
+    return paths.results(run)/"notebooks"/f"{_name_report(config)[0]}.ipynb"
+
+def _write_report(paths: Paths, config: RunConfig, run: str)->Path: # The page
+    "Write the document of what a run's last notebook has left, and its PDF; says why there is no PDF."
+    from radiogal.document import write_document, write_pdf
+    results, (_, folder) = paths.results(run), _name_report(config)
+    page = write_document(config, results/folder, paths.figures(run), results/"report.html")
+    if reason := write_pdf(page): print(reason, file=sys.stderr)
+    return page
+
 def name_others(paths: Paths)->dict[str, str]: # Parameters of the report
     "Kept results of other runs that belong in a report of real sources."
     return dict(benchmark_dir=paths.name_kept("benchmark"), optimisers_dir=paths.name_kept("optimisers"))
@@ -536,11 +547,15 @@ def redraw_figures(
                      results/place, sorted(drawn.glob("t*/**/predictions*.parquet")), [paths.figures(run)], seed)
     return executed
 
-def report_run(*asked)->Path: # As `redraw_figures`
-    "Redraw a run's report and write it as a page."
-    from radiogal.figures import write_report
-    executed = redraw_figures(*asked)
-    return write_report(executed, executed.parents[1]/"report.html")
+def report_run(
+    run: str,              # A file of config/
+    seed: int|None = None, # As it was given to `run_all`
+    *more,                 # As `redraw_figures`
+)->Path:                   # The page
+    "Redraw a run's report and write it as a page, and as PDF; says why there is none of these."
+    redraw_figures(run, seed, *more)
+    paths = Paths(find_root())
+    return _write_report(paths, read_config(paths.settings(run), seed), run)
 
 # %% ../nbs/38_workflow.ipynb #bcd1cf20
 def read_request(

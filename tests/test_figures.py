@@ -2,14 +2,13 @@
 from dataclasses import replace
 from operator import ge, le
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
 
 from radiogal import benchmark, figures
-from radiogal.config import ConfigError, read_config
+from radiogal.config import read_config
 from radiogal.diagnosis import read_trainings, read_transfers
 from radiogal.evaluation import summarise_tables
 
@@ -97,13 +96,6 @@ def test_surveys_of_other_classes_share_no_judgement(story):
 def test_what_was_not_seen_is_not_compared_with_what_was(story):
     config, _, transfers = story
     assert len(figures._compare_seen(transfers, config)) == 0
-
-
-def test_a_notebook_without_a_report_makes_no_page(tmp_path):
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# A lesson")]), tmp_path/"a.ipynb")
-    with pytest.raises(ConfigError, match="no heading '## The report"):
-        figures.write_report(tmp_path/"a.ipynb", tmp_path/"page.html")
-    assert not (tmp_path/"page.html").exists()
 
 
 def test_a_network_without_mistakes_has_no_temperature(judged):

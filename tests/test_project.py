@@ -53,7 +53,8 @@ def test_wheel_holds_style_sheet_tables_and_templates(tmp_path):
                    capture_output=True)
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     assert {f"radiogal/{name}" for name in (
-        "radiogal.mplstyle", "registry.csv.gz", "published.csv", "config.py", "templates/report.html",
+        "radiogal.mplstyle", "registry.csv.gz", "published.csv", "config.py", "templates/document.html",
+        "templates/document.css", "templates/document.toml", "templates/references.bib",
         "templates/sources.html", "templates/sources.js", "templates/sources.css", "templates/desk.js",
         "templates/archives/votable.xml", "samples/FIRST/J135214.56+123401.7.fits", "settings/demo.toml",
         "networks/models.json")} <= set(names)

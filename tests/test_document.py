@@ -1,0 +1,163 @@
+"The report as a document: what it holds, what it says of odd results, and what it does without a PDF library."
+import base64
+import builtins
+import re
+from importlib.resources import files
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from radiogal import document
+from radiogal.config import Damaged, Paths, find_root, parse_config, read_config, write_atomic, write_json
+from radiogal.diagnosis import _locate_points, save_figure
+from radiogal.document import write_document, write_pdf
+from radiogal.provenance import sign
+
+PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mP8/x8AAwMCAO+ip1sAAAAASUVORK5CYII=")
+OUTLINE = document._read_outline()
+PATHS = Paths(find_root())
+CONFIGS = {run: read_config(PATHS.settings(run)) for run in ("benchmark", "transfer")}
+PLACES = dict(benchmark="benchmark", transfer="report")
+
+
+def make_place(folder, run, shown):
+    "The kept tables of a run, and figures that are a pixel each."
+    for path in (PATHS.kept(run)/PLACES[run]).glob("*.csv"): write_atomic(folder/path.name, path.read_bytes())
+    record = dict(run=run, kind="real", settings="abc", commit="def", notebook="a notebook", code="0123", inputs={},
+                  system="Linux", python="3.11", packages={}, parameters=dict(results_dir="none"))
+    write_json(folder/"provenance.json", sign(record))
+    for figure in shown: write_atomic(folder/run/figure["file"], PIXEL)
+    write_json(folder/"figures.json", dict(figures=shown))
+    return folder
+
+
+def write_page(folder, run, shown=(), config=None):
+    "The document's text."
+    make_place(folder, run, list(shown))
+    return write_document(config or CONFIGS[run], folder, folder/run, folder/"report.html").read_text()
+
+
+def show(name, finding, **more):
+    return dict(file=f"{name}.png", finding=finding, run="benchmark", kind="real") | more
+
+
+@pytest.mark.parametrize("kind", ["report", "benchmark"])
+def test_a_document_has_at_most_fifteen_figures_and_tables_that_are_known(kind):
+    assert sum(most for section in OUTLINE[kind] for most in section["figures"].values()) <= 15
+    asked = [name for section in OUTLINE[kind] for name in section["tables"]]
+    assert len(set(asked)) == len(asked) and set(asked) <= OUTLINE["tables"].keys() & document._TOLD.keys()
+
+
+def test_all_that_is_cited_is_a_reference():
+    known = set(document._read_references().entries)
+    texts = [path for path in (files("radiogal")/"templates").iterdir() if path.name.startswith("document_")]
+    named = {key for path in texts for key in re.findall(r'cite\("([a-z]+\d{4})"\)', path.read_text())}
+    assert named and named <= known and set(OUTLINE["cited"].values()) <= known
+
+
+@pytest.mark.parametrize("run", CONFIGS)
+def test_kept_results_make_a_document_with_three_numbers_and_whole_tables(run, tmp_path):
+    text = write_page(tmp_path, run)
+    assert len(re.findall(r"<div><strong>[+−]?\d", text)) == 3
+    labels = re.findall(r"<figcaption><strong>(\w+ \d+)\.</strong> [^<]{20,}</figcaption>", text)
+    assert labels == [f"Table {k + 1}" for k in range(len(labels))] and len(labels) >= 5
+    body = text.split("</style>")[1]
+    assert not re.search(r"\bnan\b|…|\.\.\.|<td[^>]*></td><td[^>]*></td><td[^>]*></td><td[^>]*></td>", body)
+    assert "<script" not in text and not re.search(r'(src="(?!data:)|href="(?!#|https://doi\.org/))', text)
+    for section in ("methods", "limits", "references", "provenance"): assert f'<section id="{section}">' in text
+    assert set(re.findall(r'href="#([\w-]+)"', text)) <= set(re.findall(r'id="([\w-]+)"', text))
+
+
+def test_figures_are_numbered_captioned_once_and_escaped(tmp_path):
+    shown = [show("plot_confusion_a", "b"), show("plot_comparison_<i>", 'On <script>alert("x")</script>'),
+             show("plot_left_out", "c", run="other"), show("plot_cost_a", "d", kind="simulated"), show("a", "e")]
+    text = write_page(tmp_path, "benchmark", shown)
+    captions = re.findall(r"<strong>Figure (\d)\.</strong> ([^<]*)</figcaption>", text)
+    assert captions == [("1", "On &lt;script&gt;alert(&#34;x&#34;)&lt;/script&gt;"), ("2", "d Simulated."),
+                        ("3", "b"), ("4", "c Of the run other.")]
+    assert "<script" not in text and len(re.findall(r'<img [^>]*alt="Figure', text)) == 4
+    assert "every figure, and 1 that are not shown here" in text
+
+
+def test_points_of_a_figure_have_their_names_on_the_page(tmp_path):
+    text = write_page(tmp_path, "benchmark", [show("plot_left_out", "a", points=[[0.5, 0.25, "J1<b>"]])])
+    assert '<circle cx="0.5" cy="0.25" r=".009"><title>J1&lt;b&gt;</title></circle>' in text
+
+
+def test_points_are_found_where_they_are_drawn(tmp_path):
+    table = pd.DataFrame(dict(x=[0.1, 0.9], y=[0.2, 0.8], name=["a", "b"]))
+    figure, ax = plt.subplots(layout="constrained")
+    ax.plot(table["x"], table["y"], "s", ms=9, color="#ff0000")
+    path = save_figure(figure, tmp_path, "plot", dict(kind="real"))
+    picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    for x, y, _ in _locate_points(figure, table):
+        assert picture[round(y*picture.shape[0]), round(x*picture.shape[1])].tolist() == [255, 0, 0]
+    plt.close(figure)
+
+
+def test_a_lost_figure_or_list_of_figures_is_named(tmp_path):
+    make_place(tmp_path, "benchmark", [show("plot_left_out", "a")])
+    (tmp_path/"benchmark"/"plot_left_out.png").unlink()
+    with pytest.raises(Damaged, match="plot_left_out.png is lost: make figures RUN=benchmark"):
+        write_document(CONFIGS["benchmark"], tmp_path, tmp_path/"benchmark", tmp_path/"report.html")
+    (tmp_path/"figures.json").unlink()
+    with pytest.raises(Damaged, match=r"figures\.json"):
+        write_document(CONFIGS["benchmark"], tmp_path, tmp_path/"benchmark", tmp_path/"report.html")
+    assert not (tmp_path/"report.html").exists()
+
+
+def test_a_run_of_few_results_still_has_a_document(tmp_path):
+    "No transfers, missing runs, results that were joined."
+    config = parse_config(read_config(PATHS.settings("smoke")).model_dump() | dict(transfer={}), "smoke")
+    make_place(tmp_path, "transfer", [])
+    for path in tmp_path.glob("*.csv"): path.unlink()
+    write_atomic(tmp_path/"missing_runs_simulated.csv", "place,reason\na,b\nc,d\n")
+    write_atomic(tmp_path/"claims_simulated.csv", "\n")
+    text = write_document(config, tmp_path, tmp_path/"transfer", tmp_path/"report.html").read_text()
+    assert "2 of the trainings" in text and "No transfer is compared" in text and "SIMULATED" in text
+    assert "Networks trained on FIRST and VLASS" in text
+
+
+def test_a_benchmark_of_one_network_without_scores_of_its_own_has_a_document(tmp_path):
+    "Nothing to compare with, nothing of the first task, published scores that were not measured."
+    make_place(tmp_path, "benchmark", [])
+    comparison = pd.read_csv(tmp_path/"comparison_real.csv")
+    comparison[comparison["task"] == "griese-fr"].to_csv(tmp_path/"comparison_real.csv", index=False)
+    published = pd.read_csv(tmp_path/"published_real.csv")
+    published.drop(columns=["ours", "ours_low", "ours_high"]).to_csv(tmp_path/"published_real.csv", index=False)
+    (tmp_path/"paired_real.csv").unlink()
+    write_document(CONFIGS["benchmark"], tmp_path, tmp_path/"benchmark", tmp_path/"report.html")
+    text = (tmp_path/"report.html").read_text()
+    assert "No two networks are compared" in text and "No published score is of what was measured" in text
+
+
+def test_a_table_says_what_is_known_and_no_more():
+    row = dict(gain=-0.5, p=2e-9, n=12345, nothing=float("nan"))
+    forms = ("{gain_points:+.1f}", "{p:p}", "{n:,}", "{nothing:.1f}", "{x}")
+    assert [document._write_cell(row, form) for form in forms] == ["−50.0", "< 0.001", "12,345", "", ""]
+
+
+@pytest.mark.parametrize("error, said", [(ImportError, "pip install"), (OSError, "apt-get install libpango")])
+def test_without_a_pdf_library_there_is_the_page_and_a_sentence(error, said, tmp_path, monkeypatch):
+    page, imports = write_atomic(tmp_path/"report.html", "<p>said</p>"), builtins.__import__
+    write_atomic(tmp_path/"report.pdf", "an older one")
+    def refuse(name, *more, **named):
+        if name == "weasyprint": raise error("no")
+        return imports(name, *more, **named)
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    assert said in write_pdf(page) and page.is_file() and not (tmp_path/"report.pdf").exists()
+
+
+def test_a_page_becomes_a_pdf(tmp_path):
+    page = write_atomic(tmp_path/"report.html", "<h1>A</h1><p>said</p>")
+    if reason := write_pdf(page): pytest.skip(reason)
+    assert (tmp_path/"report.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_claims_are_counted_once_each():
+    table = pd.DataFrame(dict(source=["A"]*3, target=["B"]*3, claim=["helps"]*3, holds=["yes", "not shown", "yes"]))
+    counted = document._count_claims(table)
+    assert counted[["tests", "yes", "no", "not_shown"]].values.tolist() == [[3, 2, 0, 1]]
