@@ -67,7 +67,7 @@ def test_another_recipe_trains_only_its_own_network_again(finished, tmp_path):
     status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
     assert status == 0, said
     ran = {line.split()[0] for line in said.splitlines() if line.endswith(" s")}
-    assert ran == {"21_modelling-1of2", "21_modelling-2of2", "34_benchmark"}
+    assert ran == {"22_modelling-1of2", "22_modelling-2of2", "40_benchmark"}
     after = {path: path.stat().st_mtime_ns for path in results.rglob("timing.json")}
     assert after.keys() == before.keys()
     assert {path.parents[2].name for path in before if after[path] != before[path]} == {"fields"}
@@ -86,4 +86,4 @@ def test_one_new_training_in_a_clone_does_not_hide_the_kept_ones(finished, tmp_p
     origins = pd.read_csv(folder/"results"/".joined"/"smoke"/"origins.csv")
     mine = origins[origins["place"].str.startswith("training/fr/")]
     assert mine["origin"].value_counts().to_dict() == dict(kept=4, new=1)
-    assert ", 1 new" in (folder/"results"/"smoke"/"notebooks"/"34_benchmark.ipynb").read_text()
+    assert ", 1 new" in (folder/"results"/"smoke"/"notebooks"/"40_benchmark.ipynb").read_text()

@@ -64,7 +64,7 @@ def test_help_and_version_need_nothing_that_is_slow():
     (["nix"], 2, "No such command 'nix'"), (["run"], 2, "Missing argument 'RUN'"),
     (["run", "smoke", "--seed", "x"], 2, "'x' is not a valid integer"),
     (["run", "no-such"], 1, "radiogal: no settings file"), (["figures", "live"], 1, "make run-all RUN=live first"),
-    (["notebook", "03_surveys", "smoke", "--executed", "a", "--out-dir", "b", "--parameters", "{"], 2, "not JSON"),
+    (["notebook", "04_surveys", "smoke", "--executed", "a", "--out-dir", "b", "--parameters", "{"], 2, "not JSON"),
     (["classify", "--run", "smoke"], 2, "--survey, --task, --positions, --out")])
 def test_a_command_that_cannot_be_done_ends_in_one_line(capfd, asked, status, told):
     assert main(asked) == status
@@ -76,12 +76,12 @@ def test_values_after_one_name_are_all_read_as_before(monkeypatch):
     seen = []
     monkeypatch.setattr("radiogal.provenance.run_notebook", lambda *given: seen.append(given))
     named = ("--executed", "a.ipynb", "--out-dir", "out", "--parameters", '{"n": 1}')
-    said = ask("notebook", "03_surveys", "smoke", *named, "--inputs", "a", "b", "--outputs", "c", "--seed", "3")
+    said = ask("notebook", "04_surveys", "smoke", *named, "--inputs", "a", "b", "--outputs", "c", "--seed", "3")
     assert said.exit_code == 0, said.output
     notebook, run, parameters, *_, inputs, outputs, seed = seen[0]
-    assert (notebook, run, parameters, seed) == ("03_surveys", "smoke", dict(n=1), 3)
+    assert (notebook, run, parameters, seed) == ("04_surveys", "smoke", dict(n=1), 3)
     assert [path.name for path in inputs] == ["a", "b"] and [path.name for path in outputs] == ["c"]
-    assert ask("notebook", "03_surveys", "smoke", *named, "--inputs", "--outputs").exit_code == 0
+    assert ask("notebook", "04_surveys", "smoke", *named, "--inputs", "--outputs").exit_code == 0
     assert seen[1][-3:] == ([], [], None)
 
 
@@ -95,7 +95,7 @@ def clone(tmp_path, monkeypatch):
     "A small clone in which nothing is wrong, on a machine in which nothing is wrong, off the network."
     folder = copy_project(tmp_path)
     shutil.rmtree(folder/"nbs"); (folder/"nbs").mkdir()
-    shutil.copy(ROOT/"nbs"/"03_surveys.ipynb", folder/"nbs")
+    shutil.copy(ROOT/"nbs"/"04_surveys.ipynb", folder/"nbs")
     names = ("numpy", "click")
     (folder/"requirements.lock").write_text("".join(f"{each}=={metadata.version(each)} \\\n    --hash=sha256:0\n"
                                                     for each in names))
@@ -159,8 +159,8 @@ INDUCED = {
         "psutil.virtual_memory", lambda: SimpleNamespace(available=5*10**8))),
     "threads that are no number": ("OMP_NUM_THREADS = 'many'", "unset OMP_NUM_THREADS", lambda folder, patch:
         patch.setenv("OMP_NUM_THREADS", "many")),
-    "a notebook of another kind": ("not clean: 03_surveys.ipynb", "git checkout", lambda folder, patch: (
-        folder/"nbs"/"03_surveys.ipynb").write_text('{"cells": [{"cell_type": "code"}]}')),
+    "a notebook of another kind": ("not clean: 04_surveys.ipynb", "git checkout", lambda folder, patch: (
+        folder/"nbs"/"04_surveys.ipynb").write_text('{"cells": [{"cell_type": "code"}]}')),
     "a look that fails": ("KeyError: 'HOME'", "mend this first", lambda folder, patch: patch.setattr(
         doctor, "_check_home", lambda: {}["HOME"])),
     "a mirror that is not there": ("is not a folder", "unset RADIOGAL_MIRROR", lambda folder, patch: patch.setenv(
@@ -168,12 +168,12 @@ INDUCED = {
     "an empty mirror": ("is empty", "unset RADIOGAL_MIRROR", make_mirror),
     "a mirror of other files": ("has none of the", "unset RADIOGAL_MIRROR", lambda folder, patch: make_mirror(
         folder, patch, "a.fits")),
-    "a module out of step": ("03_surveys.ipynb and its module", "make export", lambda folder, patch: open(
+    "a module out of step": ("04_surveys.ipynb and its module", "make export", lambda folder, patch: open(
         folder/"radiogal"/"surveys.py", "a").write("x = 1\n")),
-    "a notebook with run numbers": ("not clean: 03_surveys.ipynb", "nbdev_clean", lambda folder, patch: edit_notebook(
-        folder/"nbs"/"03_surveys.ipynb", lambda cells: cells[0].update(execution_count=7))),
-    "a notebook after a conflict": ("not clean: 03_surveys.ipynb", "git checkout", lambda folder, patch: (
-        folder/"nbs"/"03_surveys.ipynb").write_text("<<<<<<< HEAD\n")),
+    "a notebook with run numbers": ("not clean: 04_surveys.ipynb", "nbdev_clean", lambda folder, patch: edit_notebook(
+        folder/"nbs"/"04_surveys.ipynb", lambda cells: cells[0].update(execution_count=7))),
+    "a notebook after a conflict": ("not clean: 04_surveys.ipynb", "git checkout", lambda folder, patch: (
+        folder/"nbs"/"04_surveys.ipynb").write_text("<<<<<<< HEAD\n")),
     "another library": ("imported from", "unset PYTHONPATH", lambda folder, patch: patch.setattr(
         doctor.radiogal, "__file__", str(ROOT/"radiogal"/"__init__.py"))),
     "results that cannot be written": ("results: Not a directory", "folder that you may write to", lambda folder, patch:

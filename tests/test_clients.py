@@ -1,4 +1,4 @@
-"What the clients make of odd answers: the cases behind the lessons of `12_clients`."
+"What the clients make of odd answers: the cases behind the lessons of `13_clients`."
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path

@@ -1,4 +1,4 @@
-"Decision files, suggestions and the desk: the cases behind the lessons of `14_curation`."
+"Decision files, suggestions and the desk: the cases behind the lessons of `15_curation`."
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

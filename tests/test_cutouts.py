@@ -1,4 +1,4 @@
-"What cutting refuses, and what it keeps: the cases behind the lessons of `11_cutouts`."
+"What cutting refuses, and what it keeps: the cases behind the lessons of `12_cutouts`."
 from unittest.mock import patch
 
 import numpy as np

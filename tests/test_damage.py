@@ -106,7 +106,7 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
-def make_step(project, place="sky/sky.ecsv", content="name ra\na 1.25\nb 2.5\n", notebook="09_sky", **more):
+def make_step(project, place="sky/sky.ecsv", content="name ra\na 1.25\nb 2.5\n", notebook="10_sky", **more):
     "A result of the smoke run with its record."
     path = write_atomic(project/"results"/"smoke"/place, content)
     write_provenance(path.parent, Origin(notebook, "", {}, {}), SMOKE, "smoke", project, more)
@@ -145,11 +145,11 @@ def test_damaged_export_is_made_again(tmp_path, saw, damage):
 def test_damaged_network_is_named(tmp_path, saw, damage, name):
     for each in ("network.weights.h5", "metrics.json", "predictions.parquet"):
         write_atomic(tmp_path/each, b"0123456789"*9)
-    write_provenance(tmp_path, Origin("21_modelling", "", {}, {}), SMOKE, "smoke", tmp_path, {})
+    write_provenance(tmp_path, Origin("22_modelling", "", {}, {}), SMOKE, "smoke", tmp_path, {})
     check_network(tmp_path)
     damage(tmp_path/name)
     with pytest.raises(Damaged, match=f"{name} is not what was written: make run-all") as told: check_network(tmp_path)
-    assert find_change(tmp_path, Origin("21_modelling", "", {}, {}), tmp_path) == f"lost or damaged: {name}"
+    assert find_change(tmp_path, Origin("22_modelling", "", {}, {}), tmp_path) == f"lost or damaged: {name}"
     saw(told.value.args[0].replace(str(tmp_path), "…"))
 
 
@@ -242,7 +242,7 @@ def test_damaged_input_of_a_step_is_named(project, saw, damage):
     damage(table)
     with pytest.raises(Damaged,
                        match="results/smoke/sky/sky.ecsv is not what was written: make run-all RUN=smoke") as told:
-        run_notebook("08_catalogues", "smoke", {}, project/"executed.ipynb", project/"out", [table])
+        run_notebook("09_catalogues", "smoke", {}, project/"executed.ipynb", project/"out", [table])
     assert not (project/"executed.ipynb").exists()
     saw(told.value)
 
@@ -271,10 +271,10 @@ def test_every_lost_result_names_its_step(project, saw):
 
 @fault(77)
 def test_lost_cell_names_the_step_of_its_grid(project, saw):
-    weights = make_step(project, "training/FIRST/dense/fold0/seed1/network.weights.h5", notebook="21_modelling")
+    weights = make_step(project, "training/FIRST/dense/fold0/seed1/network.weights.h5", notebook="22_modelling")
     cells = write_json(project/"results"/"smoke"/"steps"/"training"/"1of1"/"cells.json",
                        {os.path.relpath(weights, project): ""})
-    write_provenance(cells.parent, Origin("21_modelling", "", {}, {}), SMOKE, "smoke", project, {})
+    write_provenance(cells.parent, Origin("22_modelling", "", {}, {}), SMOKE, "smoke", project, {})
     record = cells.with_name("provenance.json")
     assert _find_lost(project, project/"results"/"smoke") == {}
     flip(weights)
@@ -328,7 +328,7 @@ def test_each_bit_of_a_record_counts(tmp_path, saw):
 @fault(79, "a damaged log, page or download of a run", "named")
 def test_damaged_log_or_download_is_named(project, saw):
     paths = Paths(project)
-    log, page = (write_atomic(paths.results("smoke")/name, "said") for name in ("logs/09_sky.log", "report.html"))
+    log, page = (write_atomic(paths.results("smoke")/name, "said") for name in ("logs/10_sky.log", "report.html"))
     answer = write_atomic(paths.raw/"smoke"/"FIRST"/"a.fits", "pixels")
     _summarise_run(paths, SMOKE, "smoke")
     assert _find_loose(paths, "smoke") == []
@@ -348,7 +348,7 @@ def test_odd_names_are_refused(project, capsys, saw, name):
                     ["run", "smoke", f"--profile={name}"],
                     ["classify", f"--run={name}", "--task=a", "--survey=FIRST", "--positions=a.csv", "--out=o"],
                     ["classify", "--run=smoke", f"--task={name}", "--survey=FIRST", "--positions=a.csv", "--out=o"],
-                    ["notebook", "09_sky", "--executed=a", "--out-dir=o", "--", name],
+                    ["notebook", "10_sky", "--executed=a", "--out-dir=o", "--", name],
                     ["notebook", "--executed=a", "--out-dir=o", "--", name, "smoke"]):
         assert main(command) == 1, command
         said = capsys.readouterr().err
@@ -659,7 +659,7 @@ def test_results_lost_in_the_middle_are_made_again(smoke_run, tmp_path, saw):
     cell = next(path.parent for path in sorted(results.glob("training/*/*/fold0/seed1/metrics.json")))
     for name in ("network.weights.h5", "metrics.json", "predictions.parquet"): (cell/name).unlink()
     (results/"preparation"/"FIRST"/"prepared.h5").unlink()
-    (results/"notebooks"/"35_final_plots.ipynb").unlink()
+    (results/"notebooks"/"41_final_plots.ipynb").unlink()
     for name in ("scraping", "steps/scraping"): shutil.rmtree(results/name)
     for path in (folder/"figures"/"smoke").glob("*.png"): path.unlink()
     status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))

@@ -32,7 +32,7 @@ def test_one_cell_a_step_and_many_give_the_same_bytes(several, tmp_path):
     for folder, cores in ((several, "1"), (alone, "2")):
         status, words = finish(radiogal(folder, "run", "smoke", "--cores", cores))
         assert status == 0, words
-        said.append(sum(line.startswith(("  21_modelling", "  22_transfer")) for line in words.splitlines()))
+        said.append(sum(line.startswith(("  22_modelling", "  23_transfer")) for line in words.splitlines()))
     assert said == [2, 6]
     together = read_numbers(several)
     assert len([path for path in together if path.endswith("metrics.json")]) >= 6
@@ -40,7 +40,7 @@ def test_one_cell_a_step_and_many_give_the_same_bytes(several, tmp_path):
 
 
 def test_a_cell_that_fails_leaves_its_neighbours_and_is_named(several):
-    path = several/"nbs"/"21_modelling.ipynb"
+    path = several/"nbs"/"22_modelling.ipynb"
     cells = (notebook := nbformat.read(path, 4)).cells
     place = next(i for i, cell in enumerate(cells) if "def train_cell(" in cell.source)
     cells.insert(place + 1, nbformat.v4.new_code_cell(BREAK))

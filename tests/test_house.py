@@ -86,7 +86,7 @@ def test_classes_cells_modules_and_notebooks_are_no_longer_than_agreed():
     assert {name: n for name, n in measure(ast.ClassDef).items() if n > 100} == {}
     assert {m: n for m in MODULES if (n := len((ROOT/"radiogal"/f"{m}.py").read_text().splitlines())) > 700} == {}
     cells = {name: len(nbformat.read(ROOT/"nbs"/f"{name}.ipynb", 4).cells) for name in NOTEBOOKS}
-    assert len(list((ROOT/"nbs").rglob("*.ipynb"))) <= 40
+    assert len(list((ROOT/"nbs").rglob("*.ipynb"))) <= 50
     assert {name: n for name, n in cells.items() if n > 80} == {}
     assert {name: n for name in NOTEBOOKS if (n := sum(len(s.splitlines()) for s in read_cells(name))) > 900} == {}
     assert [(name, len(s.splitlines())) for name in NOTEBOOKS for s in read_cells(name)

@@ -59,7 +59,7 @@ def test_make_lab_opens_the_tour():
 
 def test_lab_has_the_notebooks_and_a_kernel_that_finds_radiogal(lab):
     names = {f["name"] for f in ask(lab, "GET", "contents")["content"]}
-    assert {"01_config.ipynb", "35_final_plots.ipynb"} <= names
+    assert {"01_config.ipynb", "41_final_plots.ipynb"} <= names
     kernel = ask(lab, "POST", "kernels", json=dict(name="python3"))["id"]
     try:
         said = run_code(lab, kernel,

@@ -18,7 +18,7 @@ from PIL import Image
 TOLERANCE = 4.0  # Of 255, root mean square: text that moved by a pixel passes, a line that moved does not
 NOTEBOOKS = sorted((path.stem for path in (ROOT/"nbs").glob("*.ipynb")), reverse=True)  # those that train take longest
 # Pictures before a training of the notebook's own, which processors end otherwise
-STEADY = {"21_modelling": 1, "22_transfer": 1}
+STEADY = {"22_modelling": 1, "23_transfer": 1}
 FETCHED = {} if os.environ.get("RADIOGAL_MIRROR") else {"00_tour": 1}  # First pictures of images that are not at hand
 
 
@@ -80,7 +80,7 @@ def test_cells_pass_and_pictures_look_as_stored(name):
 
 
 def test_a_changed_picture_is_seen():
-    picture = read_picture(list_pictures(nbformat.read(ROOT/"nbs"/"25_diagnosis.ipynb", 4))[0])
+    picture = read_picture(list_pictures(nbformat.read(ROOT/"nbs"/"26_diagnosis.ipynb", 4))[0])
     thinner = picture.resize((picture.width, picture.height - 2))
     assert measure_difference(picture, picture) == 0
     assert measure_difference(picture, thinner) > TOLERANCE

@@ -34,7 +34,7 @@ for engine in list_engines():
     asked = ("classify --run smoke --task FIRST --survey FIRST --network mcrgnet --positions positions.csv --engine "
              f"{engine} --out catalogue-{engine}").split()
     assert main(asked) == 0
-step = f"notebook 03_surveys smoke --executed executed.ipynb --out-dir {results}/surveys".split()
+step = f"notebook 04_surveys smoke --executed executed.ipynb --out-dir {results}/surveys".split()
 assert main(step) == 0
 print("all steps done")
 """

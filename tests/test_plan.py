@@ -87,9 +87,9 @@ def test_an_old_name_of_a_notebook_says_which_one_replaced_it(capsys):
         named = new.replace(" and ", ", ").split(", ")
         assert set(named) <= there and old not in there
         with pytest.raises(ValueError, match=f"{old} any more: .*{named[-1]}"): check_notebook(old, ROOT/"nbs")
-    with pytest.raises(ValueError, match="no notebook of the name 'nobody'.*38_workflow"):
+    with pytest.raises(ValueError, match="no notebook of the name 'nobody'.*46_workflow"):
         check_notebook("nobody", ROOT/"nbs")
-    assert check_notebook("09_sky", ROOT/"nbs") == "09_sky"
+    assert check_notebook("10_sky", ROOT/"nbs") == "10_sky"
 
 
 def test_a_run_on_published_images_scrapes_nothing():

@@ -10,17 +10,17 @@ from snakemake_logger_plugin_radiogal import Progress, read_slurm_reasons
 
 def test_each_notebook_has_a_line_and_a_failed_one_tells_why(tmp_path):
     log = tmp_path/"step.log"
-    log.write_text("much else\nradiogal: 21_modelling: cell 3 failed\n  | ZeroDivisionError\n")
+    log.write_text("much else\nradiogal: 22_modelling: cell 3 failed\n  | ZeroDivisionError\n")
     screen = Progress(io.StringIO())
     screen.start(dict(densities=1, training=1))
-    screen.begin(1, "03_surveys", log)
+    screen.begin(1, "04_surveys", log)
     screen.finish(1)
     screen.finish(3)  # what is no notebook
-    screen.begin(2, "21_modelling FIRST alhassan", log)
+    screen.begin(2, "22_modelling FIRST alhassan", log)
     screen.fail(2, ["status TIMEOUT"])
     said = screen.stream.getvalue().splitlines()
-    assert said[0] == "2 notebooks to run" and said[1].split()[0] == "03_surveys" and said[2].endswith("FAILED")
-    assert [line.strip() for line in said[3:]] == ["status TIMEOUT", "radiogal: 21_modelling: cell 3 failed",
+    assert said[0] == "2 notebooks to run" and said[1].split()[0] == "04_surveys" and said[2].endswith("FAILED")
+    assert [line.strip() for line in said[3:]] == ["status TIMEOUT", "radiogal: 22_modelling: cell 3 failed",
                                                    "| ZeroDivisionError"]
     assert screen.n_failed == 1
 

@@ -32,7 +32,7 @@ def given(monkeypatch):
 
 
 @pytest.mark.parametrize("seed, used", [(7, [7]), (None, [1])])
-@pytest.mark.parametrize("notebook", ["21_modelling", "22_transfer", "31_classify", "35_final_plots", "17_datasets"])
+@pytest.mark.parametrize("notebook", ["22_modelling", "23_transfer", "32_classify", "41_final_plots", "18_datasets"])
 def test_a_step_is_given_the_seed_and_tells_the_settings_that_it_used(given, tmp_path, notebook, seed, used):
     path = run_notebook(notebook, "smoke", {}, tmp_path/"executed.ipynb", tmp_path, [], seed=seed)
     made, config = json.loads(path.read_text()), read_config(ROOT/"config"/"smoke.toml", seed)
@@ -42,7 +42,7 @@ def test_a_step_is_given_the_seed_and_tells_the_settings_that_it_used(given, tmp
 
 def test_notebooks_that_write_results_of_their_own_take_a_seed():
     "Each cell of a grid has a provenance.json of its own, a catalogue and a report a line of settings."
-    assert {"21_modelling", "22_transfer", "31_classify", "34_benchmark", "35_final_plots"} <= SEEDED
+    assert {"22_modelling", "23_transfer", "32_classify", "40_benchmark", "41_final_plots"} <= SEEDED
     for name in SEEDED:
         code = [cell.source for cell in nbformat.read(ROOT/"nbs"/f"{name}.ipynb", 4).cells
                 if cell.cell_type == "code" and "lesson" not in cell.metadata.get("tags", [])]
@@ -152,11 +152,11 @@ def test_a_notebook_that_is_not_exported_is_found(tmp_path):
     shutil.copytree(ROOT/"nbs", tmp_path/"nbs")
     shutil.copytree(ROOT/"radiogal", tmp_path/"radiogal", ignore=shutil.ignore_patterns("__pycache__"))
     assert find_unexported(tmp_path/"nbs", tmp_path/"radiogal") == []
-    edit = {"21_modelling": "WARMUP = 1/30", "37_joining": "def hash_kept("}
+    edit = {"22_modelling": "WARMUP = 1/30", "44_joining": "def hash_kept("}
     for name, text in edit.items():
         path = tmp_path/"nbs"/f"{name}.ipynb"
         assert path.read_text().count(text) == 1
         path.write_text(path.read_text().replace(text, f"{text[:-1]}_"))
     (tmp_path/"radiogal"/"models.py").unlink()
-    assert find_unexported(tmp_path/"nbs", tmp_path/"radiogal") == ["20_models.ipynb", "21_modelling.ipynb",
-                                                                    "37_joining.ipynb"]
+    assert find_unexported(tmp_path/"nbs", tmp_path/"radiogal") == ["21_models.ipynb", "22_modelling.ipynb",
+                                                                    "44_joining.ipynb"]

@@ -80,9 +80,9 @@ def change_provenance(folder, change):
 
 @pytest.mark.parametrize("change, said", [
     (lambda p: None, ""),
-    (lambda p: p.update(code="0"*64), "different code of 21_modelling"),
+    (lambda p: p.update(code="0"*64), "different code of 22_modelling"),
     (lambda p: p["inputs"].update({"radiogal/models.py": p.pop("code")}),
-     "different code of 21_modelling, radiogal/models.py"),
+     "different code of 22_modelling, radiogal/models.py"),
     (lambda p: p["resolved_settings"]["training"].update(epochs=99), "other settings (recipe)"),
     (lambda p: p["resolved_settings"]["preparation"].update(clip_sigma=5.0), "other settings (preparation)")])
 def test_results_of_different_code_or_settings_are_named(finished, tmp_path, change, said):
@@ -103,7 +103,7 @@ def test_mixed_results_are_drawn_when_asked_and_a_failed_cell_is_a_missing_run(f
     cell.mkdir()
     (cell/"error.txt").write_text("BadWeights: of another shape\n\nTraceback\n")
     status, said = finish(radiogal(folder, "figures", "smoke"))
-    assert status == 1 and "different code of 21_modelling" in said and "mixed = True" in said, said
+    assert status == 1 and "different code of 22_modelling" in said and "mixed = True" in said, said
     status, said = finish(radiogal(folder, "figures", "smoke", "--mixed"))
     assert status == 0, said
     missing = pd.read_csv(results/"report"/"missing_runs_simulated.csv")

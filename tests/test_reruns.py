@@ -8,10 +8,10 @@ import pytest
 from conftest import finish, radiogal
 
 pytestmark = pytest.mark.full
-TRAININGS, TRANSFERS = {"21_modelling-1of2", "21_modelling-2of2"}, {"22_transfer-1of1"}
-CLASSIFY, REPORT = {"31_classify-FIRST-alhassan"}, {"35_final_plots"}
+TRAININGS, TRANSFERS = {"22_modelling-1of2", "22_modelling-2of2"}, {"23_transfer-1of1"}
+CLASSIFY, REPORT = {"32_classify-FIRST-alhassan"}, {"41_final_plots"}
 NETWORKS = TRAININGS | TRANSFERS | CLASSIFY | REPORT
-PREPARATION = {"17_datasets-1of2", "17_datasets-2of2"}
+PREPARATION = {"18_datasets-1of2", "18_datasets-2of2"}
 
 
 def edit_text(path, old, new):
@@ -36,18 +36,18 @@ def edit_registry(folder):
 
 
 EDITS = {
-    "prose": (lambda f: edit_text(f/"nbs"/"21_modelling.ipynb", "## The same every time", "## Every time the same"),
+    "prose": (lambda f: edit_text(f/"nbs"/"22_modelling.ipynb", "## The same every time", "## Every time the same"),
               set()),
-    "lesson": (lambda f: edit_text(f/"nbs"/"21_modelling.ipynb", "find_turns(16, 3)", "find_turns(16, 4)"), set()),
-    "docstring": (lambda f: edit_code(f, "21_modelling", "training", "All that training changes in a compiled network.",
+    "lesson": (lambda f: edit_text(f/"nbs"/"22_modelling.ipynb", "find_turns(16, 3)", "find_turns(16, 4)"), set()),
+    "docstring": (lambda f: edit_code(f, "22_modelling", "training", "All that training changes in a compiled network.",
                                       "What training changes."), set()),
-    "comment": (lambda f: edit_code(f, "21_modelling", "training", "# Generations kept", "# So many are kept"), set()),
+    "comment": (lambda f: edit_code(f, "22_modelling", "training", "# Generations kept", "# So many are kept"), set()),
     "export without effect elsewhere": (lambda f: edit_code(
-        f, "22_transfer", "transfer", "def _count_free(", "def _count_nothing(): return 0\n\ndef _count_free("), set()),
-    "constant": (lambda f: edit_code(f, "21_modelling", "training", "WARMUP = 1/30", "WARMUP = 1/20"), NETWORKS),
+        f, "23_transfer", "transfer", "def _count_free(", "def _count_nothing(): return 0\n\ndef _count_free("), set()),
+    "constant": (lambda f: edit_code(f, "22_modelling", "training", "WARMUP = 1/30", "WARMUP = 1/20"), NETWORKS),
     "registry row of other runs": (edit_registry, set()),
     "style": (lambda f: edit_text(f/"radiogal"/"radiogal.mplstyle", "font.size", "# font.size"), CLASSIFY | REPORT),
-    "import": (lambda f: edit_code(f, "21_modelling", "training", "from tqdm import tqdm",
+    "import": (lambda f: edit_code(f, "22_modelling", "training", "from tqdm import tqdm",
                                    "from tqdm.auto import tqdm"), NETWORKS),
     "setting of training": (lambda f: edit_text(f/"config"/"smoke.toml", "epochs = 2", "epochs = 3"), NETWORKS),
     "setting of preparation": (lambda f: edit_text(f/"config"/"smoke.toml", "image_size = 32", "image_size = 34"),
@@ -83,13 +83,13 @@ def test_an_edit_reruns_what_depends_on_it(project, name):
 
 
 def test_a_run_does_not_begin_where_notebook_and_module_differ(project):
-    path = project/"nbs"/"21_modelling.ipynb"
+    path = project/"nbs"/"22_modelling.ipynb"
     before = path.read_bytes()
     try:
         edit_text(path, "WARMUP = 1/30", "WARMUP = 1/20")
         status, said = finish(radiogal(project, "run", "smoke"))
     finally: path.write_bytes(before)
-    assert status != 0 and "21_modelling.ipynb" in said and "make export" in said
+    assert status != 0 and "22_modelling.ipynb" in said and "make export" in said
 
 
 def test_a_lost_result_is_made_again_and_its_neighbour_is_not(smoke_run, tmp_path):
@@ -101,7 +101,7 @@ def test_a_lost_result_is_made_again_and_its_neighbour_is_not(smoke_run, tmp_pat
     status, said = finish(radiogal(folder, "run", "smoke"))
     assert status == 0, said
     assert lost.read_bytes() == content and neighbour.stat().st_mtime_ns == stamp
-    assert sum(line.startswith("  21_modelling") for line in said.splitlines()) == 1
+    assert sum(line.startswith("  22_modelling") for line in said.splitlines()) == 1
 
 
 def test_more_cells_train_what_is_new_and_leave_the_rest(smoke_run, tmp_path):

@@ -1,4 +1,4 @@
-"Folders of images, and tables of targets that are none: the cases behind the lessons of `13_scraping`."
+"Folders of images, and tables of targets that are none: the cases behind the lessons of `14_scraping`."
 from dataclasses import replace
 
 import numpy as np

@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT/"workflow"))
 from snakemake_logger_plugin_radiogal import Progress
 
 STEPS = ["densities", "steps/training/1of1", "report"]
-LABELS = ["03_surveys", "21_modelling-1of1", "35_final_plots"]
+LABELS = ["04_surveys", "22_modelling-1of1", "41_final_plots"]
 CODE = dict(cell_type="code", source="1")
 SIMPLE = "smoke: 1 of 3 notebooks done"
 
@@ -154,9 +154,9 @@ def test_what_is_left_is_claimed_only_where_all_of_it_was_timed(results):
 def test_a_run_that_is_over_failed_was_killed_or_is_half_done(results):
     with note_run(results, STEPS, 2): pass
     assert format_run(read_run(results))[-1].startswith(f"{SIMPLE} in 10 s of work, nobody is at work: make run-all")
-    log(results, LABELS[1], "much\nradiogal: 21_modelling: cell 3 failed with KeyError: \x1b]2;owned\x07'ra'\n  |")
+    log(results, LABELS[1], "much\nradiogal: 22_modelling: cell 3 failed with KeyError: \x1b]2;owned\x07'ra'\n  |")
     log(results, LABELS[2], "Killed\n")
-    why = "21_modelling: cell 3 failed with KeyError: ]2;owned'ra'"  # without what a terminal would obey
+    why = "22_modelling: cell 3 failed with KeyError: ]2;owned'ra'"  # without what a terminal would obey
     assert format_run(read_run(results))[:2] == [
         f"  {LABELS[1]}  failed: {why}; see results/smoke/logs/{LABELS[1]}.log",
         f"  {LABELS[2]}  stopped, or its results were removed; see results/smoke/logs/{LABELS[2]}.log"]
@@ -180,7 +180,7 @@ def test_a_process_that_was_killed_is_not_at_work(results):
 @pytest.mark.parametrize("text", ["", "[1]", "{\"steps\""])
 def test_notes_that_cannot_be_read_are_none(results, text):
     (results/".progress").mkdir()
-    for name in ("run.json", "jobs.json", "21_modelling.json"): (results/".progress"/name).write_text(text)
+    for name in ("run.json", "jobs.json", "22_modelling.json"): (results/".progress"/name).write_text(text)
     assert format_run(read_run(results)) == [
         "smoke: all 1 notebooks done in 10 s of work, with at most 300 MiB each: radiogal open smoke"]
 
@@ -263,7 +263,7 @@ def test_a_whole_run_on_a_terminal_is_live_and_its_results_know_nothing_of_it(sm
         done = subprocess.run([sys.executable, "-c", code, "run", "smoke", "--cores", "2"], cwd=folder, stderr=stream,
                               stdout=stream, env=os.environ | dict(PYTHONPATH=str(folder), COLUMNS="120"))
     assert done.returncode == 0, said()
-    assert re.search(r"21_modelling-1of\d +cell \d+ of \d+ +\d+ s +.*\d+ MiB", said())
+    assert re.search(r"22_modelling-1of\d +cell \d+ of \d+ +\d+ s +.*\d+ MiB", said())
     assert re.search(r"smoke: \d of \d+ notebooks done, [12] running", said())
     assert "I0000" not in said() and "IPKernelApp" not in said()
     left = {path.name for path in (folder/"results"/"smoke"/".progress").iterdir()}

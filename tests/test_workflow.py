@@ -32,7 +32,7 @@ def test_run_leaves_notebooks_figures_and_provenance(smoke_run):
     folder = smoke_run
     results = folder/"results"/"smoke"
     executed = {p.stem.split("-")[0] for p in (results/"notebooks").glob("*.ipynb")}
-    assert {"03_surveys", "09_sky", "13_scraping", "21_modelling", "22_transfer", "35_final_plots"} <= executed
+    assert {"04_surveys", "10_sky", "14_scraping", "22_modelling", "23_transfer", "41_final_plots"} <= executed
     figures = list((folder/"figures"/"smoke").glob("*.png"))
     assert len(figures) >= 8 and all("simulated" in f.name for f in figures)
     provenance = json.loads((results/"provenance.json").read_text())
@@ -65,7 +65,7 @@ def test_cutouts_made_again_ask_the_archives_nothing(smoke_run, tmp_path):
         shutil.rmtree(table.parent)
         given = dict(surveys=[table.parent.name], out_dir="results/smoke/scraping", raw_dir="data/raw/smoke",
                      targets="results/smoke/catalogues/targets.ecsv", sky="results/smoke/sky/sky.ecsv")
-        status, said = finish(radiogal(folder, "notebook", "13_scraping", "smoke", "--executed", folder/"again.ipynb",
+        status, said = finish(radiogal(folder, "notebook", "14_scraping", "smoke", "--executed", folder/"again.ipynb",
                                        "--out-dir", table.parent.relative_to(folder), "--parameters",
                                        json.dumps(given)))
         assert status == 0, said
@@ -74,7 +74,7 @@ def test_cutouts_made_again_ask_the_archives_nothing(smoke_run, tmp_path):
 
 def test_broken_cell_is_named_and_what_does_not_depend_on_it_is_finished(smoke_run, tmp_path):
     folder = shutil.copytree(smoke_run, tmp_path/"project")
-    toml, path = folder/"config"/"smoke.toml", folder/"nbs"/"22_transfer.ipynb"
+    toml, path = folder/"config"/"smoke.toml", folder/"nbs"/"23_transfer.ipynb"
     toml.write_text(toml.read_text().replace("epochs = 1", "epochs = 2"))
     notebook = nbformat.read(path, 4)
     notebook.cells[-1].source = "1/0"
@@ -82,10 +82,10 @@ def test_broken_cell_is_named_and_what_does_not_depend_on_it_is_finished(smoke_r
     os.remove(folder/"results"/"smoke"/"densities"/"densities.json")
     status, said = finish(radiogal(folder, "run", "smoke"))
     assert status != 0
-    assert f"22_transfer: cell {len(notebook.cells) - 1} failed with ZeroDivisionError" in said, said
+    assert f"23_transfer: cell {len(notebook.cells) - 1} failed with ZeroDivisionError" in said, said
     ran = {line.split()[0].split("-")[0] for line in said.splitlines() if line.endswith(" s")}
-    assert ran == {"03_surveys"}
-    kept = nbformat.read(next((folder/"results"/"smoke"/"notebooks").glob("22_transfer-*.ipynb")), 4)
+    assert ran == {"04_surveys"}
+    kept = nbformat.read(next((folder/"results"/"smoke"/"notebooks").glob("23_transfer-*.ipynb")), 4)
     assert any(o.output_type == "error" for c in kept.cells if c.cell_type == "code" for o in c.outputs)
 
 

@@ -88,11 +88,11 @@ def hold(folder, notebook, after, code):
 
 def hold_training(folder):
     "A training waits after its first epoch, whose checkpoint is written."
-    return hold(folder, "21_modelling", "def fit_network(", HOLD)
+    return hold(folder, "22_modelling", "def fit_network(", HOLD)
 
 
 def hold_preparation(folder):
-    return hold(folder, "17_datasets", "toml_path = ",
+    return hold(folder, "18_datasets", "toml_path = ",
                 "import time\nfrom pathlib import Path\nwhile Path({file!r}).exists(): time.sleep(0.1)")
 
 
@@ -173,7 +173,7 @@ def test_a_job_beyond_its_time_says_so_and_leaves_its_checkpoint(unfinished):
     process, job = begin_training(folder)
     ask("scontrol", "update", f"jobid={job}", "timelimit=1")
     status, said = finish(process)
-    assert status != 0 and "21_modelling" in said and "TIMEOUT" in said, said
+    assert status != 0 and "22_modelling" in said and "TIMEOUT" in said, said
     assert any((folder/"results"/"smoke"/TRAINING/"checkpoints").rglob("*.npz"))
 
 
@@ -193,7 +193,7 @@ def test_slurm_gives_the_same_bytes_though_a_job_is_cancelled_and_the_node_dies(
     assert status == 0, said
     assert "CANCELLED" in said and "Restarts=1" in ask("scontrol", "show", "job", job), said
     assert read_metrics(folder) == read_metrics(finished)
-    assert "21_modelling-1of2" in said
+    assert "22_modelling-1of2" in said
     status, said = finish(radiogal(folder, "run", "smoke", "--profile", "slurm"))
     assert status == 0 and "Nothing to do" in said
 
@@ -215,5 +215,5 @@ def test_a_job_beyond_its_memory_says_so(unfinished):
     folder, _ = unfinished
     limit_training(folder, mem_mb=300)
     status, said = finish(radiogal(folder, "run", "smoke", "--profile", "slurm"))
-    assert status != 0 and "21_modelling" in said, said
+    assert status != 0 and "22_modelling" in said, said
     assert re.search(r"OUT_OF_MEMORY|exceeded memory limit \(\d+ > \d+\)", said), said
