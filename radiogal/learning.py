@@ -22,9 +22,9 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from . import __version__
-from .answers import _IMAGE_SUFFIXES
 from .candidates import group_sky, split_folds
 from .config import ConfigError, RunConfig, Training, check_name, write_atomic
+from .cutouts import strip_suffix
 from .datasets import PreparedSet, describe_steps
 from .engines import _learn_member
 from .ensembles import calibrate_folds
@@ -137,7 +137,7 @@ def _choose_column(table: pd.DataFrame, asked: str, usual: tuple[str, ...], path
 
 def _find_files(folder: Path)->dict[str, list[Path]]: # By name with its folders, name, and name without suffixes
     "FITS files of a folder and those below it; raises `ConfigError` where there is none."
-    found = [p for p in sorted(folder.rglob("*")) if p.name.lower().endswith(_IMAGE_SUFFIXES)]
+    found = [p for p in sorted(folder.rglob("*")) if strip_suffix(p.name)]
     if not found: raise ConfigError(f"{folder}: no FITS file in this folder")
     names = {}
     for path in found:

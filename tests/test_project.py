@@ -134,3 +134,8 @@ def test_pages_say_what_the_kept_results_say(name):
     for cell in fresh.cells: cell["outputs"] = []
     CaptureShell(path.parent).run_all(fresh, exc_stop=True)
     assert any(stored) and list_said(fresh) == stored, f"run: radiogal refresh docs/{name}.ipynb, then make readme"
+
+
+def test_each_name_at_the_front_of_the_package_is_there():
+    for name in radiogal._FRONT: assert callable(getattr(radiogal, name)), name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"): radiogal.nothing
