@@ -22,11 +22,10 @@ from click.testing import CliRunner
 from conftest import ROOT, copy_project
 from pyarrow.parquet import read_schema
 
-from radiogal import __version__, answers, doctor
+from radiogal import __version__, answers, doctor, pretrained
 from radiogal.cli import _GROUPS, commands, main
 from radiogal.config import read_config
 from radiogal.cutouts import read_cutout
-from radiogal.pretrained import load_model
 
 
 def ask(*arguments, **more):
@@ -141,7 +140,7 @@ def damage_network(folder, monkeypatch):
     shutil.copytree(ROOT/"radiogal"/"networks", folder/"networks")
     with open(next((folder/"networks").glob("*.onnx")), "ab") as f: f.write(b"x")
     monkeypatch.setattr("radiogal.pretrained._PACKED", folder/"networks")
-    load_model.cache_clear()
+    pretrained._open_once.cache_clear()
 
 
 INDUCED = {

@@ -102,11 +102,12 @@ def predict(seed, sharp):
 
 
 def test_a_card_scores_the_answers_that_a_user_gets():
-    one = _Said([predict(0, 1)], [predict(1, 1)], [0.6], 2.)
+    one = _Said([predict(0, 1)], [predict(1, 1)], [0.6], 2., [])
     held = _tabulate_card_scores(one).iloc[1]
     assert held["after"] == f"{score_predictions(_answer_heldout(one))['ece']:.3f}"
     assert held["after"] != f"{score_predictions(_answer_heldout(one._replace(together=None)))['ece']:.3f}"
-    five = _Said([predict(k, 3) for k in range(5)], [predict(k, 3) for k in range(5, 10)], [.05, 20., 1., 1., 1.], None)
+    five = _Said([predict(k, 3) for k in range(5)], [predict(k, 3) for k in range(5, 10)], [.05, 20., 1., 1., 1.], None,
+                 [])
     plain, given = average_predictions(five.heldout), _answer_heldout(five)
     assert (plain["p_FRI"] > 0.5).ne(given["p_FRI"] > 0.5).any()
     both = _tabulate_card_scores(five).set_index(["split", "of"]).loc[("held-out", "all together")]

@@ -43,7 +43,7 @@ def test_pinned_files_serve_all_runs_and_answers_of_archives_one():
 
 
 def test_what_is_held_out_is_a_step_of_the_benchmark_alone():
-    assert plan("benchmark").held == dict(FIRST="frdeep", NVSS="frdeep", griese="griese")
+    assert plan("benchmark").held == {"FIRST": "frdeep", "NVSS": "frdeep", "FIRST+NVSS": "frdeep", "griese": "griese"}
     assert "preparation/griese/heldout" in plan("benchmark").steps
     assert not [step for step in plan("transfer").steps if step.endswith("heldout")]
 

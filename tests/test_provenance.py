@@ -23,7 +23,7 @@ SEEDED = {path.stem for path in sorted((ROOT/"nbs").glob("[0-9]*.ipynb"))
 def given(monkeypatch):
     "Parameters that notebooks are given, where none is run."
     seen = {}
-    def note(notebook, parameters, executed):
+    def note(notebook, parameters, executed, **told):
         seen[notebook.stem] = parameters
         executed.touch()
     monkeypatch.setattr(provenance, "_execute_notebook", note)
