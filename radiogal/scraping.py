@@ -268,7 +268,6 @@ def open_archive(
     fetcher = Fetcher(Manifest(raw/survey/"manifest.sqlite"), hosts, limits or Limits(), pause)
     return ArchiveAccess(fetcher, raw/survey if services else raw, services)  # Pinned files have addresses of their own
 
-# %% ../nbs/14_scraping.ipynb #5fe76163
 class _FolderClient:
     "A client whose archive serves a folder's images: a position that is in none is no statement about the survey."
     def __init__(self, client: Client, reason: str):

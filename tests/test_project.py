@@ -12,6 +12,7 @@ from conftest import ROOT
 from execnb.nbio import read_nb
 from execnb.shell import CaptureShell
 
+import radiogal
 from radiogal.provenance import _LESSON
 
 
