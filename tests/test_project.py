@@ -139,4 +139,4 @@ def test_pages_say_what_the_kept_results_say(name):
 
 def test_each_name_at_the_front_of_the_package_is_there():
     for name in radiogal._FRONT: assert callable(getattr(radiogal, name)), name
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"): radiogal.nothing
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"): _ = radiogal.nothing
