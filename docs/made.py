@@ -126,8 +126,20 @@ def write_commands():
 
 
 def copy_card(path):
-    "A model's card; it ends in a line without an end."
-    (DOCS/"cards"/path.name).write_text(path.read_text().rstrip() + "\n")
+    "A model's card, which ends in a line without an end; its row."
+    card = path.read_text().rstrip()
+    (DOCS/"cards"/path.name).write_text(f"{card}\n")
+    said = card.split("\n\n")[1].split(". ")[0]
+    return f"| [{path.stem}]({path.name}) | {said} |"
+
+
+def write_cards():
+    "A page for each model of the package, and one of all."
+    paths = sorted((ROOT/"radiogal"/"networks").glob("*.md"))
+    (DOCS/"cards"/"index.md").write_text("\n".join([
+        "# Models", "", "Trained networks that come with the package: data, scores, and where they fail.", "",
+        "| model | what it tells apart |", "|:--|:--|", *map(copy_card, paths), "",
+        "```{toctree}", ":hidden:", "", *(path.stem for path in paths), "```", ""]))
 
 
 def shrink(picture, path):
@@ -169,5 +181,5 @@ def make_pages():
     notebooks = {path.stem: copy_notebook(path) for path in sorted((ROOT/"nbs").glob("*.ipynb"))}
     write_modules(notebooks)
     write_commands()
-    for path in (ROOT/"radiogal"/"networks").glob("*.md"): copy_card(path)
+    write_cards()
     write_gallery(notebooks)

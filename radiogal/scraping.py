@@ -268,6 +268,21 @@ def open_archive(
     fetcher = Fetcher(Manifest(raw/survey/"manifest.sqlite"), hosts, limits or Limits(), pause)
     return ArchiveAccess(fetcher, raw/survey if services else raw, services)  # Pinned files have addresses of their own
 
+class _FolderClient:
+    "A client whose archive serves a folder's images: a position that is in none is no statement about the survey."
+    def __init__(self, client: Client, reason: str):
+        self.client, self.reason = client, reason
+
+    def find_images(self, target: Target)->list[RawImage]:
+        try: return self.client.find_images(target)
+        except FetchError as e: raise FetchError(e.state, self.reason if e.state == "not_covered" else e.reason) from e
+
+def _name_folder(client: Client, archive: ArchiveAccess, plan: CutoutPlan)->Client:
+    "A client that names the folder which an archive serves; the client itself where it serves none."
+    images = archive.services.images
+    if not isinstance(images, FitsFolder): return client
+    return _FolderClient(client, f"no {plan.survey} image in {images.folder} holds this position")
+
 # %% ../nbs/14_scraping.ipynb #5a85959d
 _MARGIN = 4  # Pixels beyond the wanted side, for cutting between pixels
 
@@ -314,8 +329,9 @@ def _assign_clients(
     if (name := get_survey(plan.survey).client) not in CLIENTS:
         raise ValueError(f"survey {plan.survey}: client = {name!r}: allowed are "
                          f"{', '.join(filter(None, CLIENTS))}")
-    if CLIENTS[name] is not VlassImages: return [CLIENTS[name](archive, plan)]*len(coords)
-    clients = {route: kind(archive, plan) for route, kind in VLASS_ROUTES.items()}
+    open_client = lambda kind: _name_folder(kind(archive, plan), archive, plan)
+    if CLIENTS[name] is not VlassImages: return [open_client(CLIENTS[name])]*len(coords)
+    clients = {route: open_client(kind) for route, kind in VLASS_ROUTES.items()}
     return [clients[route] for route in choose_routes(coords, plan)]
 
 # %% ../nbs/14_scraping.ipynb #81e8a777

@@ -99,7 +99,7 @@ def test_every_position_has_a_row_and_every_missing_image_a_reason(project):
     assert not list((folder/"all").rglob("*.fits"))[1:], "cutouts and downloads were to be thrown away"
     page = (folder/"all"/"quicklook.html").read_text()
     assert page.count("<img ") == good[:200].sum() + 4 and "first 200 of 460" in page
-    assert "No FIRST data is available" in page
+    assert "no FIRST image in archive holds this position" in page
 
 
 def test_fits_and_parquet_say_the_same_and_what_it_means(whole):

@@ -27,7 +27,6 @@ MADE = {"notebooks", "modules", "commands", "cards", "gallery", "results"}  # no
 PAGES = sorted(path for path in DOCS.rglob("*.md") if path.relative_to(DOCS).parts[0] not in MADE)
 # README is rendered from a notebook, so what its blocks are not run for is said here
 README = {"git clone https://github.com/radiogal/radiogal && cd radiogal": "it fetches the project; other tests run it",
-          ".venv/bin/radiogal classify my.fits": "",
           ".venv/bin/radiogal classify mine.csv --survey FIRST --out mine --workers 2": "it asks the real archive",
           "make run-all RUN=real": "minutes; tests/test_real_data.py runs a short one",
           "make lab": "it opens a browser; tests/test_browser.py does",
@@ -109,7 +108,6 @@ def clone(smoke_run, tmp_path):
         (bin_folder/name).write_text(f'#!/bin/sh\nexec {sys.executable} {what} "$@"\n')
         (bin_folder/name).chmod(0o755)
     (folder/".venv"/".made").touch()
-    shutil.copy(next((folder/"radiogal"/"samples"/"FIRST").glob("*.fits")), folder/"my.fits")
     return folder
 
 

@@ -58,6 +58,15 @@ def test_images_are_found_wherever_they_lie(tmp_path, name):
     assert read_cutout(tmp_path/table["path"][0], "FIRST").data.shape == (83, 83)
 
 
+@pytest.mark.parametrize("survey, side", [("FIRST", 201), ("NVSS", 81), ("TGSS", 81), ("VLASS", 301)])
+def test_a_position_that_a_folder_lacks_is_said_of_the_folder(tmp_path, survey, side):
+    write_image(tmp_path/"images"/survey/"a.fits", see(survey, side))
+    table = fetch_cutouts(SkyCoord([HERE, FAR]), survey, 2.5*u.arcmin, FitsFolder(tmp_path/"images"), tmp_path/"out",
+                          tmp_path, min_covered=0.)
+    assert list(table["state"]) == ["ok", "not_covered"], list(table["reason"])
+    assert table["reason"][1] == f"no {survey} image in {tmp_path/'images'} holds this position"
+
+
 def test_headers_tell_the_survey_and_mosaics_are_cut(tmp_path):
     for survey, side in dict(FIRST=400, NVSS=81, VLASS=400).items():
         write_image(tmp_path/f"{survey[0]}.fits", see(survey, side))
