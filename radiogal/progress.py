@@ -36,9 +36,11 @@ def is_at_work(told: dict, spoke: float)->bool: # told: with what `describe_proc
 # %% ../nbs/02_progress.ipynb #70d2dca1
 _BAR = re.compile(r"(?:([^\r\n|]*?): +|)\d+%\|[^|\r\n]*\| *(\d+)/(\d+) \[[^,\]\r\n]*, *[\d.?]+(?:s/)?([a-z]*)")
 
+_LATEST = 2000  # Letters that are looked at: time grows with the square of a line's length
+
 def read_bar(text: str)->dict: # bar: its label, unit, done, total; {} where there is no bar
     "The last progress bar in what a notebook said."
-    if not (found := _BAR.findall(text)): return {}
+    if not (found := _BAR.findall(text[-_LATEST:])): return {}
     label, done, total, unit = found[-1]
     return dict(bar=label.strip(), unit="" if unit == "it" else unit, done=int(done), total=int(total))
 
@@ -87,8 +89,9 @@ class StepProgress:
 
     def keep_telling(self)->None:
         "Once a second, until the step ends."
+        import psutil
         while True:
-            with suppress(OSError): self.tell()
+            with suppress(OSError, psutil.Error): self.tell()
             if self.stop.wait(1): return
 
     def __enter__(self)->"StepProgress":
