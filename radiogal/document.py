@@ -395,7 +395,7 @@ class _References:
         if not self.keys: return []
         style, backend = find_plugin("pybtex.style.formatting", "unsrt")(), find_plugin("pybtex.backends", "html")()
         written = style.format_bibliography(_read_references(), self.keys)
-        return [entry.text.render(backend).replace(" and others", " et al.") for entry in written]
+        return [re.sub(r",? and others\b\.?|,? et al\.+", " et al.", entry.text.render(backend)) for entry in written]
 
 @cache
 def _read_references(): # pybtex.database.BibliographyData

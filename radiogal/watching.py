@@ -218,8 +218,9 @@ def _format_end(state: RunState)->list[str]:
     spent = f"in {_format_time(sum(step.seconds for step in done))} of work"
     most = max((step.memory_mib for step in done), default=0)
     if state.is_complete():
-        n = f"all {len(done)} notebooks" if len(done) > 1 else "the only notebook"
-        return [f"{state.run}: {n} done {spent}, with at most {most} MiB each"
+        several = len(done) > 1
+        n = f"all {len(done)} notebooks" if several else "the only notebook"
+        return [f"{state.run}: {n} done {spent}, with at most {most} MiB" + " each"*several
                 + f": radiogal open {state.run}"*state.has_report]
     return [*lines, f"{state.run}: {len(done)} of {state.n_steps or 'its'} notebooks done {spent}, nobody is at work: "
             f"make run-all RUN={state.run} goes on where it stopped"]
