@@ -357,6 +357,16 @@ def _describe_view(tour: _Tour, studio: _Studio)->tuple[dict, list]: # What the 
         names=_list_names(tour), near=_list_near(tour), opinion=_show_opinion(tour, studio),
         squares=[square for square, _ in shown]), [png for _, png in shown]
 
+# %% ../nbs/37_browser.ipynb #db7126e3
+def _join_found(tour: _Tour, found)->str: # found: an answer to what was typed; gives what is not found, in words
+    "Add sources to the list, and keep it."
+    if not isinstance(found, list): return _say(found)
+    if good := [each for each in found if not each.reason]:
+        tour.add(good)
+        _keep_list(tour)
+        _keep_place(tour)
+    return "; ".join(f"{each.name}: {each.reason}" for each in found if each.reason)
+
 # %% ../nbs/37_browser.ipynb #6ca79e90
 _DEEDS = ("mark", "undo", "seek", "move", "restretch", "choose", "contour", "zoom", "look_closer", "compare",
           "again", "look")
@@ -406,19 +416,10 @@ class _BrowserWidget(anywidget.AnyWidget):
             there = [key for key in self.asked if key in self.lookup.answers]
             if not there: return
             self.asked = [key for key in self.asked if key not in there]
-            try: lost = [self.join(self.lookup.answers[key]) for key in there]
+            try: lost = [_join_found(self.tour, self.lookup.answers[key]) for key in there]
             except (_CurationError, ConfigError, OSError) as e: lost = [str(e)]
             self.tour.said = "; ".join(filter(None, [*lost, *(f"looking for {text} …" for _, text in self.asked)]))
         self.draw()
-
-    def join(self, found)->str: # found: an answer; gives what is lost
-        "Add sources to the list, and keep it."
-        if not isinstance(found, list): return _say(found)
-        if good := [each for each in found if not each.reason]:
-            self.tour.add(good)
-            _keep_list(self.tour)
-            _keep_place(self.tour)
-        return "; ".join(f"{each.name}: {each.reason}" for each in found if each.reason)
 
     def draw(self)->None:
         "Ask for what is needed, and send the page; called by every thread that has made something."

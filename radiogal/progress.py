@@ -44,7 +44,7 @@ def read_bar(text: str)->dict: # bar: its label, unit, done, total; {} where the
     label, done, total, unit = found[-1]
     return dict(bar=label.strip(), unit="" if unit == "it" else unit, done=int(done), total=int(total))
 
-# %% ../nbs/02_progress.ipynb #bd6935d0
+# %% ../nbs/02_progress.ipynb #cc6aa0c5
 _MOST_APART_S = 10  # Seconds between two files of a step that has nothing new to say
 
 def _measure_memory()->int: # MiB
@@ -55,6 +55,7 @@ def _measure_memory()->int: # MiB
         with suppress(psutil.Error): used += each.memory_info().rss
     return used >> 20
 
+# %% ../nbs/02_progress.ipynb #bd6935d0
 class StepProgress:
     "Inside, a file tells what a step does: it hears of cells, and what they write to the error stream."
     def __init__(
