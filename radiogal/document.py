@@ -361,7 +361,7 @@ def _judge_pair(row: dict)->str: # A row of paired comparisons
     "As `_judge_gain`, of an accuracy over another's."
     return _judge_gain(dict(p_holm=row["p_holm"], gain_low=row["accuracy_low"], gain_high=row["accuracy_high"]))
 
-_OURS = {"fields": "fields, this project's own,"}  # In a sentence
+_WRITTEN_NAMES = {"fields": "fields, this project's own,"}  # In a sentence
 
 def _sum_up_benchmark(config: RunConfig, tables: dict[str, pd.DataFrame])->list[str]:
     "What was done, and what becomes of all comparisons, in sentences."
@@ -371,7 +371,7 @@ def _sum_up_benchmark(config: RunConfig, tables: dict[str, pd.DataFrame])->list[
             f"{_range_sources(tables.get('comparison'))} {'simulated' if config.simulated else 'real'} validation "
             "sources" + "; each pair of networks is compared on the folds that both have"*(len(networks) > 1) + "."]
     if pairs is None: return [*what, "No two networks are compared on the same sources in this run."]
-    ours = _join_words([_OURS.get(name, name) for name in pairs["network"].unique()])
+    ours = _join_words([_WRITTEN_NAMES.get(name, name) for name in pairs["network"].unique()])
     told = [_judge_pair(row) for row in pairs.to_dict("records")]
     return [*what, f"Comparisons of {ours} with another network on the same sources: {len(told)}; "
             + _count_verdicts(told, {"helps": "better", "hurts": "worse"})]
