@@ -67,7 +67,7 @@ figures: $(STAMP)  ## Redraw the report's figures from the existing (or kept) re
 	@$(BIN)/radiogal figures "$$RUN" $(if $(SEED),--seed "$$SEED") $(if $(PDF),--pdf)
 
 report: $(STAMP)  ## Write the report of RUN as a document: one HTML page, and a PDF of it
-	@$(BIN)/radiogal report "$$RUN" $(if $(SEED),--seed "$$SEED")
+	@$(BIN)/radiogal report "$$RUN" $(if $(SEED),--seed "$$SEED") $(if $(PDF),--pdf)
 
 PYTEST = $(BIN)/python -m pytest $(if $(RADIOGAL_ARTEFACTS),--junit-xml=$(RADIOGAL_ARTEFACTS)/$@.xml)
 

@@ -7,6 +7,7 @@ __all__ = ['explore']
 
 # %% ../nbs/37_browser.ipynb #751a86db
 import getpass
+import hashlib
 import threading
 from collections.abc import Callable, Iterable
 from importlib.resources import files
@@ -68,7 +69,9 @@ class _Background:
             with self.changed:
                 self.answers[key] = answer
                 for old in list(self.answers)[:-_KEPT_ANSWERS]: del self.answers[old]
-            self.tell()
+            try: self.tell()
+            except Exception as e:
+                with self.changed: self.answers[key] = e  # shown when it is drawn the next time
 
 # %% ../nbs/37_browser.ipynb #8a67c12f
 _SQUARES = (60., 120., 180., 300., 540.) # arcsec, of the square that is shown
@@ -174,9 +177,22 @@ def _read_kept_list(tour: _Tour)->list[Source]:
     except (TypeError, ValueError): tour.said = f"{_name_session(tour.path, 'list')} holds no sources and was not used"
     return []
 
+_SAME_PLACE = 5. # arcsec
+
+def _refuse_moved(tour: _Tour, kept: list[Source], sources: list[Source])->None: # kept: of last time
+    "Raises `ConfigError` where a name means another source than in the list that decisions were made of."
+    known = {each.name: each for each in kept}
+    for each in sources:
+        if not (old := known.get(each.name)) or old.reason or each.reason: continue
+        away = SkyCoord(old.ra, old.dec, unit="deg").separation(SkyCoord(each.ra, each.dec, unit="deg")).arcsec
+        if away > _SAME_PLACE:
+            raise ConfigError(f"{each.name} is {away:.0f}″ from where it was in the list that {tour.path} is about: "
+                              "decisions='…' names another file")
+
 def _resume(tour: _Tour, sources: list[Source])->None: # sources: asked for; none: those of last time
     "Go on where one was: with the list of last time where it begins with what is asked for, at the same place."
     kept, text = _read_kept_list(tour), lambda rows: [tuple(map(str, each)) for each in rows]
+    _refuse_moved(tour, kept, sources)
     tour.add(kept if text(kept[:len(sources)]) == text(sources) else sources)
     place = _read_beside(tour, "place")
     allowed = dict(survey=tour.surveys, stretch=_STRETCHES, side=_SQUARES, contours=("", *tour.surveys))
@@ -341,6 +357,16 @@ def _describe_view(tour: _Tour, studio: _Studio)->tuple[dict, list]: # What the 
         names=_list_names(tour), near=_list_near(tour), opinion=_show_opinion(tour, studio),
         squares=[square for square, _ in shown]), [png for _, png in shown]
 
+# %% ../nbs/37_browser.ipynb #db7126e3
+def _join_found(tour: _Tour, found)->str: # found: an answer to what was typed; gives what is not found, in words
+    "Add sources to the list, and keep it."
+    if not isinstance(found, list): return _say(found)
+    if good := [each for each in found if not each.reason]:
+        tour.add(good)
+        _keep_list(tour)
+        _keep_place(tour)
+    return "; ".join(f"{each.name}: {each.reason}" for each in found if each.reason)
+
 # %% ../nbs/37_browser.ipynb #6ca79e90
 _DEEDS = ("mark", "undo", "seek", "move", "restretch", "choose", "contour", "zoom", "look_closer", "compare",
           "again", "look")
@@ -353,7 +379,7 @@ class _BrowserWidget(anywidget.AnyWidget):
 
     def __init__(self, tour: _Tour, supply: ImageSupply, model: PretrainedModel, columns: dict[str, str]):
         super().__init__()
-        self.tour, self.lock, self.n_looked = tour, threading.RLock(), 0
+        self.tour, self.lock, self.n_looked, self.asked = tour, threading.RLock(), 0, []
         self.studio = _Studio(supply, model, tour.surveys, self.draw)
         self.lookup = _Background(lambda key: list_sources(key[1], **columns), self.take_sources)
         self.on_msg(lambda _, message, buffers: self.act(message["name"], message["args"]))
@@ -380,19 +406,19 @@ class _BrowserWidget(anywidget.AnyWidget):
     def look(self, text: str)->None:
         "Look up what was typed, in the background: a position, a name, a file."
         self.n_looked += 1
+        self.asked.append((self.n_looked, text))
+        self.lookup.want(self.asked)
         self.tour.said = f"looking for {text} …"
-        self.lookup.want([(self.n_looked, text)])
 
     def take_sources(self)->None:
-        "Add what was looked up to the list."
+        "Add what was looked up to the list, and say what is not found, and what is still looked for."
         with self.lock:
-            found = self.lookup.answers.get((self.n_looked, self.lookup.wanted[0][1]))
-            lost = _say(found) or "; ".join(f"{each.name}: {each.reason}" for each in found or () if each.reason)
-            self.tour.said = lost
-            if isinstance(found, list) and (good := [each for each in found if not each.reason]):
-                self.tour.add(good)
-                _keep_list(self.tour)
-                _keep_place(self.tour)
+            there = [key for key in self.asked if key in self.lookup.answers]
+            if not there: return
+            self.asked = [key for key in self.asked if key not in there]
+            try: lost = [_join_found(self.tour, self.lookup.answers[key]) for key in there]
+            except (_CurationError, ConfigError, OSError) as e: lost = [str(e)]
+            self.tour.said = "; ".join(filter(None, [*lost, *(f"looking for {text} …" for _, text in self.asked)]))
         self.draw()
 
     def draw(self)->None:
@@ -414,11 +440,21 @@ def _refuse_terminal()->None:
         raise ConfigError("explore() draws in JupyterLab, which make lab opens; in a terminal there are radiogal "
                           "classify and radiogal cutout")
 
+def _choose_file(what, sources: list[Source], folder: Path)->Path: # what: as in `explore`; sources: it, read
+    "The decision file of a list: names of two lists may mean different sources. Of nothing, the latest list's."
+    if what is None:
+        kept = sorted(folder.glob("explore*.list.json"), key=lambda path: path.stat().st_mtime)
+        return folder/f"{kept[-1].name.removesuffix('.list.json') if kept else 'explore'}.csv"
+    if isinstance(what, str | Path):
+        return folder/(f"explore-{Path(what).resolve().stem}.csv" if Path(what).exists() else "explore.csv")
+    text = "\n".join(f"{each.name} {each.ra:.4f} {each.dec:.4f}" for each in sources)
+    return folder/f"explore-{hashlib.sha256(text.encode()).hexdigest()[:8]}.csv"
+
 def explore(
     what=None,                       # As `list_sources` takes it: a position, name, file, table …; None: the last list
     images: str|Path|Services = "",  # A folder of FITS files, registry, or services; '': the surveys' archives
     surveys: list[str]|None = None,  # To show; None: all whose archives radiogal can ask
-    decisions: str|Path = "",        # The decision file, made if absent; '': data/decisions/explore.csv at home
+    decisions: str|Path = "",        # Their file, made if absent; '': in data/decisions at home, one for each list
     who: str = "",                   # Who decides; '': the user of this machine
     model: str = "first-4class",     # One of `list_models`
     **columns: str,                  # Of tables: ra, dec, name
@@ -427,9 +463,10 @@ def explore(
     _refuse_terminal()
     model = load_model(model)
     surveys, home = _check_surveys(surveys, model), Paths(find_home())
-    tour = _Tour(decisions or home.root/"data"/"decisions"/"explore.csv", who or getpass.getuser(), surveys)
     supply = ImageSupply(images, home.raw/"explore", model.field)
     sources = [] if what is None else list_sources(what, **columns)
     if sources and all(each.reason for each in sources): raise ConfigError(f"{sources[0].name}: {sources[0].reason}")
+    path = decisions or _choose_file(what, sources, home.root/"data"/"decisions")
+    tour = _Tour(path, who or getpass.getuser(), surveys)
     _resume(tour, sources)
     return _BrowserWidget(tour, supply, model, columns)

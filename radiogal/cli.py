@@ -251,7 +251,7 @@ def _add_redrawn(do: Callable)->Callable:
 @_command("figures", "radiogal figures demo", "radiogal figures real --pdf")
 @_add_redrawn
 def _do_figures(run, seed, mixed, pdf)->None:
-    "Redraw a run's report from its results."
+    "Redraw a run's figures and tables from its results."
     from radiogal.workflow import redraw_figures
     redraw_figures(run, seed, mixed, pdf)
 
@@ -341,7 +341,7 @@ def _tell_rows(states: list[str], reasons: list[str], done: str = "classified")-
     cut = lambda text: text if len(text) <= _REASON else f"{text[:_REASON - 1]}…"
     why = "; ".join(f"{cut(reason)} × {count}" for (_, reason), count in counts.most_common(5))
     click.echo(f"{n - odd} of {n} {done}" + f": {kinds} ({why})"*bool(odd), err=True)
-    return 0 if not odd else 3 if odd < n else 1
+    return 1 if odd == n else 3 if odd else 0  # nothing of nothing is no success
 
 # %% ../nbs/48_cli.ipynb #2a16055c
 def _tell_catalogue(folder: Path, waiting: int)->int: # Exit status; waiting: shards that are with other workers

@@ -7,6 +7,7 @@ __all__ = ['write_document', 'write_pdf']
 
 # %% ../nbs/42_document.ipynb #a3fe85f6
 import base64
+import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -142,12 +143,18 @@ def _name_way(row)->str: # A row of the table of transfers
 
 _GAIN_WHOLE = "{gain_points:+.1f} points ({gain_low_points:+.1f} to {gain_high_points:+.1f})"
 
+def _tell_gain_of(row: dict)->str: # A row of the table of transfers
+    "A transfer with its gain and what is judged of it."
+    return f"{_name_way(row)}, {_write_cell(row, _GAIN_WHOLE)}: {_VERDICTS[_judge_gain(row)]}"
+
 def _tell_transfers(table: pd.DataFrame)->str:
     "The ends of the gains."
     best, worst = (table.loc[getattr(table["gain"], end)()].to_dict() for end in ("idxmax", "idxmin"))
-    told = [f"{_name_way(row)}, {_write_cell(row, _GAIN_WHOLE)}" for row in (best, worst)]
-    if len(table) == 1: return f"Of one transfer, that by {told[0]}, the gain over training from scratch is measured."
-    return f"The largest gain over training from scratch is that of {told[0]}; the largest loss that of {told[1]}."
+    if len(table) == 1: return f"One transfer is compared with training from scratch: {_tell_gain_of(best)}."
+    high, low = ("largest gain" if best["gain"] > 0 else "smallest loss",
+                 "largest loss" if worst["gain"] < 0 else "smallest gain")
+    return (f"The {high} against training from scratch is that of {_tell_gain_of(best)}; "
+            f"the {low} is that of {_tell_gain_of(worst)}.")
 
 def _count_claims(table: pd.DataFrame)->pd.DataFrame: # source, target, claim, tests; yes, no, not_shown: how many
     "Each published claim once, with what its tests say."
@@ -165,7 +172,8 @@ def _tell_claims(table: pd.DataFrame)->str: # As from `_count_claims`
 def _tell_scores(table: pd.DataFrame)->str:
     "The range of the accuracies, and of the baselines."
     low, high = (table.loc[getattr(table["accuracy"], end)()] for end in ("idxmin", "idxmax"))
-    if low["accuracy"] == high["accuracy"]: return f"All accuracies are {low['accuracy']:.3f}, of few sources."
+    if len(table) == 1: return f"The accuracy of {low['network']} on {low['task']} is {low['accuracy']:.3f}."
+    if low["accuracy"] == high["accuracy"]: return f"All accuracies are {low['accuracy']:.3f}."
     return (f"Accuracies are between {low['accuracy']:.3f} ({low['network']}, {low['task']}) and "
             f"{high['accuracy']:.3f} ({high['network']}, {high['task']}); naming the commonest class would give at "
             f"most {table['majority'].max():.3f}.")
@@ -193,17 +201,17 @@ def _tell_published(table: pd.DataFrame)->str:
 
 # %% ../nbs/42_document.ipynb #6710648c
 def _tell_comparison(table: pd.DataFrame)->str:
-    "Which network leads how often, on validation sources."
+    "Which network leads how often, on validation sources; of one network, the range of its accuracies."
     valid = table[table["split"] == "validation"]
+    if valid["network"].nunique() < 2: return _tell_scores(table)
     best = valid.loc[valid.groupby("task", sort=False)["accuracy"].idxmax(), "network"].value_counts()
     return (f"The network {best.index[0]} has the highest validation accuracy on {best.iloc[0]} of "
             f"{valid['task'].nunique()} tasks.")
 
 def _tell_goals(table: pd.DataFrame)->str:
     "How many goals were reached."
-    measured = table["reached"].isin(["yes", "no"]).sum()
-    reached = (table["reached"] == "yes").sum()
-    return f"Of {_count_words(measured, 'goal')} that were set beforehand and measured, {reached} are reached."
+    measured, reached = table["reached"].isin(["yes", "no"]).sum(), (table["reached"] == "yes").sum()
+    return f"Goals set beforehand and measured: {measured}; reached: {reached}."
 
 def _tell_surveys(table: pd.DataFrame)->str:
     "What two surveys know together."
@@ -282,9 +290,9 @@ def _number_transfer(config: RunConfig, tables: dict[str, pd.DataFrame])->list[_
 def _number_benchmark(config: RunConfig, tables: dict[str, pd.DataFrame])->list[_Number]: # At most three
     "The three numbers of a benchmark: of its first task, and of our network."
     task, network = next(iter(config.list_tasks())), _choose_leader(config)
-    of_ours = {row["split"]: row for row in _find_rows(tables.get("comparison"), task=task, network=network)}
-    numbers = [_say_number(of_ours[split], _ACCURACY, f"accuracy of {network} on {task}, {split} sources")
-               for split in ("held-out", "validation") if split in of_ours][:1]
+    ours = {row["split"]: row for row in _find_rows(tables.get("comparison"), task=task, network=network)}
+    told = [ours[split] for split in ("held-out", "validation") if split in ours][:1]
+    numbers = [_say_number(row, _ACCURACY, f"accuracy of {network} on {task}, {row['split']} sources") for row in told]
     rivals = [row for row in _find_rows(tables.get("comparison"), task=task, split="validation")
               if row["network"] != network]
     best = max(rivals, key=lambda row: row["accuracy"], default=dict(network=""))["network"]
@@ -293,8 +301,8 @@ def _number_benchmark(config: RunConfig, tables: dict[str, pd.DataFrame])->list[
                             f"accuracy of {network} over {best}, the best of the others, on the same sources")
                 for row in _find_rows(tables.get("paired"), task=task, network=network, against=best)]
     return numbers + [_Number(f"{row['ece_after']:.3f}", "", f"calibration error of {network} on {task} after scaling, "
-                              f"{row['ece_before']:.3f} before; validation") for split, row in of_ours.items()
-                      if split == "validation" and pd.notna(row["ece_after"])]
+                              f"{row['ece_before']:.3f} before; {row['split']} sources, mean of the single networks")
+                      for row in told if pd.notna(row["ece_after"])]
 
 # %% ../nbs/42_document.ipynb #4d735bbb
 _CLASS_NAMES = dict(FRI="FR I", FRII="FR II", Bent="bent", Compact="compact")
@@ -319,8 +327,9 @@ def _write_title(config: RunConfig)->str:
 # %% ../nbs/42_document.ipynb #eb70130c
 def _range_sources(table: pd.DataFrame|None)->str: # Of scores
     "How many validation sources there are."
-    if table is None: return "no"
-    low, high = table["n"].min(), table["n"].max()
+    found = [row["n"] for row in _find_rows(table, split="validation")]
+    if not found: return "no"
+    low, high = min(found), max(found)
     return f"{low:,.0f}" if low == high else f"{low:,.0f} to {high:,.0f}"
 
 def _sum_up_transfers(config: RunConfig, tables: dict[str, pd.DataFrame])->list[str]:
@@ -336,23 +345,36 @@ def _judge_transfers(tables: dict[str, pd.DataFrame])->list[str]:
     table = tables.get("transfers")
     if table is None: return ["No transfer is compared with training from scratch in this run."]
     told = [_judge_gain(row) for row in table.to_dict("records")]
-    helps, hurts, neither = (told.count(verdict) or "none" for verdict in ("helps", "hurts", "not shown"))
-    return [f"Of {_count_words(len(told), 'way')} to carry weights over with all training sources of the target, "
-            f"{helps} help, {hurts} hurt, and for {neither} neither a gain nor a loss is shown (by the whole interval, "
-            "and a paired test corrected for the number of tests)."]
+    return [f"Ways to carry weights over with all training sources of the target: {len(told)}; "
+            + _count_verdicts(told, {"helps": "helped", "hurts": "hurt"})]
+
+def _count_verdicts(
+    told: list[str],       # As from `_judge_gain`
+    words: dict[str, str], # For "helps" and "hurts"
+)->str:
+    "How often what was judged, and how."
+    counts = "; ".join(f"{word}: {told.count(verdict)}" for verdict, word in words.items())
+    return (f"{counts}; not shown: {told.count('not shown')} (judged by the whole interval, and by a paired test "
+            "corrected for the number of tests).")
+
+def _judge_pair(row: dict)->str: # A row of paired comparisons
+    "As `_judge_gain`, of an accuracy over another's."
+    return _judge_gain(dict(p_holm=row["p_holm"], gain_low=row["accuracy_low"], gain_high=row["accuracy_high"]))
+
+_WRITTEN_NAMES = {"fields": "fields, this project's own,"}  # In a sentence
 
 def _sum_up_benchmark(config: RunConfig, tables: dict[str, pd.DataFrame])->list[str]:
     "What was done, and what becomes of all comparisons, in sentences."
     tasks, pairs = config.list_tasks(), tables.get("paired")
     networks = {network for task in tasks.values() for network in task.networks}
-    what = [f"{_count_words(len(networks), 'network').capitalize()} {'is' if len(networks) == 1 else 'are'} trained "
-            f"on the same sources and folds of {_count_words(len(tasks), 'task')}, with "
-            f"{_range_sources(tables.get('comparison'))} {'simulated' if config.simulated else 'real'} sources each."]
+    what = [f"{_count_words(len(networks), 'network').capitalize()} and {_count_words(len(tasks), 'task')}, with "
+            f"{_range_sources(tables.get('comparison'))} {'simulated' if config.simulated else 'real'} validation "
+            "sources" + "; each pair of networks is compared on the folds that both have"*(len(networks) > 1) + "."]
     if pairs is None: return [*what, "No two networks are compared on the same sources in this run."]
-    better, worse = (pairs["accuracy_low"] > 0).sum(), (pairs["accuracy_high"] < 0).sum()
-    return [*what, f"Of {_count_words(len(pairs), 'comparison')} of {pairs['network'].iloc[0]}, this project's own, "
-            f"with another network on the same sources, {better or 'none'} show it to be better and {worse or 'none'} "
-            "to be worse by the whole interval of the difference."]
+    ours = _join_words([_WRITTEN_NAMES.get(name, name) for name in pairs["network"].unique()])
+    told = [_judge_pair(row) for row in pairs.to_dict("records")]
+    return [*what, f"Comparisons of {ours} with another network on the same sources: {len(told)}; "
+            + _count_verdicts(told, {"helps": "better", "hurts": "worse"})]
 
 # %% ../nbs/42_document.ipynb #73f8931a
 class _References:
@@ -362,7 +384,7 @@ class _References:
 
     def cite(self, *names: str)->str: # Such as " [1, 2]"; "" where nothing is known of them
         "The numbers of what is cited: of names in the settings, or keys of BibTeX."
-        asked = [self.known.get(name, name) for name in names]
+        asked = [key for name in names for key in self.known.get(name, name).split()]
         self.keys += [key for key in dict.fromkeys(asked) if key not in self.keys and key in _read_references().entries]
         numbers = sorted({self.keys.index(key) + 1 for key in asked if key in self.keys})
         return f"\N{NO-BREAK SPACE}[{', '.join(map(str, numbers))}]"*bool(numbers)
@@ -373,7 +395,7 @@ class _References:
         if not self.keys: return []
         style, backend = find_plugin("pybtex.style.formatting", "unsrt")(), find_plugin("pybtex.backends", "html")()
         written = style.format_bibliography(_read_references(), self.keys)
-        return [entry.text.render(backend) for entry in written]
+        return [re.sub(r",? and others\b\.?|,? et al\.+", " et al.", entry.text.render(backend)) for entry in written]
 
 @cache
 def _read_references(): # pybtex.database.BibliographyData
@@ -402,6 +424,12 @@ def _describe_tasks(config: RunConfig)->list[dict]:
 def _list_networks(config: RunConfig)->list[str]:
     "All networks of a run's tasks."
     return list(dict.fromkeys(network for task in config.list_tasks().values() for network in task.networks))
+
+def _list_surveys(config: RunConfig)->list[str]:
+    "The run's surveys that its tasks are about."
+    used = {part for task in config.list_tasks().values() for part in re.split(r"[+-]", task.images)}
+    if "griese" in used: used.add("FIRST")  # whose images those are
+    return [survey for survey in config.surveys if survey in used]
 
 def _describe_recipes(config: RunConfig)->list[dict]:
     "A row for each network: how it is trained."
@@ -478,7 +506,8 @@ def _tell_limits(
     origins = find_root()/made["parameters"]["results_dir"]/"origins.csv"
     kinds = pd.read_csv(origins)["origin"].value_counts() if origins.is_file() else {}
     return dict(has_heldout="held-out" in set(tables.get("comparison", {}).get("split", ())),
-                has_published="published" in tables or "claims" in tables, missing=sum(lost),
+                has_published="published" in tables, has_claims="claims" in tables, missing=sum(lost),
+                same_images="published" in tables and tables["published"]["same_images"].any(),
                 origins=_join_words([f"{n} {origin}" for origin, n in kinds.items()]))
 
 def _sum_up(config: RunConfig, tables: dict[str, pd.DataFrame])->dict: # tables: from `_read_tables`
@@ -502,7 +531,8 @@ def _put_together(
     return _sum_up(config, tables) | _tell_limits(place, made, tables) | dict(
         config=config, made=made, place=place.name, sections=sections, methods=methods, tasks=methods[0],
         references=_References(outline["cited"]), name_images=_name_images, join=_join_words,
-        classes=_name_classes(config), networks=_list_networks(config), radius=find_group_radius(config),
+        classes=_name_classes(config), networks=_list_networks(config), surveys=_list_surveys(config),
+        radius=find_group_radius(config),
         n_left=len(shown) - counts["Figure"])
 
 # %% ../nbs/42_document.ipynb #207bc3bc
@@ -520,9 +550,10 @@ def write_document(
                          trim_blocks=True, lstrip_blocks=True)
     return write_atomic(page, places.get_template("document.html").render(_put_together(config, place, folder)))
 
-_NO_WEASYPRINT = "no PDF of the report: WeasyPrint is not installed: pip install 'radiogal[workflow]'"
+_NO_WEASYPRINT = ("no PDF of the report: WeasyPrint is not installed: pip install "
+                  "'radiogal[workflow]', then radiogal report RUN")
 _NO_PANGO = ("no PDF of the report: WeasyPrint needs the system's library Pango: on Debian, apt-get install "
-             "libpango-1.0-0 libpangoft2-1.0-0")
+             "libpango-1.0-0 libpangoft2-1.0-0, then radiogal report RUN")
 
 def write_pdf(
     page: Path, # An HTML page

@@ -405,15 +405,18 @@ def pool_tables(
 def summarise_tables(
     tables: list[pd.DataFrame], # One per fold and seed, with the columns fold and seed
     scores: list[dict]|None = None, # Of each table, where `score_predictions` has been asked before
-)->dict:                        # runs, folds, seeds, n, majority; of each score mean and std, of two an interval
-    "Scores of a kind of network over its folds and seeds; raises as `summarise_runs` and `score_pooled` do."
+)->dict:                        # runs, folds, seeds, n, majority; of each score its value and std, of two an interval
+    """Scores of a kind of network over its folds and seeds; raises as `summarise_runs` and `score_pooled` do.
+
+    Two are of all answers together, as their intervals are; the others are means. The std is over folds and seeds."""
     summary = summarise_runs(scores or [score_predictions(t) for t in tables]).set_index("score")
     sources = pd.concat(tables).drop_duplicates("name")
     row = {key: int(summary[key].iloc[0]) for key in ("runs", "folds", "seeds")} | dict(n=len(sources))
     for score in ("accuracy", "macro_f1", "balanced_accuracy", "brier"):
         row |= {score: summary.loc[score, "mean"], f"{score}_std": summary.loc[score, "std"]}
         if score in _MATRIX_MEASURES:
-            row |= dict(zip((f"{score}_low", f"{score}_high"), score_pooled(tables, score)[1], strict=True))
+            value, ends = score_pooled(tables, score)
+            row |= {score: value, f"{score}_low": ends.low, f"{score}_high": ends.high}
     return row | dict(majority=float(sources["label"].value_counts(normalize=True).max()))
 
 def summarise_classes(

@@ -17,8 +17,8 @@ import pandas as pd
 from .config import Cell, RunConfig, find_place, list_asked, parse_config, rename_settings, write_atomic
 from .datasets import PreparedSet
 from .diagnosis import TrainedRun, plot_images, plot_intervals
-from .evaluation import (check_predictions, compare_kinds, correct_holm, list_classes, match_tables,
-                                 score_predictions, summarise_classes, summarise_tables)
+from .evaluation import (compare_kinds, correct_holm, list_classes, match_tables,
+                                 score_pooled, score_predictions, summarise_classes, summarise_tables)
 from .provenance import _find_kind
 
 # %% ../nbs/41_final_plots.ipynb #e8dae65a
@@ -117,7 +117,7 @@ def _plot_accuracies(
     table: pd.DataFrame, # From `_tabulate_scores`
     title: str,          # Says simulated where it is
 ):                       # Axes
-    "Mean accuracy with its 95 % interval, and the majority baseline of each kind of network."
+    "Accuracy with its 95 % interval, and the majority baseline of each kind of network."
     table = table.assign(name=table["task"] + ", " + table["network"])
     ax = plot_intervals(table, "accuracy", "name", "accuracy_low", "accuracy_high")
     ax.plot(table["majority"], range(len(table)), "|", ms=14, color="0.3", label="majority baseline")
@@ -144,8 +144,7 @@ def _compare_with_control(tables: list[pd.DataFrame], controls: list[pd.DataFram
     mine, theirs = match_tables(tables, controls)
     if not mine: return {}
     gain = compare_kinds(mine, theirs)
-    right = [float((p.argmax(axis=1) == y).mean()) for y, p in map(check_predictions, theirs)]
-    return dict(scratch=float(np.mean(right)), gain=gain["accuracy_difference"],
+    return dict(scratch=score_pooled(theirs, "accuracy")[0], gain=gain["accuracy_difference"],
                 gain_low=gain["accuracy_low"], gain_high=gain["accuracy_high"], only_transfer_right=gain["only_first"],
                 only_scratch_right=gain["only_second"], p_value=gain["p_value"])
 

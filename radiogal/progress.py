@@ -36,13 +36,15 @@ def is_at_work(told: dict, spoke: float)->bool: # told: with what `describe_proc
 # %% ../nbs/02_progress.ipynb #70d2dca1
 _BAR = re.compile(r"(?:([^\r\n|]*?): +|)\d+%\|[^|\r\n]*\| *(\d+)/(\d+) \[[^,\]\r\n]*, *[\d.?]+(?:s/)?([a-z]*)")
 
+_LATEST = 2000  # Letters that are looked at: time grows with the square of a line's length
+
 def read_bar(text: str)->dict: # bar: its label, unit, done, total; {} where there is no bar
     "The last progress bar in what a notebook said."
-    if not (found := _BAR.findall(text)): return {}
+    if not (found := _BAR.findall(text[-_LATEST:])): return {}
     label, done, total, unit = found[-1]
     return dict(bar=label.strip(), unit="" if unit == "it" else unit, done=int(done), total=int(total))
 
-# %% ../nbs/02_progress.ipynb #bd6935d0
+# %% ../nbs/02_progress.ipynb #cc6aa0c5
 _MOST_APART_S = 10  # Seconds between two files of a step that has nothing new to say
 
 def _measure_memory()->int: # MiB
@@ -53,6 +55,7 @@ def _measure_memory()->int: # MiB
         with suppress(psutil.Error): used += each.memory_info().rss
     return used >> 20
 
+# %% ../nbs/02_progress.ipynb #bd6935d0
 class StepProgress:
     "Inside, a file tells what a step does: it hears of cells, and what they write to the error stream."
     def __init__(
@@ -87,8 +90,9 @@ class StepProgress:
 
     def keep_telling(self)->None:
         "Once a second, until the step ends."
+        import psutil
         while True:
-            with suppress(OSError): self.tell()
+            with suppress(OSError, psutil.Error): self.tell()
             if self.stop.wait(1): return
 
     def __enter__(self)->"StepProgress":

@@ -56,7 +56,9 @@ def note_run(
     write_json(results/_NOTES/"jobs.json", dict(jobs={}, rules=rules))
     write_json(results/_NOTES/"run.json", told)
     try: yield
-    finally: write_json(results/_NOTES/"run.json", told | dict(ended=time.time()))
+    finally:
+        with suppress(OSError):  # as on a full disk: what was raised inside is the reason to be told
+            write_json(results/_NOTES/"run.json", told | dict(ended=time.time()))
 
 def note_jobs(
     results: Path,        # results/<run>
@@ -135,6 +137,7 @@ class RunState:
     at_work: bool                # Is somebody at work on it, so far as can be known here?
     seconds: float               # Since it began
     left: float|None             # Seconds, as in a step
+    has_report: bool = False     # Is there a page to open?
 
     def count(self, *states: str)->int: return sum(step.state in states for step in self.steps)
 
@@ -175,7 +178,7 @@ def read_run(results: Path)->RunState: # results: results/<run>
     begun = [*new, *busy, *(step.label for step in odd)]
     left = _guess_left(notes, jobs, begun, running) if at_work and notes else None
     return RunState(results.name, (*done, *odd, *running), n, at_work,
-                    time.time() - since if since else 0., left)
+                    time.time() - since if since else 0., left, (results/"report.html").is_file())
 
 # %% ../nbs/45_watching.ipynb #412278cd
 def _format_time(seconds: float)->str:
@@ -215,8 +218,10 @@ def _format_end(state: RunState)->list[str]:
     spent = f"in {_format_time(sum(step.seconds for step in done))} of work"
     most = max((step.memory_mib for step in done), default=0)
     if state.is_complete():
-        return [f"{state.run}: all {len(done)} notebooks done {spent}, with at most {most} MiB each: "
-                f"radiogal open {state.run}"]
+        several = len(done) > 1
+        n = f"all {len(done)} notebooks" if several else "the only notebook"
+        return [f"{state.run}: {n} done {spent}, with at most {most} MiB" + " each"*several
+                + f": radiogal open {state.run}"*state.has_report]
     return [*lines, f"{state.run}: {len(done)} of {state.n_steps or 'its'} notebooks done {spent}, nobody is at work: "
             f"make run-all RUN={state.run} goes on where it stopped"]
 
@@ -257,9 +262,17 @@ def follow_run(results: Path, stream)->RunState: # The last state; stream: a ter
     return state
 
 # %% ../nbs/45_watching.ipynb #af65fc09
+def _refuse_outdated(page: Path)->None: # page: results/<run>/report.html
+    "Raises `ConfigError` for a page that is older than the results that it is about."
+    records = [page.with_name(name)/"provenance.json" for name in ("report", "benchmark")]
+    if any(each.stat().st_mtime > page.stat().st_mtime for each in records if each.is_file()):
+        raise ConfigError(f"{page} is older than the results: radiogal report {page.parent.name}")
+
 def find_report(results: Path)->Path: # results: results/<run>
-    "The page of a run's report; raises `ConfigError`, which says how to get one, where there is none."
-    if (page := results/"report.html").is_file(): return page.resolve()
+    "The page of a run's report; raises `ConfigError`, which says how to get one, where there is none or an old one."
+    if (page := results/"report.html").is_file():
+        _refuse_outdated(page)
+        return page.resolve()
     if not results.is_dir(): read_run(results)
     raise ConfigError(f"no report in {results} yet: radiogal status {results.name} says how far the run is, "
                       f"make run-all RUN={results.name} goes on with it")

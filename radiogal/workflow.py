@@ -630,20 +630,22 @@ def classify_by_run(
     return make_catalogue(request.folder, lambda: classify_positions(request, workers), retry)
 
 # %% ../nbs/46_workflow.ipynb #9cd13889
-_OLD_NOTEBOOKS = {  # Notebooks of earlier versions: what took their place, the one that a run executes last
-    "00_config": "01_config", "00_provenance": "03_provenance", "01_surveys": "04_surveys",
-    "02_source_densities": "04_surveys", "03_fetch": "05_fetch", "04_catalogues": "08_candidates and 09_catalogues",
+_OLD_NOTEBOOKS = {  # Of earlier versions, where no notebook of today has the name: what took their place
+    "02_source_densities": "04_surveys", "04_catalogues": "08_candidates and 09_catalogues",
     "05_sky": "06_positions, 11_archives and 10_sky", "06_scraping": "12_cutouts, 13_clients and 14_scraping",
-    "07_curation": "15_curation", "08_preparation": "16_preparation and 18_datasets", "09_models": "21_models",
-    "10_modelling": "22_modelling", "11_transfer": "23_transfer", "12_evaluation": "24_evaluation and 26_diagnosis",
-    "13_engines": "28_engines", "13_final_plots": "41_final_plots", "14_classify": "32_classify",
-    "15_workflow": "46_workflow", "16_published": "18_datasets", "17_benchmark": "40_benchmark",
-    "18_pretraining": "18_datasets", "19_heldout": "18_datasets"}
+    "08_preparation": "16_preparation and 18_datasets", "12_evaluation": "24_evaluation and 26_diagnosis",
+    "16_published": "18_datasets", "18_pretraining": "18_datasets", "19_heldout": "18_datasets"}
+
+def _find_successor(name: str, there: list[str])->str: # there: notebooks; "" where none took its place
+    "What took the place of a notebook: that of its name with another number, if it is not in `_OLD_NOTEBOOKS`."
+    bare = lambda each: re.sub(r"^\d+[a-z]?_", "", each)
+    alike = [each for each in there if bare(each) == bare(name) != name]
+    return _OLD_NOTEBOOKS.get(name, alike[0] if len(alike) == 1 else "")
 
 def check_notebook(name: str, nbs: Path)->str: # The same
     "Is there such a notebook? Raises `ConfigError`, which names what took the place of one of an earlier version."
     if (nbs/f"{name}.ipynb").is_file() and re.fullmatch(r"\w+", name): return name
-    if name in _OLD_NOTEBOOKS:
-        raise ConfigError(f"there is no notebook {name} any more: it was replaced by {_OLD_NOTEBOOKS[name]}")
     there = sorted(path.stem for path in nbs.glob("[0-9]*.ipynb"))
+    if new := _find_successor(name, there):
+        raise ConfigError(f"there is no notebook {name} any more: it was replaced by {new}")
     raise ConfigError(f"there is no notebook of the name {name!r}: there are {', '.join(there)}")

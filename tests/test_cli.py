@@ -23,7 +23,7 @@ from conftest import ROOT, copy_project
 from pyarrow.parquet import read_schema
 
 from radiogal import __version__, answers, doctor, pretrained
-from radiogal.cli import _GROUPS, commands, main
+from radiogal.cli import _GROUPS, _tell_rows, commands, main
 from radiogal.config import read_config
 from radiogal.cutouts import read_cutout
 
@@ -268,6 +268,12 @@ def test_some_that_cannot_be_read_are_said_and_the_others_classified(place):
     assert [row["state"] for row in rows] == ["ok", "reject", "reject", "reject"]
     assert rows[1]["reason"] == "there is no such file" and all(row["reason"] for row in rows[1:])
     assert rows[0]["p_FRI"] > 0 and rows[1]["p_FRI"] is None
+
+
+def test_nothing_of_nothing_is_no_success(capsys):
+    several = ([], ["ok"], ["reject"], ["ok", "reject"])
+    assert [_tell_rows(states, [""]*len(states)) for states in several] == [1, 0, 1, 3]
+    assert capsys.readouterr().err.splitlines()[0] == "0 of 0 classified"
 
 
 def test_none_classified_is_a_failure_that_counts_its_reasons(place):

@@ -20,7 +20,7 @@ PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQV
 OUTLINE = document._read_outline()
 PATHS = Paths(find_root())
 CONFIGS = {run: read_config(PATHS.settings(run)) for run in ("benchmark", "transfer")}
-PLACES = dict(benchmark="benchmark", transfer="report")
+PLACES = dict(benchmark="benchmark", optimisers="benchmark", transfer="report")
 
 
 def make_place(folder, run, shown):
@@ -55,7 +55,7 @@ def test_all_that_is_cited_is_a_reference():
     known = set(document._read_references().entries)
     texts = [path for path in (files("radiogal")/"templates").iterdir() if path.name.startswith("document_")]
     named = {key for path in texts for key in re.findall(r'cite\("([a-z]+\d{4})"\)', path.read_text())}
-    assert named and named <= known and set(OUTLINE["cited"].values()) <= known
+    assert named and named <= known and {key for keys in OUTLINE["cited"].values() for key in keys.split()} <= known
 
 
 @pytest.mark.parametrize("run", CONFIGS)
@@ -67,6 +67,7 @@ def test_kept_results_make_a_document_with_three_numbers_and_whole_tables(run, t
     body = text.split("</style>")[1]
     assert not re.search(r"\bnan\b|…|\.\.\.|<td[^>]*></td><td[^>]*></td><td[^>]*></td><td[^>]*></td>", body)
     assert "<script" not in text and not re.search(r'(src="(?!data:)|href="(?!#|https://doi\.org/))', text)
+    assert "Content-Security-Policy" in text and " and others" not in text and "et al.." not in text
     for section in ("methods", "limits", "references", "provenance"): assert f'<section id="{section}">' in text
     assert set(re.findall(r'href="#([\w-]+)"', text)) <= set(re.findall(r'id="([\w-]+)"', text))
 
@@ -161,3 +162,68 @@ def test_claims_are_counted_once_each():
     table = pd.DataFrame(dict(source=["A"]*3, target=["B"]*3, claim=["helps"]*3, holds=["yes", "not shown", "yes"]))
     counted = document._count_claims(table)
     assert counted[["tests", "yes", "no", "not_shown"]].values.tolist() == [[3, 2, 0, 1]]
+
+
+WAY = dict(method="retrain", network="fields", source="A", target="B")
+
+
+def gain(points, p=0.01, low=None, high=None):
+    "A row of the table of transfers."
+    value = points/100
+    return WAY | dict(gain=value, gain_low=value - 0.01 if low is None else low,
+                      gain_high=value + 0.01 if high is None else high, p_holm=p)
+
+
+@pytest.mark.parametrize("points, high, low", [
+    ([2, 5], "largest gain", "smallest gain"), ([-2, -5], "smallest loss", "largest loss"),
+    ([2, -5], "largest gain", "largest loss")])
+def test_gains_and_losses_are_called_by_their_sign(points, high, low):
+    told = document._tell_transfers(pd.DataFrame(map(gain, points)))
+    assert f"The {high} against" in told and f"; the {low} is" in told
+    assert told.count("it helps") == sum(p > 0 for p in points) and told.count("it hurts") == sum(p < 0 for p in points)
+
+
+def test_one_transfer_is_told_with_what_is_judged_of_it():
+    told = document._tell_transfers(pd.DataFrame([gain(5, p=0.2)]))
+    assert told == ("One transfer is compared with training from scratch: retrain of fields from A to B, +5.0 points "
+                    "(+4.0 to +6.0): neither a gain nor a loss has been shown.")
+
+
+def test_one_score_and_equal_scores_are_told():
+    row = dict(network="dense", task="adam", accuracy=0.91, majority=0.5, n=2500, split="validation")
+    one, two, worse = ([row], [row, row | dict(task="sgd")], [row, row | dict(task="sgd", accuracy=0.8)])
+    alone = "The accuracy of dense on adam is 0.910."
+    assert document._tell_scores(pd.DataFrame(one)) == alone
+    assert document._tell_scores(pd.DataFrame(two)) == "All accuracies are 0.910."
+    assert document._tell_comparison(pd.DataFrame(worse)).startswith("Accuracies are between 0.800 (dense, sgd)")
+    assert document._tell_comparison(pd.DataFrame([row | dict(split="held-out")])) == alone
+    assert document._range_sources(pd.DataFrame([row, row | dict(split="held-out", n=3)])) == "2,500"
+
+
+@pytest.mark.parametrize("reached, told", [([], "0; reached: 0."), (["no"], "1; reached: 0."),
+                                           (["yes", "yes", "unknown"], "2; reached: 2.")])
+def test_goals_are_counted(reached, told):
+    table = pd.DataFrame(dict(reached=pd.Series(reached, dtype=str)))
+    assert document._tell_goals(table) == f"Goals set beforehand and measured: {told}"
+
+
+def test_a_difference_needs_its_interval_and_its_corrected_test():
+    pair = lambda low, high, p: dict(network="fields", accuracy_low=low, accuracy_high=high, p_holm=p)
+    rows = [pair(.01, .03, .001), pair(.01, .03, .06), pair(-.01, .03, .001), pair(-.03, -.01, .001)]
+    told = document._sum_up_benchmark(CONFIGS["benchmark"], dict(paired=pd.DataFrame(rows)))[1]
+    assert told.startswith("Comparisons of fields, this project's own, with another network on the same sources: 4; "
+                           "better: 1; worse: 1; not shown: 2 (")
+    assert document._judge_transfers({}) == ["No transfer is compared with training from scratch in this run."]
+    (told,) = document._judge_transfers(dict(transfers=pd.DataFrame(map(gain, [2, -2]))))
+    assert told.startswith("Ways to carry weights over with all training sources of the target: 2; "
+                           "helped: 1; hurt: 1; not shown: 0 (")
+
+
+def test_the_document_of_one_network_names_only_what_its_tasks_use(tmp_path):
+    make_place(tmp_path, "optimisers", [])
+    config = read_config(PATHS.settings("optimisers"))
+    text = write_document(config, tmp_path, tmp_path/"optimisers", tmp_path/"report.html").read_text()
+    assert "frdeep" not in text and "with labels and images as their authors published them: Griese" in text
+    assert "Surveys: FIRST" in text and "highest validation accuracy" not in text
+    assert "each with the image size" not in text
+    assert "One network and three tasks, with 1,059 real validation sources." in text

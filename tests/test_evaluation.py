@@ -219,6 +219,15 @@ def test_folds_and_seeds_are_counted():
     with pytest.raises(ValueError, match="more than once"): pool_tables([tables[0], tables[0]])
 
 
+@pytest.mark.parametrize("score", ["accuracy", "macro_f1"])
+def test_a_score_is_of_what_its_interval_is_of(score):
+    "Folds by catalogue: each holds nearly one class, so means of them are far from the score of all."
+    parts = [RUN[RUN["label"] == name].assign(fold=k, seed=1) for k, name in enumerate(["FRI", "FRII", "Bent"])]
+    row = summarise_tables(parts)
+    assert row[f"{score}_low"] <= row[score] <= row[f"{score}_high"]
+    assert row[score] == score_pooled([RUN], score)[0]
+
+
 def test_kinds_are_compared_seed_by_seed():
     ours, theirs, second = in_folds(RUN, 1), in_folds(imagine_run(2, skill=0.6), 1), in_folds(RUN, 2)
     verdict = compare_kinds(*match_tables(ours, theirs))

@@ -1,5 +1,7 @@
 "The browser of sources, its kernel's side: what becomes a list, what outlives the kernel, what is said of faults."
 import json
+import os
+import re
 import subprocess
 import sys
 import threading
@@ -153,6 +155,11 @@ def test_what_goes_wrong_in_the_background_is_an_answer_and_can_be_asked_again()
     work.forget(["x"])
     work.want(["x"])
     assert done.wait(60) and work.answers["x"] == "x"
+    work.tell = lambda: done.set() or 1/0
+    for key in "yz":  # its thread outlives what cannot be drawn
+        done.clear()
+        work.want([key])
+        assert done.wait(60)
     assert _say(KeyError("beam")) == "KeyError: 'beam'" and _say(NoImage("two\nlines")) == "two lines"
 
 
@@ -194,8 +201,68 @@ def test_an_archive_that_does_not_answer_says_how_to_go_on(tmp_path, monkeypatch
     assert supply.open("NVSS") is supply.open("NVSS")
 
 
-def test_text_of_others_never_becomes_html():
-    assert "innerHTML" not in (files("radiogal")/"templates"/"browser.js").read_text()
+@pytest.mark.parametrize("name", ["browser.js", "desk.js", "sources.js"])
+def test_text_of_others_never_becomes_html(name):
+    text = (files("radiogal")/"templates"/name).read_text()
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|srcdoc", text)
+
+
+@pytest.mark.parametrize("name", ["browser.js", "desk.js"])
+def test_pictures_are_drawn_again_whichever_comes_first(name):
+    "Page and pictures are sent together, and arrive in any order."
+    text = (files("radiogal")/"templates"/name).read_text()
+    assert all(f'model.{verb}("change:view change:pictures", draw)' in text for verb in ("on", "off"))
+    assert text.index('model.on("change:pictures", load)') < text.index('model.on("change:view')
+
+
+def test_each_list_has_decisions_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/"mine.csv").touch()
+    choose = lambda what, sources=(): browser._choose_file(what, list(sources), tmp_path).name
+    assert choose(None) == choose("08h12m40.8s+48d46m02s") == "explore.csv"
+    assert choose("mine.csv") == choose(tmp_path/"mine.csv") == "explore-mine.csv"
+    assert choose(ROWS, FIVE) == choose(ROWS, FIVE) != choose(ROWS, FIVE[:2])
+    for when, name in enumerate(("a", "b")):
+        path = tmp_path/f"explore-{name}.list.json"
+        path.touch()
+        os.utime(path, (when, when))
+    assert choose(None) == "explore-b.csv"
+
+
+def test_a_name_that_was_another_source_is_refused(tour):
+    tour.mark("bad", "stripes")
+    with pytest.raises(ConfigError, match="p is 36000″ from where it was in the list that .*mine.csv"):
+        reopen(tour, [FIVE[0]._replace(ra=190.)])
+    assert reopen(tour, [FIVE[0]._replace(dec=1e-3)]).decided  # 3.6″
+
+
+@pytest.fixture
+def widget(tour, tmp_path):
+    model = load_model("first-4class-single")
+    made = _BrowserWidget(tour, ImageSupply(SAMPLES, tmp_path/"raw", model.field), model, {})
+    made.lookup.want = lambda keys: None  # the test answers
+    return made
+
+
+def test_what_was_typed_while_another_was_looked_up_is_not_lost(widget):
+    for text in ("first", "second"): widget.look(text)
+    widget.take_sources()
+    assert widget.tour.said == "looking for second …"
+    widget.lookup.answers[1, "first"] = [Source("first", 200., 5.)]
+    widget.take_sources()
+    assert ("first" in widget.tour.sources, widget.tour.said) == (True, "looking for second …")
+    widget.lookup.answers[2, "second"] = ConfigError("second: unknown")
+    widget.take_sources()
+    assert widget.view["said"] == "second: unknown"
+
+
+def test_a_full_disk_while_a_list_grows_is_said(widget, monkeypatch):
+    def fail(tour): raise OSError("No space left on device")
+    monkeypatch.setattr(browser, "_keep_list", fail)
+    widget.look("first")
+    widget.lookup.answers[1, "first"] = [Source("first", 200., 5.)]
+    widget.take_sources()
+    assert widget.view["said"] == "No space left on device"
 
 
 @pytest.mark.parametrize("turn", [0., 30.])

@@ -87,6 +87,9 @@ def test_an_old_name_of_a_notebook_says_which_one_replaced_it(capsys):
         named = new.replace(" and ", ", ").split(", ")
         assert set(named) <= there and old not in there
         with pytest.raises(ValueError, match=f"{old} any more: .*{named[-1]}"): check_notebook(old, ROOT/"nbs")
+    for old, new in {"39_cli": "48_cli", "01a_progress": "02_progress", "13_final_plots": "41_final_plots"}.items():
+        with pytest.raises(ValueError, match=f"{old} any more: .*{new}"): check_notebook(old, ROOT/"nbs")
+    with pytest.raises(ValueError, match="no notebook of the name 'cli'"): check_notebook("cli", ROOT/"nbs")
     with pytest.raises(ValueError, match="no notebook of the name 'nobody'.*46_workflow"):
         check_notebook("nobody", ROOT/"nbs")
     assert check_notebook("10_sky", ROOT/"nbs") == "10_sky"

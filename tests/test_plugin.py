@@ -25,6 +25,14 @@ def test_each_notebook_has_a_line_and_a_failed_one_tells_why(tmp_path):
     assert screen.n_failed == 1
 
 
+def test_a_log_of_odd_bytes_is_told_without_what_a_terminal_would_obey(tmp_path):
+    (tmp_path/"step.log").write_bytes(b"radiogal: \x1b]2;owned\x07 \xff\n")
+    screen = Progress(io.StringIO())
+    screen.begin(1, "22_modelling", tmp_path/"step.log")
+    screen.fail(1)
+    assert screen.stream.getvalue().splitlines()[1].strip() == "radiogal: ]2;owned \ufffd"
+
+
 def test_a_cluster_says_once_why_it_ended_a_job(tmp_path):
     log = tmp_path/"2.log"
     ended = "slurmstepd-n1: error: StepId=2.0 exceeded memory limit (413622272 > 314572800), being killed"

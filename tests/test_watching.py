@@ -18,7 +18,7 @@ from conftest import ROOT, forget_later, wait_for
 
 from radiogal.cli import commands
 from radiogal.config import write_json
-from radiogal.progress import StepProgress, describe_process, read_progress
+from radiogal.progress import StepProgress, describe_process, read_bar, read_progress
 from radiogal.provenance import _execute_notebook
 from radiogal.watching import format_run, note_jobs, note_run, read_run
 
@@ -161,8 +161,10 @@ def test_a_run_that_is_over_failed_was_killed_or_is_half_done(results):
         f"  {LABELS[1]}  failed: {why}; see results/smoke/logs/{LABELS[1]}.log",
         f"  {LABELS[2]}  stopped, or its results were removed; see results/smoke/logs/{LABELS[2]}.log"]
     for step, label in zip(STEPS, LABELS, strict=True): record(results, step, label)
-    assert format_run(read_run(results)) == [
-        "smoke: all 3 notebooks done in 30 s of work, with at most 300 MiB each: radiogal open smoke"]
+    whole = "smoke: all 3 notebooks done in 30 s of work, with at most 300 MiB each"
+    assert format_run(read_run(results)) == [whole]  # as after `radiogal prepare`
+    (results/"report.html").touch()
+    assert format_run(read_run(results)) == [f"{whole}: radiogal open smoke"]
 
 
 def test_a_process_that_was_killed_is_not_at_work(results):
@@ -177,12 +179,25 @@ def test_a_process_that_was_killed_is_not_at_work(results):
     with note_run(results, STEPS, 2): assert not far.exists()
 
 
+def test_a_full_disk_at_the_end_hides_nothing(results, monkeypatch):
+    with pytest.raises(KeyError, match="inside"), note_run(results, STEPS, 2):
+        monkeypatch.setattr("radiogal.watching.write_json", fill_disk)
+        raise KeyError("inside")
+
+
+def fill_disk(*_): raise OSError("No space left on device")
+
+
+def test_a_bar_after_a_very_long_line_is_read():
+    assert read_bar("x"*10**6 + "\rloss:  50%|##  | 1/2 [00:01<00:01, 1.0it/s]")["done"] == 1
+
+
 @pytest.mark.parametrize("text", ["", "[1]", "{\"steps\""])
 def test_notes_that_cannot_be_read_are_none(results, text):
     (results/".progress").mkdir()
     for name in ("run.json", "jobs.json", "22_modelling.json"): (results/".progress"/name).write_text(text)
     assert format_run(read_run(results)) == [
-        "smoke: all 1 notebooks done in 10 s of work, with at most 300 MiB each: radiogal open smoke"]
+        "smoke: the only notebook done in 10 s of work, with at most 300 MiB"]
 
 
 @pytest.fixture
@@ -224,6 +239,10 @@ def test_open_says_the_address_where_there_is_no_display_and_what_to_do_where_th
     assert said.exit_code == 1 and "make run-all RUN=smoke goes on with it" in said.output
     (clone/"report.html").write_text("<html>")
     assert ask("open", "smoke").output == f"{(clone/'report.html').as_uri()}\n"
+    write_json(clone/"benchmark"/"provenance.json", {})
+    os.utime(clone/"report.html", (1e9,)*2)
+    assert "report.html is older than the results: radiogal report smoke" in ask("open", "smoke").output
+    (clone/"report.html").touch()
     opened = []
     monkeypatch.setattr("radiogal.watching.has_display", lambda: True)
     monkeypatch.setattr("click.launch", lambda address: opened.append(address) or 0)

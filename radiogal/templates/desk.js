@@ -113,10 +113,10 @@ function render({ model, el }) {
     else return;
     event.preventDefault();
   };
-  const redraw = () => { load(); draw(); };
   model.on("change:pictures", load);
-  model.on("change:view", draw);
-  redraw();
-  return () => { model.off("change:pictures", load); model.off("change:view", draw); };
+  model.on("change:view change:pictures", draw);  // they come in any order
+  load();
+  draw();
+  return () => { model.off("change:pictures", load); model.off("change:view change:pictures", draw); };
 }
 export default { render };

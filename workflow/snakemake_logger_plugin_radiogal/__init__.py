@@ -43,9 +43,10 @@ class Progress:
         label, log, _ = self.jobs[jobid]
         self.n_failed += 1
         note_failure(log.parents[1], label)
-        text = log.read_text(encoding="utf-8") if log.is_file() else "no log was written"
+        text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else "no log was written"
         told = text[max(text.rfind("radiogal: "), 0):].strip().splitlines()
-        self.write(f"  {label:<58} FAILED\n" + "\n".join(f"    {line}" for line in [*reasons, *told[-20:]]))
+        lines = ["".join(filter(str.isprintable, line)) for line in [*reasons, *told[-20:]]]  # a log may hold anything
+        self.write(f"  {label:<58} FAILED\n" + "\n".join(f"    {line}" for line in lines))
 
     def write(self, text):
         "Text above what changes."
