@@ -87,6 +87,7 @@ def _stop(number: int, _)->None:
     end_children(psutil.Process())
     sys.exit(128 + number)
 
+# %% ../nbs/48_cli.ipynb #f22f4e0e
 _WITH_BARS = ("_do_classify", "_do_cutout", "_do_finetune")  # On a terminal; other programs are spared them
 
 _LOADS_FRAMEWORKS = ("_do_classify", "_do_notebook", "_do_refresh", "_do_figures", "_do_report")

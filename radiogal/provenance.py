@@ -549,6 +549,7 @@ def _describe_failure(
                               *(f"  | {line}" for line in tail)])
     return f"{notebook.stem}: the kernel died (out of memory, or killed) before a cell reported an error"
 
+# %% ../nbs/03_provenance.ipynb #0e41ea49
 def _execute_notebook(
     notebook: Path,   # In nbs/
     parameters: dict, # Checked against those it declares
