@@ -125,9 +125,10 @@ def _open_once(folder, name: str, digest: str)->PretrainedModel: # digest: of th
     return _open_packed(folder, name)
 
 def load_model(
-    name: str|Path = "first-4class", # One of `list_models`, or a folder that `finetune` wrote
+    name: str|Path|PretrainedModel = "first-4class", # One of `list_models`, a folder that `finetune` wrote, or opened
 )->PretrainedModel:
     "A model behind ONNX Runtime; raises `UnknownModel`, or `WrongModel` for a file not as listed."
+    if isinstance(name, PretrainedModel): return name
     folder = Path(name).expanduser()
     if not folder.is_dir() or str(name) in _read_manifest(_PACKED)["models"]: return _open_once(_PACKED, str(name), "")
     listed = _read_manifest(folder.resolve())
@@ -362,7 +363,7 @@ def classify(
     min_covered: float|None = None,              # Least part of an image with data, 0–1; None: as in training
 )->QTable: # name, ra, dec, class, p_<class> …, entropy, spread, ood_score, n_trained, flags, state, reason; row by row
     "Classes of images; one that cannot be used has its reason. Raises `UnknownModel`, `WrongModel` or `ConfigError`."
-    model = model if isinstance(model, PretrainedModel) else load_model(model)
+    model = load_model(model)
     if survey and survey not in list_imaged():
         raise ConfigError(f"survey = {survey!r}: allowed are {', '.join(list_imaged())}, or '' for what headers say")
     images, config = _gather_images(images), _set_coverage(model.config, min_covered)

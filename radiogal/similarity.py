@@ -84,7 +84,7 @@ def read_features(
     survey: str = "",                            # Whose images; '': as their headers say
 )->QTable: # name, ra, dec, class, entropy, ood_score, n_trained, features (of length one), state, reason; row by row
     "What a model sees in images; one that cannot be used has its reason. Raises `ConfigError` for real and simulated."
-    model = model if isinstance(model, PretrainedModel) else load_model(model)
+    model = load_model(model)
     images = _gather_images(images)
     read = [_try_read(image, model, survey) for image in images]
     used = np.array([each[0] is not None for each in read], bool)
