@@ -110,6 +110,9 @@ def _open_packed(folder, name: str)->PretrainedModel:
         raise UnknownModel(f"no model {name!r}: there are {', '.join(manifest['models'])}, and folders that radiogal "
                            "finetune wrote")
     facts, read = manifest["models"][name], lambda file: _read_packed(folder, manifest, file)
+    if facts["survey"] not in list_imaged():
+        raise UnknownModel(f"{name} is of the survey {facts['survey']}, which is not known: name the TOML file that "
+                           f"describes it with --survey, or call add_survey; its card is {folder/name}.md")
     graphs = tuple(read(f"{m['files']}.onnx") for m in facts["members"])
     members = tuple(read_member(read(f"{m['files']}.npz"), open_onnxruntime(graph), **m["facts"])
                     for m, graph in zip(facts["members"], graphs, strict=True))

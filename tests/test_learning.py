@@ -1,7 +1,9 @@
 "Own labels: what can be used is used and counted; the model is packed as those of the package; exports answer as it."
 import hashlib
 import io
+import json
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +15,7 @@ from astropy.table import Table
 from click.testing import CliRunner
 
 import radiogal
+from radiogal.answers import find_prior_factors
 from radiogal.cli import commands
 from radiogal.config import ConfigError, Sky
 from radiogal.engines import ask_ensemble
@@ -32,7 +35,8 @@ from radiogal.learning import (
 from radiogal.models import build_network
 from radiogal.packaging import write_models
 from radiogal.preparation import Unusable
-from radiogal.pretrained import WrongModel, _prepare_any, load_model
+from radiogal.pretrained import UnknownModel, WrongModel, _prepare_any, load_model
+from radiogal.provenance import sign
 from radiogal.similarity import _measure_features
 from radiogal.sky import draw_population, observe, write_image
 from radiogal.training import start_keras_once
@@ -160,6 +164,21 @@ def test_a_changed_file_and_another_version_are_refused(made, place, tmp_path):
     listed.write_text(listed.read_text().replace('"format": 1', '"format": 9'))
     with pytest.raises(WrongModel, match="models of format 9, this version of radiogal reads 1"):
         load_model(tmp_path/"mine")
+
+
+def test_a_model_of_a_survey_that_is_not_known_here_says_so(made, place, tmp_path):
+    shutil.copytree(place/"mine", tmp_path/"mine")
+    listed = json.loads((tmp_path/"mine"/"models.json").read_text())
+    listed["models"]["mine"]["survey"] = "RACS"
+    (tmp_path/"mine"/"models.json").write_text(json.dumps(sign({k: v for k, v in listed.items() if k != "digest"})))
+    with pytest.raises(UnknownModel, match="mine is of the survey RACS, which is not known: name the TOML file"):
+        load_model(tmp_path/"mine")
+
+
+def test_an_own_model_of_a_packaged_ones_name_has_no_known_mix(made):
+    ensemble = replace(made[1].model.ensemble, task="griese", classes=("FRI", "FRII", "Compact", "Bent"))
+    with pytest.raises(ConfigError, match="the mix that mine was trained on is not known"):
+        find_prior_factors(replace(made[1].model, ensemble=ensemble), "balanced")
 
 
 def test_simulated_and_real_are_not_mixed(made, place):
@@ -318,15 +337,17 @@ def test_anything_with_an_image_or_a_position_is_classified(place, tmp_path):
 
 
 def test_the_command_says_what_was_learned_from_and_ends_in_three_where_something_was_not(made, place, monkeypatch):
-    from radiogal import learning
+    from radiogal import answers, learning
     asked = []
+    monkeypatch.setattr(answers, "name_survey", lambda said: {"own.toml": "NVSS"}[said])
     monkeypatch.setattr(learning, "finetune", lambda *given: asked.append(given) or made[1])
     said = CliRunner().invoke(commands, ["finetune", str(place/"labels.csv"), "--images", str(place/"images"), "--out",
-                                         str(place/"mine"), "--frozen", "conv2", "--folds", "3"])
+                                         str(place/"mine"), "--frozen", "conv2", "--folds", "3", "--survey",
+                                         "own.toml"])
     assert said.exit_code == 3 and "out of fold" in said.stdout and made[1].scores["accuracy"].iloc[0] in said.stdout
     assert f"{len(made[1].predictions)} of {len(made[0].images) + 3} learned from" in said.stderr
     assert asked[0][0] == "first-4class" and asked[0][5] == Recipe("conv2", 20, 3, 1)
-    assert asked[0][6].rows
+    assert asked[0][4] == "NVSS" and len(asked[0][6].rows) == len(made[0].images)
     assert CliRunner().invoke(commands, ["finetune", "labels.csv"]).exit_code == 2
     lost = CliRunner().invoke(commands, ["finetune", "nix.csv", "--images", str(place/"images"), "--out", "x"])
     assert lost.exit_code == 1 and "nix.csv: not a CSV table" in lost.output
