@@ -176,7 +176,7 @@ def _read_prior(model: PretrainedModel, prior: str)->np.ndarray: # As `find_prio
 
 def find_prior_factors(model: PretrainedModel, prior: str)->np.ndarray: # (classes,), factors of the probabilities
     "What probabilities are multiplied by for another mix of classes; raises `ConfigError` for one that is none."
-    if model.ensemble.task not in _TRAINED:
+    if model.ensemble.task not in _TRAINED or model.ensemble.run == "finetune":  # an own model has any name
         raise ConfigError(f"--prior {prior}: the mix that {model.name} was trained on is not known")
     new = _read_prior(model, prior)
     if not (np.isfinite(new).all() and (new > 0).all()): raise ConfigError(f"--prior {prior}: parts are above 0")
@@ -197,7 +197,7 @@ def change_prior(rows: pd.DataFrame, classes: tuple[str, ...], factors: np.ndarr
 @dataclass(frozen=True)
 class Question:
     "How targets are to be classified."
-    model: str = "first-4class" # One of `list_models`
+    model: str|PretrainedModel = "first-4class" # As for `load_model`
     survey: str = ""            # '': as headers say; for positions, the one that the model was trained on
     images: str = ""            # As for `find_cutouts`
     min_covered: float|None = None # Least part of an image with data; None: as in training
@@ -393,10 +393,16 @@ def _list_coords(coords: SkyCoord)->list[dict]: # One position, or several
     names = icrs.to_string("hmsdms", precision=1) if len(icrs) else []
     return [_make_row(name, float(c.ra.deg), float(c.dec.deg)) for name, c in zip(names, icrs, strict=True)]
 
+def _is_plain_column(column)->bool: # Of a table
+    "Does it hold a number, a text or a yes or no in each row, so that any table can hold it?"
+    if not isinstance(column, Column | u.Quantity) or column.ndim != 1: return False
+    return column.dtype.kind in "biufSU" or all(isinstance(each, str | int | float) for each in column)
+
 def _list_table(table: Table, columns: dict[str, str])->list[dict]:
     "Rows of a table in memory; of positions in a column of coordinates, or as `read_positions` finds them."
     mixed = [key for key in table.colnames if isinstance(table[key], SkyCoord)]
-    if not mixed: return _list_rows(format_table(table), columns)
+    plain = [key for key in table.colnames if _is_plain_column(table[key])]
+    if not mixed: return _list_rows(format_table(table[plain]), columns)
     rows, name = _list_coords(table[mixed[0]]), columns.get("name") or "name"
     if name not in table.colnames: return rows
     return [row | dict(name=str(each)) for row, each in zip(rows, table[name], strict=True)]
@@ -420,7 +426,7 @@ def _read_any_target(target, folder: Path, columns: dict[str, str])->list[dict]:
 # %% ../nbs/34_answers.ipynb #58a38304
 def classify_anything(
     targets,                     # File, folder, position, name, SkyCoord, table, HDU or CCDData; or a list of them
-    model: str|Path = "first-4class", # One of `list_models`, or a folder that `finetune` wrote
+    model: str|Path|PretrainedModel = "first-4class", # One of `list_models`, a folder that `finetune` wrote, or opened
     survey: str = "",            # As for `Question`
     images: str|Path = "",       # Where images of positions are, as for `find_cutouts`
     min_covered: float|None = None, # As for `Question`
@@ -428,7 +434,8 @@ def classify_anything(
     **columns: str,              # Of tables: ra, dec, name, as `read_positions` takes them
 )->QTable:                       # As from `radiogal.pretrained.classify`
     "Classes of anything that is an image or has a position, as `radiogal.classify`; raises as `answer_targets` does."
-    question = Question(str(model), survey, str(images), min_covered, prior)
+    opened = model if isinstance(model, PretrainedModel) else str(model)
+    question = Question(opened, survey, str(images), min_covered, prior)
     alone = isinstance(targets, str | Path | SkyCoord | Table | pd.DataFrame | fits.HDUList)
     several = [targets] if alone or not isinstance(targets, Iterable) else targets
     with tempfile.TemporaryDirectory() as scratch:

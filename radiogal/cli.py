@@ -581,13 +581,12 @@ def _do_cutout(targets, survey, size, out, figure, images, **columns)->int: # Ex
 _FINETUNE_CODES = {0: "done, with all that was given", 1: "not done: the last line says why",
                    2: "no such command or option", 3: "done, without some of what was given"}
 
-def _tell_finetuned(made, unlabelled, used: int)->int: # Exit status; made: as from `radiogal.learning.finetune`
+def _tell_finetuned(made)->int: # Exit status; made: as from `radiogal.learning.finetune`
     "Scores on standard output; what was not used, and why, below."
     from tabulate import tabulate
     click.echo(tabulate(made.scores, "keys", showindex=False, disable_numparse=True))
-    reasons = [*unlabelled.reason, *made.left_out.reason]
-    return _tell_rows(["ok"]*(used - len(made.left_out)) + ["reject"]*len(reasons),
-                      [""]*(used - len(made.left_out)) + reasons, "learned from")
+    used, reasons = len(made.predictions), made.left_out.reason.tolist()
+    return _tell_rows(["ok"]*used + ["reject"]*len(reasons), [""]*used + reasons, "learned from")
 
 @_command("finetune", "radiogal finetune labels.csv --images fits --out mymodel",
           "radiogal finetune labels.csv --images fits --out mymodel --survey NVSS --frozen convolutions",
@@ -596,12 +595,14 @@ def _tell_finetuned(made, unlabelled, used: int)->int: # Exit status; made: as f
 @click.option("--images", type=_PATH, required=True, help="Folder of the FITS images, and those below it.")
 @click.option("--out", type=_PATH, required=True, help="Folder for the model; its name becomes the model's.")
 @click.option("--model", default="first-4class", help="The network to start from: of the package, or a folder.")
-@click.option("--survey", default="", show_default="as headers say", help="Survey of the images, such as NVSS.")
+@click.option("--survey", default="", show_default="as headers say", help="Survey of the images, such as NVSS; or "
+              "a TOML file that describes your own.")
 @click.option("--name", default="", show_default="file, path, image or name", help="Column that says which image.")
 @click.option("--label", default="", show_default="label or class", help="Column of classes.")
 @click.option("--frozen", default="nothing", help="What is not retrained: nothing, layers up to one such as conv2, or "
               "convolutions.")
-@click.option("--epochs", type=click.IntRange(1, 1000), default=20, help="Passes over the images.")
+@click.option("--epochs", type=click.IntRange(1, 1000), default=20, help="Passes over the images, at least; more "
+              "for few, up to forty steps.")
 @click.option("--folds", type=click.IntRange(2, 20), default=5, help="Parts of the sky; a network for each.")
 @click.option("--seed", type=int, default=1, help="Of folds, order and augmentation.")
 def _do_finetune(labels, images, out, model, survey, name, label, **recipe)->int: # Exit status
@@ -612,8 +613,9 @@ def _do_finetune(labels, images, out, model, survey, name, label, **recipe)->int
     package: radiogal classify new.fits --model FOLDER, radiogal models FOLDER.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors, and not what TensorFlow says of itself
+    from radiogal.answers import name_survey
     from radiogal.learning import Recipe, finetune, read_labels
     read = read_labels(labels, images, name, label)
     how = Recipe(recipe["frozen"], recipe["epochs"], recipe["folds"], recipe["seed"])
-    made = finetune(model, read.images, read.labels, out, survey, how)
-    return _tell_finetuned(made, read.left_out, len(read.images))
+    made = finetune(model, read.images, read.labels, out, name_survey(survey), how, read)
+    return _tell_finetuned(made)

@@ -36,10 +36,9 @@ def _comment_arguments(node: ast.FunctionDef, comments: dict[int, str])->dict[st
         line = (default or arg).end_lineno
         if line < end: told[name] = comments.get(line, "")
     last = comments.get(end, "")
-    about = re.match(r"(\w+): (.+)", last)
-    if about and about[1] in {name for name, *_ in _list_arguments(node)}: told[about[1]] = about[2]
-    else: told["return"] = last
-    return told
+    names = "|".join(re.escape(name) for name, *_ in _list_arguments(node))
+    told["return"], *about = re.split(rf"(?:^|; )({names}): ", last)  # after it each argument's name, and its text
+    return told | dict(zip(about[::2], about[1::2], strict=True))
 
 # %% ../nbs/47_docstrings.ipynb #c93f2deb
 def _format_section(title: str, entries: list[tuple[str, str]])->list[str]: # Heading and text of each entry

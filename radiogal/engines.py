@@ -218,13 +218,14 @@ def _learn_member(
     model,                # keras.Model, trained
     sources: PreparedSet, # All sources of its task
     fold: int,            # The one that it was not trained on
+    before=(),            # (m, 2), positions that the network it began from was trained on, deg
 )->bytes:                 # Plain arrays, as numpy writes them
     "Features and positions of a network's training sources, and the distances of its validation sources."
     ask, size = _open_keras(model), model.input_shape[1]
     extract = lambda chosen: _ask_engine(ask, chosen.images, size)[0]
     training = sources.training(fold)
     known, buffer = _learn_known(extract(training), extract(sources.validation(fold))), io.BytesIO()
-    np.savez(buffer, **known._asdict(), trained_on=training.positions)
+    np.savez(buffer, **known._asdict(), trained_on=np.concatenate([training.positions, np.reshape(before, (-1, 2))]))
     return buffer.getvalue()
 
 def _digest_sources(sources: PreparedSet)->str: # SHA-256, hexadecimal

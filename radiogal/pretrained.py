@@ -110,6 +110,9 @@ def _open_packed(folder, name: str)->PretrainedModel:
         raise UnknownModel(f"no model {name!r}: there are {', '.join(manifest['models'])}, and folders that radiogal "
                            "finetune wrote")
     facts, read = manifest["models"][name], lambda file: _read_packed(folder, manifest, file)
+    if facts["survey"] not in list_imaged():
+        raise UnknownModel(f"{name} is of the survey {facts['survey']}, which is not known: name the TOML file that "
+                           f"describes it with --survey, or call add_survey; its card is {folder/name}.md")
     graphs = tuple(read(f"{m['files']}.onnx") for m in facts["members"])
     members = tuple(read_member(read(f"{m['files']}.npz"), open_onnxruntime(graph), **m["facts"])
                     for m, graph in zip(facts["members"], graphs, strict=True))
@@ -125,9 +128,10 @@ def _open_once(folder, name: str, digest: str)->PretrainedModel: # digest: of th
     return _open_packed(folder, name)
 
 def load_model(
-    name: str|Path = "first-4class", # One of `list_models`, or a folder that `finetune` wrote
+    name: str|Path|PretrainedModel = "first-4class", # One of `list_models`, a folder that `finetune` wrote, or opened
 )->PretrainedModel:
     "A model behind ONNX Runtime; raises `UnknownModel`, or `WrongModel` for a file not as listed."
+    if isinstance(name, PretrainedModel): return name
     folder = Path(name).expanduser()
     if not folder.is_dir() or str(name) in _read_manifest(_PACKED)["models"]: return _open_once(_PACKED, str(name), "")
     listed = _read_manifest(folder.resolve())
@@ -362,7 +366,7 @@ def classify(
     min_covered: float|None = None,              # Least part of an image with data, 0–1; None: as in training
 )->QTable: # name, ra, dec, class, p_<class> …, entropy, spread, ood_score, n_trained, flags, state, reason; row by row
     "Classes of images; one that cannot be used has its reason. Raises `UnknownModel`, `WrongModel` or `ConfigError`."
-    model = model if isinstance(model, PretrainedModel) else load_model(model)
+    model = load_model(model)
     if survey and survey not in list_imaged():
         raise ConfigError(f"survey = {survey!r}: allowed are {', '.join(list_imaged())}, or '' for what headers say")
     images, config = _gather_images(images), _set_coverage(model.config, min_covered)

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import QTable
 
 from . import __version__
 from .config import ConfigError
-from .engines import Member, _ask_engine, _unit_vectors, ask_ensemble
+from .engines import Member, _ask_engine, _unit_vectors, ask_ensemble, count_trained
 from .preparation import Unusable
 from .pretrained import (PretrainedModel, _gather_images, _name_source, _prepare_read, _Prepared, _read_any,
                                  load_model)
@@ -62,7 +63,7 @@ def _begin_features(names: list[str], model: PretrainedModel)->QTable:
     width = sum(len(m.known.features[0]) for m in model.ensemble.members)
     return QTable(dict(name=np.array(names, str), ra=np.full(n, np.nan)*u.deg, dec=np.full(n, np.nan)*u.deg)
                   | {"class": np.full(n, "", f"U{max(map(len, model.classes))}")}
-                  | dict(entropy=np.full(n, np.nan)*u.bit, ood_score=np.full(n, np.nan),
+                  | dict(entropy=np.full(n, np.nan)*u.bit, ood_score=np.full(n, np.nan), n_trained=np.zeros(n, int),
                          features=np.full((n, width), np.nan, np.float32)))
 
 def _fill_features(rows: QTable, used: np.ndarray, prepared: list[_Prepared], model: PretrainedModel)->None:
@@ -70,7 +71,9 @@ def _fill_features(rows: QTable, used: np.ndarray, prepared: list[_Prepared], mo
     from scipy.stats import entropy
     images = np.stack([each.image for each in prepared])[..., None]
     said = ask_ensemble(model.ensemble, images)
-    rows["ra"][used], rows["dec"][used] = np.transpose([each.place for each in prepared])*u.deg
+    coords = SkyCoord([each.place for each in prepared], unit="deg")
+    rows["ra"][used], rows["dec"][used] = coords.ra, coords.dec
+    rows["n_trained"][used] = count_trained(coords, model.ensemble, model.config.targets.match_arcsec*u.arcsec)
     rows["class"][used] = np.array(model.classes)[said.probabilities.argmax(axis=1)]
     rows["entropy"][used] = entropy(said.probabilities, base=2, axis=1)*u.bit
     rows["ood_score"][used], rows["features"][used] = said.ood_score, _measure_features(model, images)
@@ -79,9 +82,9 @@ def read_features(
     images,                                      # A FITS file or HDU, or several
     model: str|Path|PretrainedModel = "first-4class-single", # One of `list_models`, or a folder that `finetune` wrote
     survey: str = "",                            # Whose images; '': as their headers say
-)->QTable: # name, ra, dec, class, entropy, ood_score, features (of length one), state, reason; row by row
+)->QTable: # name, ra, dec, class, entropy, ood_score, n_trained, features (of length one), state, reason; row by row
     "What a model sees in images; one that cannot be used has its reason. Raises `ConfigError` for real and simulated."
-    model = model if isinstance(model, PretrainedModel) else load_model(model)
+    model = load_model(model)
     images = _gather_images(images)
     read = [_try_read(image, model, survey) for image in images]
     used = np.array([each[0] is not None for each in read], bool)
@@ -163,7 +166,8 @@ def _are_images(X)->bool:
     "Files, HDUs or an array of images, rather than rows of numbers."
     if isinstance(X, str | Path | fits.HDUList) or hasattr(X, "is_image"): return True
     if isinstance(X, np.ndarray) and X.dtype.kind not in "OUS": return X.ndim in (3, 4)
-    first = next(iter(X), None) if isinstance(X, list | tuple | np.ndarray) else None
+    several = hasattr(X, "__len__") and hasattr(X, "__iter__") and getattr(X, "ndim", 1) == 1
+    first = next(iter(X), None) if several else None
     return isinstance(first, str | Path | fits.HDUList) or hasattr(first, "is_image")
 
 def _check_arrays(X: np.ndarray)->np.ndarray: # (n, side, side) or (n, side, side, 1) → (n, side, side, 1), float32
@@ -175,11 +179,36 @@ def _check_arrays(X: np.ndarray)->np.ndarray: # (n, side, side) or (n, side, sid
     if not ((images >= 0) & (images <= 1)).all(): raise ValueError("images have values outside 0–1: prepare them first")
     return images
 
+def _read_images(X, model: PretrainedModel, survey: str)->tuple[np.ndarray, bool|None]: # (n, side, side, 1); simulated?
+    "Images as the network sees them; raises `ValueError` for one that cannot be used, and for real and simulated."
+    if isinstance(X, np.ndarray) and X.dtype.kind not in "OUS": return _check_arrays(X), None
+    images = _gather_images(X)
+    read = [_try_read(image, model, survey) for image in images]
+    if odd := [f"{_name_source(images[i], i + 1)}: {each[2]}" for i, each in enumerate(read) if not each[0]]:
+        raise ValueError(f"{len(odd)} of {len(read)} images cannot be used: {'; '.join(odd[:3])}")
+    if len({each[1] for each in read}) > 1: raise ValueError("real and simulated images: give one kind")
+    return np.stack([each[0].image for each in read])[..., None], read[0][1]
+
+def _refuse_other_kind(simulated: bool|None, learned: bool|None)->None: # None: not known, of numbers
+    "Raises `ValueError` for simulated images and a classifier that learned from real ones, or the reverse."
+    if None in (simulated, learned) or simulated == learned: return
+    kinds = ("real", "simulated")
+    raise ValueError(f"{kinds[simulated]} images, and the classifier learned from {kinds[learned]} ones")
+
+def _ask_itself(X, model: str|Path, survey: str)->np.ndarray: # (n, classes), rows sum to 1
+    "What a model itself says of images; raises `ValueError` as `_read_images` and `_refuse_other_kind` do."
+    if not _are_images(X): raise ValueError("a classifier from_pretrained wants images: fit it to features first")
+    model = load_model(model)
+    images, simulated = _read_images(X, model, survey)
+    _refuse_other_kind(simulated, model.ensemble.simulated)
+    return ask_ensemble(model.ensemble, images).probabilities
+
 # %% ../nbs/39_similarity.ipynb #63d70e8b
 class _GalaxyMethods: # Of `GalaxyClassifier`, apart: radiogal is imported without scikit-learn
     """Classes of images by a network's features and a logistic regression, as an estimator of scikit-learn.
 
     X are images, or an array (n, d) of features; images that cannot be used raise `ValueError`, which names them.
+    Cross-validate by sky group, as from `radiogal.candidates.group_sky`: images of neighbouring sources overlap.
     """
     def __init__(self,
         model="first-4class-single", # One of `list_models`, or a folder that `finetune` wrote
@@ -196,18 +225,12 @@ class _GalaxyMethods: # Of `GalaxyClassifier`, apart: radiogal is imported witho
         opened.classes_, opened.head_ = np.array(load_model(model).classes), None
         return opened
 
-    def _read(self, X)->np.ndarray: # (n, side, side, 1)
-        "Images as the network sees them."
-        if isinstance(X, np.ndarray) and X.dtype.kind not in "OUS": return _check_arrays(X)
-        images = _gather_images(X)
-        read = [_try_read(image, load_model(self.model), self.survey) for image in images]
-        if odd := [f"{_name_source(images[i], i + 1)}: {each[2]}" for i, each in enumerate(read) if not each[0]]:
-            raise ValueError(f"{len(odd)} of {len(read)} images cannot be used: {'; '.join(odd[:3])}")
-        return np.stack([each[0].image for each in read])[..., None]
-
-    def _see(self, X):
+    def _see(self, X)->tuple: # And are they simulated, None where that is not known
         "Features of images; rows of numbers as they are."
-        return _measure_features(load_model(self.model), self._read(X)) if _are_images(X) else X
+        if not _are_images(X): return X, None
+        model = load_model(self.model)
+        images, simulated = _read_images(X, model, self.survey)
+        return _measure_features(model, images), simulated
 
     def fit(self, X, y)->"_GalaxyMethods":
         "Learn from images, or features, and their classes."
@@ -216,7 +239,8 @@ class _GalaxyMethods: # Of `GalaxyClassifier`, apart: radiogal is imported witho
         from sklearn.preprocessing import StandardScaler
         from sklearn.utils.multiclass import check_classification_targets
         from sklearn.utils.validation import validate_data
-        X, y = validate_data(self, self._see(X), y)
+        X, self.simulated_ = self._see(X)
+        X, y = validate_data(self, X, y)
         check_classification_targets(y)
         logistic = LogisticRegression(C=self.C, class_weight=self.class_weight, max_iter=2000)
         self.head_ = make_pipeline(StandardScaler(), logistic).fit(X, y)
@@ -227,9 +251,10 @@ class _GalaxyMethods: # Of `GalaxyClassifier`, apart: radiogal is imported witho
         "Probabilities, in the order of `classes_`."
         from sklearn.utils.validation import check_is_fitted, validate_data
         check_is_fitted(self, "classes_")
-        if self.head_ is not None: return self.head_.predict_proba(validate_data(self, self._see(X), reset=False))
-        if not _are_images(X): raise ValueError("a classifier from_pretrained wants images: fit it to features first")
-        return ask_ensemble(load_model(self.model).ensemble, self._read(X)).probabilities
+        if self.head_ is None: return _ask_itself(X, self.model, self.survey)
+        seen, simulated = self._see(X)
+        _refuse_other_kind(simulated, self.simulated_)
+        return self.head_.predict_proba(validate_data(self, seen, reset=False))
 
     def predict(self, X)->np.ndarray: # (n,)
         "The most probable classes."

@@ -1,7 +1,10 @@
 "Own labels: what can be used is used and counted; the model is packed as those of the package; exports answer as it."
 import hashlib
 import io
+import json
 import shutil
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,12 +15,16 @@ from astropy.table import Table
 from click.testing import CliRunner
 
 import radiogal
+from radiogal.answers import find_prior_factors
 from radiogal.cli import commands
 from radiogal.config import ConfigError, Sky
 from radiogal.engines import ask_ensemble
 from radiogal.graphs import write_onnx
 from radiogal.learning import (
     Recipe,
+    _build_own,
+    _draw_measured,
+    _find_seen_before,
     _open_network,
     _order_classes,
     _read_graph,
@@ -28,7 +35,8 @@ from radiogal.learning import (
 from radiogal.models import build_network
 from radiogal.packaging import write_models
 from radiogal.preparation import Unusable
-from radiogal.pretrained import WrongModel, _prepare_any, load_model
+from radiogal.pretrained import UnknownModel, WrongModel, _prepare_any, load_model
+from radiogal.provenance import sign
 from radiogal.similarity import _measure_features
 from radiogal.sky import draw_population, observe, write_image
 from radiogal.training import start_keras_once
@@ -90,7 +98,8 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def made(place):
     read = read_labels(place/"labels.csv", place/"images")
-    return read, finetune(place/"tiny", read.images, read.labels, place/"mine", recipe=Recipe("convolutions", 1, 2))
+    return read, finetune(place/"tiny", read.images, read.labels, place/"mine", recipe=Recipe("convolutions", 1, 2),
+                          read=read)
 
 
 def test_what_cannot_be_used_is_a_row_with_its_reason(made):
@@ -101,6 +110,9 @@ def test_what_cannot_be_used_is_a_row_with_its_reason(made):
     assert told["broken"].startswith("broken FITS header")
     assert told["s10"].startswith("class rare: 1 usable source in one patch of sky: two patches are needed")
     assert len(own.predictions) == len(read.images) - 2
+    assert dict(zip(own.left_out.name, own.left_out.row, strict=True)) == {
+        "broken": 12, "lost": 13, "s00.fits": 14, "s10": 11, "s11.fits": 0}
+    assert "| no image of this name" in own.model.card and "| no label in the table" in own.model.card
 
 
 def test_the_model_is_used_as_those_of_the_package(made, place):
@@ -125,7 +137,15 @@ def test_each_source_is_judged_once_by_a_network_that_saw_nothing_of_its_patch_o
     table = made[1].predictions
     assert table["name"].is_unique and table.groupby("sky_group").fold.nunique().max() == 1
     for fold, member in enumerate(made[1].model.ensemble.members):
-        assert len(member.trained_on) == (table.fold != fold).sum()
+        assert len(member.trained_on) == (table.fold != fold).sum() + 1  # its start saw one
+
+
+def test_what_any_network_before_it_was_trained_on_is_not_called_unseen(made, place):
+    start, own = load_model(place/"tiny"), made[1].model
+    for member in own.ensemble.members:
+        assert (member.trained_on == start.ensemble.members[0].trained_on[0]).all(axis=1).any()
+    known = SimpleNamespace(positions=start.ensemble.members[0].trained_on)
+    assert _find_seen_before(own, 1, known).all()
 
 
 def test_frozen_convolutions_see_what_they_saw(made, place):
@@ -144,6 +164,21 @@ def test_a_changed_file_and_another_version_are_refused(made, place, tmp_path):
     listed.write_text(listed.read_text().replace('"format": 1', '"format": 9'))
     with pytest.raises(WrongModel, match="models of format 9, this version of radiogal reads 1"):
         load_model(tmp_path/"mine")
+
+
+def test_a_model_of_a_survey_that_is_not_known_here_says_so(made, place, tmp_path):
+    shutil.copytree(place/"mine", tmp_path/"mine")
+    listed = json.loads((tmp_path/"mine"/"models.json").read_text())
+    listed["models"]["mine"]["survey"] = "RACS"
+    (tmp_path/"mine"/"models.json").write_text(json.dumps(sign({k: v for k, v in listed.items() if k != "digest"})))
+    with pytest.raises(UnknownModel, match="mine is of the survey RACS, which is not known: name the TOML file"):
+        load_model(tmp_path/"mine")
+
+
+def test_an_own_model_of_a_packaged_ones_name_has_no_known_mix(made):
+    ensemble = replace(made[1].model.ensemble, task="griese", classes=("FRI", "FRII", "Compact", "Bent"))
+    with pytest.raises(ConfigError, match="the mix that mine was trained on is not known"):
+        find_prior_factors(replace(made[1].model, ensemble=ensemble), "balanced")
 
 
 def test_simulated_and_real_are_not_mixed(made, place):
@@ -177,6 +212,13 @@ def test_a_packaged_network_opened_for_training_answers_as_before():
     np.testing.assert_allclose(said - said[:, :1], logits - logits[:, :1], atol=1e-3)
 
 
+def test_normalisations_are_measured_on_images_of_every_class():
+    ordered = np.repeat([0, 1], 100)[:, None]  # one class after the other
+    drawn = _draw_measured(ordered, 1)
+    assert len(drawn) == 64 and 0.3 < drawn.mean() < 0.7 and (drawn == _draw_measured(ordered, 1)).all()
+    assert len(_draw_measured(ordered[:5], 1)) == 5
+
+
 def test_a_graph_of_other_layers_is_refused():
     start_keras_once(1)
     with pytest.raises(ConfigError, match="only networks of field convolutions"):
@@ -202,7 +244,45 @@ def test_labels_are_found_by_file_or_name_and_doubt_is_told(tmp_path):
     with pytest.raises(ConfigError, match="nix.csv: not a CSV table"): read_labels(tmp_path/"nix.csv", tmp_path)
 
 
+@pytest.mark.parametrize(("text", "told"), [
+    ("", "t.csv: not a CSV table: Could not determine"),
+    ("file,label\ns#1.fits,X,\nb,Y,\n", [("s#1.fits", "X"), ("b.fits", "Y")]),
+    ("file,label\nb,Y,Z\ns#1,X,\n", "t.csv: rows have more values than the heading has names"),
+    ("file,label\nb,Y\ns#1,X,Z\n", "t.csv: not a CSV table: Expected 2 fields"),
+    ("# mine\nfile,label\ns#1\nb,Y\n", [("b.fits", "Y")]),
+    ("file,label\nb.fits,X\nb,Y\ns#1,X\n", [("s#1.fits", "X")])])
+def test_tables_as_people_write_them_are_read_or_refused(text, told, tmp_path):
+    for name in ("s#1.fits", "b.fits"): (tmp_path/name).write_bytes(b"")
+    (tmp_path/"t.csv").write_text(text)
+    if isinstance(told, str):
+        with pytest.raises(ConfigError, match=told): read_labels(tmp_path/"t.csv", tmp_path)
+        return
+    read = read_labels(tmp_path/"t.csv", tmp_path)
+    assert [(path.name, label) for path, label in zip(read.images, read.labels, strict=True)] == told
+    assert len(read.rows) == len(told)
+
+
+def test_images_of_one_source_with_different_labels_are_left_out(place, tmp_path):
+    images = sorted((place/"images").glob("s0*.fits"))
+    copied = shutil.copy(images[0], tmp_path/"copy.fits")
+    labels = [OWN["FRI" if i % 2 else "FRII"] for i in range(len(images))]
+    own = _build_own([*images, copied], [*labels, OWN["FRI"]], load_model(place/"tiny"), "", Recipe(n_folds=2))
+    assert own.left_out.reason.tolist() == [
+        "images within 30 arcsec are labelled bright edges and dark edges: decide"]*2
+    assert own.left_out.name.tolist() == ["s00", "copy"]
+
+
+def test_names_of_images_in_several_folders_differ(place, tmp_path):
+    images = []
+    for i, name in enumerate(["a", "a", "a (2)", "b"]):
+        (tmp_path/str(i)).mkdir()
+        images.append(shutil.copy(place/"images"/f"s0{i}.fits", tmp_path/str(i)/f"{name}.fits"))
+    own = _build_own(images, ["X", "X", "Y", "Y"], load_model(place/"tiny"), "", Recipe(n_folds=2))
+    assert sorted(own.sources.names) == ["a", "a (2)", "a (2) (2)", "b"]
+
+
 @pytest.mark.parametrize(("change", "message"), [
+    (dict(labels=["A", float("nan")]*6), "6 of 12 have no label, first image 2: leave them out"),
     (dict(labels=["A"]), "12 images and 1 labels: one of each"),
     (dict(labels=["A"]*12), "1 class that can be used, a classifier needs two: one label"),
     (dict(labels=["A", "<b>"]*6), "class '<b>': a name has at most 30 letters"),
@@ -246,18 +326,28 @@ def test_anything_with_an_image_or_a_position_is_classified(place, tmp_path):
         assert answers["state"].tolist() == ["ok", "ok"], answers["reason"].tolist()
     assert radiogal.classify(table, **asked)["name"].tolist() == ["one", "two"]
     assert len(radiogal.classify([], tiny)) == 0
+    assert radiogal.classify(images/"s00.fits", load_model(tiny))["class"][0] == rows["class"][0]
+    dated = Table(dict(ra=rows["ra"][:2], dec=rows["dec"][:2])).to_pandas()
+    dated["seen"], dated["more"] = pd.to_datetime(["2020-01-01", "2021-01-01"]), [None, {}]
+    assert radiogal.classify(dated, **asked)["state"].tolist() == ["ok", "ok"]
+    mixed = Table(dict(name=np.array(["one", "two"], object), ra=rows["ra"][:2], dec=rows["dec"][:2]))
+    mixed["more"] = np.array([{}, 3], object)
+    assert radiogal.classify(mixed, **asked)["name"].tolist() == ["one", "two"]
     with pytest.raises(AttributeError, match="no attribute 'nix'"): radiogal.nix()
 
 
 def test_the_command_says_what_was_learned_from_and_ends_in_three_where_something_was_not(made, place, monkeypatch):
-    from radiogal import learning
+    from radiogal import answers, learning
     asked = []
+    monkeypatch.setattr(answers, "name_survey", lambda said: {"own.toml": "NVSS"}[said])
     monkeypatch.setattr(learning, "finetune", lambda *given: asked.append(given) or made[1])
     said = CliRunner().invoke(commands, ["finetune", str(place/"labels.csv"), "--images", str(place/"images"), "--out",
-                                         str(place/"mine"), "--frozen", "conv2", "--folds", "3"])
+                                         str(place/"mine"), "--frozen", "conv2", "--folds", "3", "--survey",
+                                         "own.toml"])
     assert said.exit_code == 3 and "out of fold" in said.stdout and made[1].scores["accuracy"].iloc[0] in said.stdout
     assert f"{len(made[1].predictions)} of {len(made[0].images) + 3} learned from" in said.stderr
-    assert asked[0][0] == "first-4class" and asked[0][-1] == Recipe("conv2", 20, 3, 1)
+    assert asked[0][0] == "first-4class" and asked[0][5] == Recipe("conv2", 20, 3, 1)
+    assert asked[0][4] == "NVSS" and len(asked[0][6].rows) == len(made[0].images)
     assert CliRunner().invoke(commands, ["finetune", "labels.csv"]).exit_code == 2
     lost = CliRunner().invoke(commands, ["finetune", "nix.csv", "--images", str(place/"images"), "--out", "x"])
     assert lost.exit_code == 1 and "nix.csv: not a CSV table" in lost.output

@@ -3,7 +3,9 @@ import copy
 from importlib.resources import files
 
 import numpy as np
+import pandas as pd
 import pytest
+from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import QTable
@@ -14,9 +16,10 @@ import radiogal
 from radiogal import similarity
 from radiogal.catalogues import CATALOGUES, find_registered, read_catalogue
 from radiogal.config import ConfigError, Sky
+from radiogal.engines import count_trained
 from radiogal.fetch import Fetcher, get_registered, registry_hosts, select_files
 from radiogal.preparation import normalise_observed
-from radiogal.pretrained import classify
+from radiogal.pretrained import classify, load_model
 from radiogal.provenance import Manifest
 from radiogal.similarity import GalaxyClassifier, read_features, similar_to, suggest_labels
 from radiogal.sky import draw_population, observe
@@ -113,13 +116,44 @@ def test_images_that_an_estimator_cannot_use_are_named(images, message):
     with pytest.raises(ValueError, match=message): model.predict(images)
 
 
-def test_real_sources_that_look_alike_agree_more_often_than_chance(mirror, tmp_path):
+def test_real_and_simulated_are_not_mixed_by_the_estimator(sources):
+    hdus, labels, _ = sources
+    for model in ("first-4class-single", "first-4class"):
+        opened = GalaxyClassifier.from_pretrained(model)
+        with pytest.raises(ValueError, match="simulated images, and the classifier learned from real ones"):
+            opened.predict_proba([hdus[0]])
+    with pytest.raises(ValueError, match="real and simulated images: give one kind"):
+        GalaxyClassifier().fit([*hdus[:3], REAL], labels[:4])
+    fitted = GalaxyClassifier().fit(hdus, labels)
+    with pytest.raises(ValueError, match="real images, and the classifier learned from simulated ones"):
+        fitted.predict([REAL])
+
+
+def test_a_column_of_files_is_one_of_images():
+    paths = pd.Series([str(REAL)], index=[7])
+    assert GalaxyClassifier.from_pretrained("first-4class-single").predict_proba(paths).shape == (1, 4)
+    assert not similarity._are_images(pd.DataFrame(dict(a=[1.], b=[2.])))
+
+
+def test_sources_that_a_network_was_trained_on_are_counted(sources):
+    assert sources[2]["n_trained"].sum() == 0
+    place = load_model("first-4class-single").ensemble.members[0].trained_on[0]
+    with fits.open(REAL) as hdus: known = hdus[0].copy()
+    known.header["CRVAL1"], known.header["CRVAL2"] = place
+    known.header["CRPIX1"], known.header["CRPIX2"] = (n//2 + 1 for n in known.data.shape[:-3:-1])
+    assert read_features([known])["n_trained"][0] == 1
+
+
+def test_real_sources_that_the_network_was_not_trained_on_agree_more_often_than_chance(mirror, tmp_path):
     catalogue, fetcher = CATALOGUES["frdeep"], Fetcher(Manifest(tmp_path/"m.sqlite"), registry_hosts())
     table = read_catalogue(catalogue, get_registered(fetcher, find_registered(catalogue), tmp_path))
     files = {f.object: f for f in select_files("frdeep", "FIRST", "train")}
-    label = {str(row["name"]): str(row["label"]) for row in table if str(row["name"]) in files}
+    unseen = table[count_trained(SkyCoord(table["ra"], table["dec"], unit="deg"),
+                                 load_model("first-4class-single").ensemble, 5*u.arcsec) == 0]
+    label = {str(row["name"]): str(row["label"]) for row in unseen if str(row["name"]) in files}
     chosen = [name for c in ("FRI", "FRII") for name in [n for n in label if label[n] == c][:10]]
     rows = read_features([get_registered(fetcher, files[name], tmp_path) for name in chosen], survey="FIRST")
+    assert rows["n_trained"].sum() == 0 and len(rows) == 20
     nearest = [similar_to(name, rows, k=2)["name"][1] for name in rows["name"]]
     of = dict(zip(rows["name"], [label[name] for name in chosen], strict=True))
     assert np.mean([of[one] == of[other] for one, other in zip(rows["name"], nearest, strict=True)]) > 0.65
