@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from importlib.resources import files
 
 import numpy as np
@@ -278,7 +279,10 @@ def test_pixels_are_placed_east_and_north_of_the_source(turn):
 
 
 def test_calibration_and_separations_are_said_in_words():
-    assert "their mean, shown here, is not" in tell_calibration(load_model())
+    model = load_model()
+    assert f"(temperature {model.ensemble.temperature:.2f})" in tell_calibration(model)
+    plain = replace(model, ensemble=replace(model.ensemble, temperature=None))
+    assert "their mean, shown here, is not" in tell_calibration(plain)
     assert [_tell_angle(v) for v in (1e-4, 0.01, 0.2, 3.)] == ["this source", "36″", "12.0′", "3.0°"]
 
 

@@ -56,7 +56,7 @@ def test_the_first_page_has_like_beside_like_as_the_kept_tables_do():
     comparison = read_table("comparison").query("task == 'griese' and network == 'fields'").round(3)
     single = comparison.set_index("split")
     for k, split in enumerate(("validation", "held-out")):
-        assert f"{single.loc[split, 'n']:,}" in head[k + 1]
+        assert f"{single.loc[split, 'n']:,.0f}" in head[k + 1]
         found = next(cells for name, cells in rows.items() if "one network" in name)[k]
         assert found == single.loc[split, ["accuracy", "accuracy_low", "accuracy_high"]].to_list()
         best = read_table("published").query("same_images and score == 'accuracy' and split == @split").round(3)

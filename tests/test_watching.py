@@ -114,7 +114,8 @@ def test_in_a_pipe_only_what_ended_has_a_line(results):
     assert screen.stream.getvalue().split() == ["2", "notebooks", "to", "run", LABELS[1], "0", "s"]
 
 
-def test_the_kernel_s_cells_and_bars_are_heard(tmp_path):
+def test_the_kernel_s_cells_and_bars_are_heard(tmp_path, monkeypatch):
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)  # commands without a terminal set it, in this process too
     kernel = dict(name="python3", display_name="python3", language="python")
     notebook = nbformat.v4.new_notebook(metadata=dict(kernelspec=kernel), cells=[
         nbformat.v4.new_code_cell("n = 3", metadata=dict(tags=["parameters"])), nbformat.v4.new_markdown_cell("prose"),
