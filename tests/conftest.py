@@ -186,7 +186,8 @@ def pytest_configure(config):
     if reporter and reporter.isatty: config.pluginmanager.register(Bar(reporter))
 
 
-LONG = [f"test_{name}" for name in "cluster notebooks workflow grid report benchmark training_faults transfer".split()]
+LONG = [f"test_{name}" for name in
+        "cluster notebooks browser workflow grid watching report benchmark training_faults transfer".split()]
 APART = "test_notebooks", "test_grid"  # Their tests share no fixture but the smoke run, which all processes share
 
 
