@@ -23,7 +23,7 @@ NOTEBOOKS ?= nbs/*.ipynb
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help env run-all plan test test-all test-pages faults lab figures report prepare keep package canary export refresh readme check front docs wheel bench lock clean
+.PHONY: help env run-all plan test test-all test-long faults lab figures report prepare keep package canary export refresh readme check front docs wheel bench lock clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE  # Every kernel would compile TensorFlow again: ten seconds each
 ifneq ($(RADIOGAL_MIRROR),)
@@ -75,10 +75,10 @@ test: $(STAMP)  ## Run every notebook's lessons and the quick tests, and compare
 	$(PYTEST) --numprocesses=2 --no-loadscope-reorder -m "not full"
 
 test-all: test  ## The same, then kills, browser, Slurm, real data and whole runs; write docs/faults.md
-	$(PYTEST) --numprocesses=3 --no-loadscope-reorder -m "(full or fault) and not pages" --fault-table=docs/faults.md
+	$(PYTEST) --numprocesses=3 --no-loadscope-reorder -m "(full or fault) and not long" --fault-table=docs/faults.md
 
-test-pages: $(STAMP)  ## Run each block of code of README and of the documentation's pages
-	$(BIN)/python -m pytest -m pages
+test-long: $(STAMP)  ## What takes minutes each: the blocks of code of every page, more whole runs, more of the browser
+	$(BIN)/python -m pytest -m long
 
 faults: $(STAMP)  ## Run the fault suite and write docs/faults.md
 	$(BIN)/python -m pytest -m fault --fault-table=docs/faults.md

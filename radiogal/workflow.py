@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -579,11 +580,22 @@ def read_request(
                    Path(out).resolve(), sky=str(sky) if sky.is_file() else "", **more)
 
 # %% ../nbs/46_workflow.ipynb #9991c18e
+_MADE_FROM = ("archive", "cutouts", "prepared", "shards")  # What a catalogue is made from, below its folder
+
+def _set_aside(folder: Path)->None: # Of a catalogue
+    "Rename what a catalogue was made from, since its list of digests cannot be read."
+    for old in filter(Path.is_dir, [folder/name for name in _MADE_FROM]):
+        shutil.rmtree(folder/f"{old.name}.unverified", ignore_errors=True)
+        old.rename(folder/f"{old.name}.unverified")
+    print("Not what was written: files.json. What the catalogue was made from is made, or fetched, again; "
+          "the old files are in *.unverified", file=sys.stderr)
+
 def _name_changed(folder: Path)->None: # Of a catalogue
     "Say which of its files are not what the last call left; they are then made, or fetched, again."
-    path = folder/"files.json"
-    try: known = read_signed(path).get("files", {})
-    except Damaged: known = {}
+    path, known = folder/"files.json", {}
+    if path.is_file():
+        try: known = read_signed(path).get("files", {})
+        except Damaged: _set_aside(folder)
     for place in sorted(place for place, sha256 in known.items() if not is_as_written(folder/place, sha256)):
         print(f"Not what was written, or lost: {place}", file=sys.stderr)
         if part := re.match(r"(?:prepared|cutouts)/(\d+)", place):  # its shard is made again

@@ -119,6 +119,8 @@ def smoke_run(tmp_path_factory):
     return folder
 
 
+OF_SURVEYS = {f"plot_{name}.png" for name in ("counts", "neighbours_by_depth", "neighbours_by_tile", "resolution")}
+
 LATER = ("training", "transfer", "steps/training", "steps/transfer", "classify", "report")
 
 
@@ -187,7 +189,7 @@ def pytest_configure(config):
 
 
 LONG = [f"test_{name}" for name in
-        "cluster notebooks browser workflow grid watching report benchmark training_faults transfer".split()]
+        "cluster notebooks browser damage workflow grid watching report benchmark training_faults transfer".split()]
 APART = "test_notebooks", "test_grid"  # Their tests share no fixture but the smoke run, which all processes share
 
 

@@ -120,7 +120,7 @@ def loopback():
 
 
 @pytest.mark.full
-@pytest.mark.pages
+@pytest.mark.long
 @pytest.mark.parametrize("page", [page for page, blocks in RUNNABLE.items() if blocks])
 def test_blocks_of_a_page_run_in_order_without_a_network(page, clone, loopback):
     (clone/"blocks.json").write_text(json.dumps([asdict(block) for block in RUNNABLE[page]]))

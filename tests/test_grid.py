@@ -24,6 +24,7 @@ def several(smoke_run, tmp_path):
     return folder
 
 
+@pytest.mark.long
 def test_one_cell_a_step_and_many_give_the_same_bytes(several, tmp_path):
     alone = shutil.copytree(several, tmp_path/"alone", symlinks=True)
     profile = alone/"workflow"/"profiles"/"local"/"config.yaml"

@@ -192,8 +192,8 @@ def test_answers_are_those_of_the_kept_networks(mirror):
         network = build_network("fields", 300, 4)
         load_network_weights(network, ROOT/"docs"/"results"/"benchmark"/"training"/"griese"/"fields"/member.place
                              /"network.weights.h5")
-        each.append(softmax(np.log(network.predict(images, verbose=0))/member.temperature, axis=1))
+        each.append(network.predict(images, verbose=0))
     rows = classify(paths, model)
-    np.testing.assert_allclose(np.transpose([rows[f"p_{name}"] for name in model.classes]), np.mean(each, axis=0),
-                               atol=1e-5)
+    np.testing.assert_allclose(np.transpose([rows[f"p_{name}"] for name in model.classes]),
+                               softmax(np.log(np.mean(each, axis=0))/model.ensemble.temperature, axis=1), atol=1e-5)
     assert set(rows["flags"]) <= {"", *(f"{n} of 5 networks were trained on it" for n in range(1, 6))}

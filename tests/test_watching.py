@@ -276,6 +276,7 @@ def test_start_up_lines_of_frameworks_are_left_out_and_nothing_else(how):
     assert sum("UserWarning: ours" in line for line in kept) == 1 and (done.returncode == 0) is (how == [])
 
 
+@pytest.mark.long
 def test_a_whole_run_on_a_terminal_is_live_and_its_results_know_nothing_of_it(smoke_run, tmp_path):
     folder = forget_later(shutil.copytree(smoke_run, tmp_path/"project", symlinks=True))
     code = "import sys; from radiogal.cli import main; sys.exit(main())"
