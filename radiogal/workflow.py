@@ -609,6 +609,7 @@ def _write_digests(folder: Path)->Path: # files.json
     if sum(path.stat().st_size for path in files) > _LOOSE_BYTES: files = []
     return write_json(folder/"files.json", sign(dict(files=hash_files(files, folder))))
 
+# %% ../nbs/46_workflow.ipynb #85b49044
 def make_catalogue(
     folder: Path,        # For the catalogue and its parts
     work: Callable,      # Does what is left; its answer: shards done here, and those that other workers have
