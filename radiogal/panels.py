@@ -71,6 +71,7 @@ def _decode_png(raw: bytes)->np.ndarray: # (height, width, 4), uint8, red, green
     width, height = struct.unpack(">II", raw[16:24])
     if width*height > _MAX_PIXELS: raise _FigureError(f"a figure of {width} × {height} pixels is too large")
     try:
+        Image.open(BytesIO(raw), formats=("PNG",)).verify()  # Cut files are filled up once WeasyPrint asks for it
         picture = Image.open(BytesIO(raw), formats=("PNG",))
         if picture.size != (width, height): raise ValueError("it has two sizes")
         return np.asarray(picture.convert("RGBA"))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 from conftest import ROOT
-from PIL import Image
+from PIL import Image, ImageFile
 
 from radiogal import panels
 from radiogal.config import read_config
@@ -127,7 +127,9 @@ def announce_twice(width, height):
     (announce_twice(50_000, 50_000), "a damaged figure"), (announce_twice(500, 500), "it has two sizes"),
     (announce(10, 10).replace(b"IHDR", b"tEXt"), "no PNG"), (b"GIF89a", "no PNG"), (b"\x89PNG\r\n\x1a\n", "no PNG"),
     (encode(draw_figure(1))[:2000], "a damaged figure")])
-def test_a_picture_that_is_none_is_refused_before_it_is_unpacked(tmp_path, png, told):
+@pytest.mark.parametrize("filled_up", [False, True])
+def test_a_picture_that_is_none_is_refused_before_it_is_unpacked(tmp_path, monkeypatch, png, told, filled_up):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", filled_up)  # as WeasyPrint does for a whole process
     path = write_notebook(tmp_path/"a.ipynb", {0: [png]})
     with pytest.raises(_FigureError, match=told): _read_figure(path, 0)
 
