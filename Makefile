@@ -72,16 +72,16 @@ report: $(STAMP)  ## Write the report of RUN as a document: one HTML page, and a
 PYTEST = $(BIN)/python -m pytest $(if $(RADIOGAL_ARTEFACTS),--junit-xml=$(RADIOGAL_ARTEFACTS)/$@.xml)
 
 test: $(STAMP)  ## Run every notebook's lessons and the quick tests, and compare the notebooks' pictures
-	$(PYTEST) --numprocesses=2 --no-loadscope-reorder -m "not full"
+	$(PYTEST) --numprocesses=2 --no-loadscope-reorder -m "not full and not fault"
 
-test-all: test  ## The same, then kills, browser, Slurm, real data and whole runs; write docs/faults.md
+test-all: test  ## The same, then faults, kills, browser, Slurm, real data and whole runs; write docs/faults.md
 	$(PYTEST) --numprocesses=3 --no-loadscope-reorder -m "(full or fault) and not long" --fault-table=docs/faults.md
 
 test-long: $(STAMP)  ## What takes minutes each: the blocks of code of every page, more whole runs, more of the browser
-	$(BIN)/python -m pytest -m long
+	$(PYTEST) -m long
 
 faults: $(STAMP)  ## Run the fault suite and write docs/faults.md
-	$(BIN)/python -m pytest -m fault --fault-table=docs/faults.md
+	$(PYTEST) -m fault --fault-table=docs/faults.md
 
 lab: $(STAMP)  ## Open JupyterLab with the notebooks, at the tour
 	$(BIN)/jupyter lab nbs --LabApp.default_url=/lab/tree/00_tour.ipynb $(if $(filter 0,$(shell id -u)),--allow-root)

@@ -1,5 +1,6 @@
 "What a code host reads: workflows, templates, recipes of images and metadata are valid, and in step with the Makefile."
 import importlib.util
+import itertools
 import json
 import re
 import subprocess
@@ -38,9 +39,34 @@ def test_files_follow_their_schema(name):
     assert SCHEMAS[name] and said.returncode == 0, said.stdout + said.stderr
 
 
+def list_marks(target):
+    "Which marks `make TARGET` asks for, as an expression; what it does is not done."
+    told = subprocess.run(["make", "--dry-run", "--silent", "STAMP=", "RADIOGAL_ARTEFACTS=there", target], cwd=ROOT,
+                          capture_output=True, text=True, check=True).stdout
+    assert f"--junit-xml=there/{target}.xml" in told  # How long each test took is kept, whichever suite it is of
+    return re.search(r'-m (?!pytest)("[^"]+"|\w+)', told.splitlines()[-1])[1].strip('"')
+
+
+def list_ran():
+    "Targets that `.ci/run` calls, and `faults`, which the others hold."
+    lines = (ROOT/".ci"/"run").read_text().splitlines()
+    return {"faults"}.union(*(line.split()[1:] for line in lines if line.startswith("make ")))
+
+
+def test_each_test_is_in_a_suite_and_no_fault_in_two_of_ci():
+    quick, others, faults, long = map(list_marks, ("test", "test-all", "faults", "test-long"))
+    assert {"test", "test-all"} <= list_ran()
+    for full, fault, takes_minutes in itertools.product([False, True], repeat=3):
+        marks = dict(full=full, fault=fault, long=takes_minutes)
+        held = [eval(said, {}, marks) for said in (quick, others, faults, long)]  # noqa: S307
+        assert any(held) and not (held[0] and held[1]), marks
+        if not takes_minutes: assert held[0] or held[1], marks
+        assert held[2] == fault, marks
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_every_command_of_a_workflow_is_a_target_that_ci_runs_here_too(path):
-    ran = set(re.findall(r"\bmake ([a-z-]+)", (ROOT/".ci"/"run").read_text()))
+    ran = list_ran()
     for line in (line for step in list_steps(path) for line in step.get("run", "").splitlines()):
         assert (found := re.fullmatch(r"make ([a-z-]+)( TAG=\"\$GITHUB_REF_NAME\")?", line)), line
         assert found[1] in TARGETS and found[1] in ran | {"env"}, line
