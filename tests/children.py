@@ -8,11 +8,11 @@ import traceback
 from contextlib import contextmanager
 
 from radiogal.config import ConfigError
-from radiogal.fetch import Fetcher, FetchError, Limits, Manifest, Wanted
+from radiogal.fetch import Fetcher, FetchError, Limits, Manifest, Wanted, _Turns
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["radiogal.training", "radiogal.scraping", "keras", "nbdev.test", "pandas",
-                                "matplotlib.pyplot"])
+                                "matplotlib.pyplot", "scipy.ndimage", "scipy.spatial", "reproject"])
 
 
 @contextmanager
@@ -50,6 +50,13 @@ def get_files(number, folder, host, names, connections=2, max_age_s=math.inf):
         try: fetcher.get_file(Wanted(f"http://{host}/{name}", folder/"files"/name, max_age_s=max_age_s))
         except FetchError: failed += 1
     sys.exit(failed)
+
+
+def get_files_and_tell(number, waiting, *arguments):
+    "As `get_files`; a semaphore is released whenever a lock is found taken."
+    wait = _Turns.wait
+    _Turns.wait = lambda turns, seconds: (waiting.release(), wait(turns, seconds))
+    get_files(number, *arguments)
 
 
 def write_where_one_may_not(number, folder, host, names, sender):

@@ -3,7 +3,6 @@ import io
 import os
 import signal
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,9 +119,10 @@ def test_locks_of_a_killed_process_are_taken_over(case, saw):
     case.server.answer("/b", say(BODY))
     with children.run(1, children.get_files, case.folder, case.server.host, ["a"], 1) as holder:
         wait_for(lambda: case.server.hits("/a") == 1)
-        with (children.run(1, children.get_files, case.folder, case.server.host, ["a"], 1) as same_file,
-              children.run(1, children.get_files, case.folder, case.server.host, ["b"], 1) as same_host):
-            time.sleep(1)  # Both wait by now
+        waiting, ask = [children.CONTEXT.Semaphore(0) for _ in "ab"], children.get_files_and_tell
+        with (children.run(1, ask, waiting[0], case.folder, case.server.host, ["a"], 1) as same_file,
+              children.run(1, ask, waiting[1], case.folder, case.server.host, ["b"], 1) as same_host):
+            assert all(each.acquire(timeout=120) for each in waiting)
             assert len(case.server.requests) == 1 and same_file[0].is_alive() and same_host[0].is_alive()
             holder[0].kill()
             assert children.finish(same_file + same_host) == [0, 0]

@@ -237,13 +237,13 @@ def damaged(draw, seeds, pieces):
     return content
 
 
-@pytest.mark.full
-@pytest.mark.filterwarnings("ignore")  # what astropy thinks of such tables
 def test_an_encoding_that_nobody_knows_is_refused():
     with pytest.raises(BadVotable, match="unknown encoding"):
         parse_votable(b'<?xml version="1.0" encoding="tf-8"?><VOTABLE version="1.3"></VOTABLE>')
 
 
+@pytest.mark.full
+@pytest.mark.filterwarnings("ignore")  # what astropy thinks of such tables
 @fault(66, "some thousand damaged VOTables and index pages", "read, or refused in words")
 def test_damaged_votables_end_in_words(tmp_path, saw, monkeypatch):
     monkeypatch.setattr(urllib.request, "urlopen", lambda *_: pytest.fail("an address was opened"))

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -215,17 +216,19 @@ def ask(*arguments):
     return CliRunner().invoke(commands, arguments)
 
 
-def test_status_from_another_terminal(clone):
-    with note_run(clone, STEPS, 2):
+def test_status_from_another_terminal(clone, monkeypatch):
+    with ExitStack() as run:
+        run.enter_context(note_run(clone, STEPS, 2))
         said = ask("status", "smoke")
         assert (said.exit_code, said.output.startswith(f"{SIMPLE}, 0 running, 2 to do")) == (0, True)
-        follower = threading.Thread(target=lambda: said.__setattr__("followed", ask("status", "smoke", "--follow")))
-        follower.start()
-        record(clone, STEPS[1], LABELS[1])
-        time.sleep(2.5)
-    follower.join(10)
-    assert "\x1b" not in said.followed.output and said.followed.exit_code == 1
-    assert said.followed.output.splitlines()[-1].startswith("smoke: 2 of 3 notebooks done in 20 s of work, nobody is")
+        meanwhile = iter([lambda: None, lambda: record(clone, STEPS[1], LABELS[1]), lambda: None, run.close])
+        slept = dict(sleep=lambda seconds: next(meanwhile)())
+        monkeypatch.setattr("radiogal.watching.time", SimpleNamespace(**vars(time) | slept))
+        followed = ask("status", "smoke", "--follow")
+    assert "\x1b" not in followed.output and followed.exit_code == 1
+    told = [line for line in followed.output.splitlines() if line.startswith("smoke: ")]
+    assert [int(line.split()[1]) for line in told] == [1, 2, 2]  # as it begins, after a change, and when it has ended
+    assert told[-1].startswith("smoke: 2 of 3 notebooks done in 20 s of work, nobody is")
     unknown = ask("status", "nothing")
     assert unknown.exit_code == 1 and "make run-all RUN=nothing first" in unknown.output
     (clone.parent/"nothing").mkdir()
