@@ -106,17 +106,45 @@ def copy_state(run, folder):
         if (ROOT/name).is_dir(): shutil.copytree(ROOT/name, folder/name, symlinks=True)
 
 
-@pytest.fixture(scope="session")
-def smoke_run(tmp_path_factory):
-    "A project in which the smoke run is finished, the same for all processes of xdist. Not to be changed."
-    folder = tmp_path_factory.getbasetemp().parent/f"smoke-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
+def make_once(factory, name, make):
+    "A folder of the session that is made by the first of xdist's processes which needs it, and shared by all."
+    folder = factory.getbasetemp().parent/f"{name}-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
             folder.mkdir()
-            copy_state("smoke", copy_project(folder))
-            status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
-            assert status == 0, said
+            make(folder)
     return folder
+
+
+def run_smoke(folder):
+    "A project in which the smoke run is finished."
+    copy_state("smoke", copy_project(folder))
+    status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
+    assert status == 0, said
+
+
+@pytest.fixture(scope="session")
+def smoke_run(tmp_path_factory):
+    "A project in which the smoke run is finished. Not to be changed."
+    return make_once(tmp_path_factory, "smoke", run_smoke)
+
+
+def build_wheel(folder):
+    "The project's wheel, built from a copy, which leaves nothing in the clone."
+    copy = folder/"source"
+    copy.mkdir()
+    for name in ("radiogal", "config"):
+        shutil.copytree(ROOT/name, copy/name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "settings.ini", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
+        shutil.copy(ROOT/name, copy)
+    subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, copy], check=True,
+                   capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    "The project's wheel."
+    return next(make_once(tmp_path_factory, "wheel", build_wheel).glob("*.whl"))
 
 
 OF_SURVEYS = {f"plot_{name}.png" for name in ("counts", "neighbours_by_depth", "neighbours_by_tile", "resolution")}

@@ -45,17 +45,29 @@ def test_every_network_is_compared(finished):
     assert figures and {name for name in figures if "simulated" not in name} <= OF_SURVEYS
 
 
-def test_kept_results_draw_the_same_tables_without_training(finished, tmp_path):
+@pytest.fixture(scope="module")
+def kept(finished):
+    "The same project, with its results kept."
     status, said = finish(radiogal(finished, "keep", "smoke"))
     assert status == 0, said
-    folder = copy_project(tmp_path/"clone")
-    shutil.copy(finished/"config"/"smoke.toml", folder/"config")
-    shutil.copytree(finished/"docs"/"results", folder/"docs"/"results")
+    return finished
+
+
+def clone_kept(kept, folder):
+    "A clone that has what was kept, and no results."
+    copy_project(folder)
+    shutil.copy(kept/"config"/"smoke.toml", folder/"config")
+    shutil.copytree(kept/"docs"/"results", folder/"docs"/"results")
+    return folder
+
+
+def test_kept_results_draw_the_same_tables_without_training(kept, tmp_path):
+    folder = clone_kept(kept, tmp_path/"clone")
     weights = [path.parents[2].name for path in (folder/"docs"/"results").rglob("*.h5")]
     assert weights == ["fields", "fields"]  # both folds of what the settings name, and no images
     status, said = finish(radiogal(folder, "figures", "smoke"))
     assert status == 0, said
-    pd.testing.assert_frame_equal(read_table(folder), read_table(finished))
+    pd.testing.assert_frame_equal(read_table(folder), read_table(kept))
     assert not (folder/"results"/"smoke"/"training").exists()
 
 
@@ -73,16 +85,12 @@ def test_another_recipe_trains_only_its_own_network_again(finished, tmp_path):
     assert {path.parents[2].name for path in before if after[path] != before[path]} == {"fields"}
 
 
-def test_one_new_training_in_a_clone_does_not_hide_the_kept_ones(finished, tmp_path):
-    status, said = finish(radiogal(finished, "keep", "smoke"))
-    assert status == 0, said
-    folder, one = copy_project(tmp_path/"clone"), "results/smoke/training/fr/fields/fold0/seed1"
-    shutil.copy(finished/"config"/"smoke.toml", folder/"config")
-    shutil.copytree(finished/"docs"/"results", folder/"docs"/"results")
-    shutil.copytree(finished/one, folder/one)
+def test_one_new_training_in_a_clone_does_not_hide_the_kept_ones(kept, tmp_path):
+    folder, one = clone_kept(kept, tmp_path/"clone"), "results/smoke/training/fr/fields/fold0/seed1"
+    shutil.copytree(kept/one, folder/one)
     status, said = finish(radiogal(folder, "figures", "smoke"))
     assert status == 0, said
-    pd.testing.assert_frame_equal(read_table(folder), read_table(finished))
+    pd.testing.assert_frame_equal(read_table(folder), read_table(kept))
     origins = pd.read_csv(folder/"results"/".joined"/"smoke"/"origins.csv")
     mine = origins[origins["place"].str.startswith("training/fr/")]
     assert mine["origin"].value_counts().to_dict() == dict(kept=4, new=1)

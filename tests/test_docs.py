@@ -147,15 +147,21 @@ class Page(HTMLParser):
         if tag == "img" and not (said.get("alt") or "").strip(): self.silent.append(said["src"][:80])
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    "The built site: warnings are errors. Pages by their path."
-    folder = tmp_path_factory.mktemp("site")
+def build_site(folder):
+    "The site, below a folder: warnings are errors."
     env = os.environ | dict(https_proxy="http://127.0.0.1:9", http_proxy="http://127.0.0.1:9", PYTHONPATH=str(ROOT))
     done = subprocess.run([sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "-d",
                            folder/"doctrees", DOCS, folder/"html"], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return {path.resolve(): Page(path) for path in (folder/"html").rglob("*.html") if "_static" not in path.parts}
+    return folder/"html"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    "The site's pages by their path: those that `make docs` built where `RADIOGAL_SITE` says so, or new ones."
+    built = os.environ.get("RADIOGAL_SITE")
+    folder = ROOT/built if built else build_site(tmp_path_factory.mktemp("site"))
+    return {path.resolve(): Page(path) for path in folder.rglob("*.html") if "_static" not in path.parts}
 
 
 def follow(path, link):

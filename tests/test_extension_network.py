@@ -22,6 +22,7 @@ def trained(tmp_path_factory):
     return done.stdout, folder/"training"/"FIRST"/"three-layers"/"fold0"/"seed1"
 
 
+@pytest.mark.full
 def test_the_file_is_short_and_its_network_is_trained(trained):
     said, folder = trained
     predictions = pd.read_parquet(folder/"predictions.parquet")

@@ -66,14 +66,18 @@ def path(tmp_path_factory): return tmp_path_factory.mktemp("fuzz")/"a.fits"
 quiet = dict(derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 
-@settings(max_examples=10_000, **quiet)
-@given(cards)
-def test_header_is_read_or_refused(path, changes):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        path.write_bytes(damage(changes))
-        try: check_read(read_cutout(path, "FIRST"))
-        except FetchError as e: assert e.state == "reject" and "\n" not in e.reason
+@pytest.mark.parametrize("n", [2_500, pytest.param(10_000, marks=pytest.mark.long)])  # each time the same
+def test_header_is_read_or_refused(path, n):
+    @settings(max_examples=n, **quiet)
+    @given(cards)
+    def check(changes):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            path.write_bytes(damage(changes))
+            try: check_read(read_cutout(path, "FIRST"))
+            except FetchError as e: assert e.state == "reject" and "\n" not in e.reason
+
+    check()
 
 
 @settings(max_examples=500, **quiet)

@@ -117,19 +117,6 @@ def test_a_card_scores_the_answers_that_a_user_gets():
     assert both["after"] == f"{score_predictions(given)['ece']:.3f}"
 
 
-def build_wheel(folder):
-    "The project's wheel, built from a copy, which leaves nothing in the clone."
-    copy = folder/"source"
-    copy.mkdir()
-    for name in ("radiogal", "config"):
-        shutil.copytree(ROOT/name, copy/name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.py", "settings.ini", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
-        shutil.copy(ROOT/name, copy)
-    subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, copy], check=True,
-                   capture_output=True)
-    return next(folder.glob("*.whl"))
-
-
 def list_needed(requirements):
     "Names of all distributions that some requirements lead to."
     needed, waiting = {}, [Requirement(text) for text in requirements]
@@ -200,8 +187,8 @@ def run_alone(site, folder, *images):
 
 
 @pytest.mark.full
-def test_the_wheel_is_enough_without_clone_network_or_extras(tmp_path):
-    wheel, site = build_wheel(tmp_path), tmp_path/"site"
+def test_the_wheel_is_enough_without_clone_network_or_extras(wheel, tmp_path):
+    site = tmp_path/"site"
     assert wheel.stat().st_size < WHEEL_BYTES
     size, needed = link_packages(site, wheel)
     assert size < INSTALLED_BYTES
@@ -212,8 +199,8 @@ def test_the_wheel_is_enough_without_clone_network_or_extras(tmp_path):
     assert "no radiogal project at" in done.stdout and "need a clone" in done.stdout
 
 
-def test_the_wheel_alone_answers_on_real_images(tmp_path, mirror):
-    link_packages(tmp_path/"site", build_wheel(tmp_path))
+def test_the_wheel_alone_answers_on_real_images(wheel, tmp_path, mirror):
+    link_packages(tmp_path/"site", wheel)
     places = ("fmporter/MiraBest/*/FITS", "HongmingTang060313/*/*/2_Source_raw_fits_image/FIRST")
     images = [sorted(mirror.glob(f"raw.githubusercontent.com/{place}/*.fits"))[0] for place in places]
     done = run_alone(tmp_path/"site", tmp_path, *images)

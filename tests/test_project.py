@@ -49,10 +49,8 @@ def test_modules_import_without_what_only_some_of_their_functions_need():
 
 
 @pytest.mark.full
-def test_wheel_holds_style_sheet_tables_and_templates(tmp_path):
-    subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, ROOT], check=True,
-                   capture_output=True)
-    names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
+def test_wheel_holds_style_sheet_tables_and_templates(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
     assert {f"radiogal/{name}" for name in (
         "radiogal.mplstyle", "registry.csv.gz", "published.csv", "config.py", "templates/document.html",
         "templates/document.css", "templates/document.toml", "templates/references.bib",

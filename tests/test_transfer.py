@@ -6,8 +6,9 @@ import pytest
 
 from radiogal.config import Method, Training, parse_config, read_config
 from radiogal.datasets import sample_set
+from radiogal.engines import write_untrained
 from radiogal.models import BadWeights, build_network
-from radiogal.training import fit_network, predict_sources, start_keras, write_training
+from radiogal.training import start_keras
 from radiogal.transfer import _add_epochs, _carry_weights, _draw_subset, _join_sets, _retrain_network
 
 BRIEF = Training(epochs=3, batch_size=8)
@@ -15,19 +16,16 @@ BRIEF = Training(epochs=3, batch_size=8)
 
 @pytest.fixture(scope="module")
 def ends(tmp_path_factory):
-    "The artificial sky in two surveys, and the folder of a network trained on the first."
-    config, folder = read_config("config/smoke.toml"), tmp_path_factory.mktemp("source")
+    "The artificial sky in two surveys, and the folder of a network as training of the first begins."
+    config = read_config("config/smoke.toml")
     first, vlass = (sample_set(config, survey) for survey in ("FIRST", "VLASS"))
-    start_keras(1)
-    model = build_network("fields", 32, 2, seed=1)
-    history = fit_network(model, first.training(0), first.validation(0), BRIEF, seed=1)
-    write_training(folder, model, history, predict_sources(model, first.validation(0)), {})
+    (folder,) = write_untrained(tmp_path_factory.mktemp("source"), first, "FIRST", "fields", folds=(0,))
     return first, vlass, folder
 
 
-def begin(folder, vlass):
+def begin(folder, vlass, network="fields"):
     start_keras(1)
-    model = build_network("fields", 32, 2, seed=5)
+    model = build_network(network, 32, 2, seed=5)
     _carry_weights(model, folder, vlass.classes, "kept")
     return model
 
@@ -37,15 +35,16 @@ def equal(a, b): return all(np.array_equal(x, y) for x, y in zip(a.get_weights()
 
 @pytest.mark.full
 def test_gradual_unfreezing_goes_on_to_the_same_weights(ends, tmp_path):
-    _, vlass, folder = ends
+    first, vlass, _ = ends
+    (folder,) = write_untrained(tmp_path/"source", first, "FIRST", "alhassan", folds=(0,))  # its steps are traced soon
     how, sides = Method(frozen="conv2", unfreeze_every=1), (vlass.training(0), vlass.validation(0))
-    whole = begin(folder, vlass)
+    whole = begin(folder, vlass, "alhassan")
     _retrain_network(whole, how, *sides, BRIEF, seed=1, checkpoints=tmp_path/"whole")
-    stopped = begin(folder, vlass)  # the first stage alone, as a killed run leaves it
+    stopped = begin(folder, vlass, "alhassan")  # the first stage alone, as a killed run leaves it
     first_stage = Method(frozen="conv2")
     _retrain_network(stopped, first_stage, *sides, BRIEF.model_copy(update=dict(epochs=1)), 1, tmp_path/"stopped")
     checkpoint = next((tmp_path/"stopped"/"stage0").glob("*.npz"))
-    written, again = checkpoint.stat().st_mtime_ns, begin(folder, vlass)
+    written, again = checkpoint.stat().st_mtime_ns, begin(folder, vlass, "alhassan")
     curve = _retrain_network(again, how, *sides, BRIEF, seed=1, checkpoints=tmp_path/"stopped")
     assert equal(whole, again) and len(curve) == 3
     assert checkpoint.stat().st_mtime_ns == written
@@ -54,7 +53,8 @@ def test_gradual_unfreezing_goes_on_to_the_same_weights(ends, tmp_path):
 def test_running_means_of_frozen_fields_rest(ends):
     _, vlass, folder = ends
     model, source = begin(folder, vlass), begin(folder, vlass)
-    _retrain_network(model, Method(frozen="conv4"), vlass.training(0), vlass.validation(0), BRIEF, seed=1)
+    once = BRIEF.model_copy(update=dict(epochs=1))
+    _retrain_network(model, Method(frozen="conv4"), vlass.training(0), vlass.validation(0), once, seed=1)
     for name in ("conv1", "conv4"):
         assert all(map(np.array_equal, *(m.get_layer(name).get_weights() for m in (model, source))))
     assert not np.array_equal(*(m.get_layer("conv5").get_weights()[-1] for m in (model, source)))
