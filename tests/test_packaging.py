@@ -219,7 +219,7 @@ wide, small, nvss, vlass, folder = sys.argv[2:]
 for asked in (["classify", wide], ["classify", small], ["classify", small, "--model", "first-fr"],
               ["classify", nvss], ["classify", vlass], ["classify", nvss, "--model", "nvss-fr"], ["models"],
               ["cutout", "13 52 14.56 +12 34 01.7", "--images", folder, "--size", "4"], ["doctor"]):
-    print("asked", *asked[:1], *asked[2:])
+    print("<<<", *asked)
     print("status", main([*asked, "--json"] if asked[0] == "classify" else asked), flush=True)
 """
 
@@ -268,7 +268,7 @@ def test_the_commands_of_the_wheel_alone_answer_on_real_images(tmp_path, mirror)
     images += [next(samples.glob(f"{name}*.fits")) for name in ("NVSS_J001357", "VLASS__3.1")]
     done = run_alone(tmp_path/"site", tmp_path, *images, tmp_path/"site"/"radiogal"/"samples", code=COMMANDS)
     assert not done.returncode, done.stderr[-3000:]
-    wide, small, fitting, nvss, vlass, own, models, cut, doctor = done.stdout.split("asked ")[1:]
+    wide, small, fitting, nvss, vlass, own, models, cut, doctor = done.stdout.split("<<< ")[1:]
     ended = ["\nstatus 0\n" in said for said in (wide, small, fitting, nvss, vlass, own, models, cut)]
     assert all(ended), (ended, done.stderr[-3000:])
     assert "the network needs" not in wide + fitting + own and "field of 4.5′, the network needs 9.0′" in small
