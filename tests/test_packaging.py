@@ -272,6 +272,6 @@ def test_the_commands_of_the_wheel_alone_answer_on_real_images(tmp_path, mirror)
     ended = ["\nstatus 0\n" in said for said in (wide, small, fitting, nvss, vlass, own, models, cut)]
     assert all(ended), (ended, done.stderr[-3000:])
     assert "the network needs" not in wide + fitting + own and "field of 4.5′, the network needs 9.0′" in small
-    assert "trained on FIRST, this is NVSS" in nvss and "trained on" not in own
+    assert "trained on FIRST, this is NVSS" in nvss and "trained on FIRST" not in own
     assert "trained on FIRST, this is VLASS; smoothed from" in vlass and "field of 4.0′" in vlass
     assert ".fits" in cut and "problem" in doctor and "Traceback" not in done.stderr
