@@ -134,22 +134,24 @@ def measure_plan(folder, n):
 def measure_command(folder, model):
     "In a process of its own: seconds of `radiogal classify ONE.fits`, from start to end, the first time and later."
     image = Path(__file__).parent.parent/"radiogal"/"samples"/"FIRST"/"J135214.56+123401.7.fits"
-    code, took = "import sys; from radiogal.cli import main; sys.exit(main(sys.argv[1:]))", []
+    code, took, used = "import sys; from radiogal.cli import main; sys.exit(main(sys.argv[1:]))", [], []
     for _ in range(1 + TURNS):
-        began = time.perf_counter()
+        began, before = time.perf_counter(), sum(os.times()[2:4])
         subprocess.run([sys.executable, "-c", code, "classify", image, "--model", model], check=True, cwd=folder,
                        capture_output=True)
         took.append(time.perf_counter() - began)
-    return dict(model=model, first=took[0], later=sorted(took[1:])[TURNS//2])
+        used.append(sum(os.times()[2:4]) - before)
+    return dict(model=model, first=took[0], later=sorted(took[1:])[TURNS//2], cpu=sorted(used[1:])[TURNS//2])
 
 
 def measure_commands():
     "Each model of the package asked about one image, as from a shell."
     from radiogal.pretrained import list_models
-    print(f"Seconds of `radiogal classify ONE.fits`: the first time, and the median of {TURNS} more; "
-          f"asked for were {MOST_SECONDS}")
+    print(f"Seconds of `radiogal classify ONE.fits`: the first time, and the median of {TURNS} more, and "
+          f"of their processor time; asked for were {MOST_SECONDS}")
     with tempfile.TemporaryDirectory() as folder:
-        show([call("measure_command", folder, model) for model in list_models()["name"]], first=".1f", later=".1f")
+        show([call("measure_command", folder, model) for model in list_models()["name"]], first=".1f", later=".1f",
+             cpu=".1f")
 
 
 def call(function, folder, *arguments):

@@ -252,12 +252,12 @@ def _measure_beam(header: fits.Header)->float: # arcsec
     "FWHM of a circular beam of the same area."
     return float(np.sqrt(header["BMAJ"]*header["BMIN"])*3600)
 
-_SAME_BEAM = 1.02  # Ratio up to which nobody calls an image smoothed
+_UNSMOOTHED = 1.02  # Ratio up to which nobody calls an image smoothed
 
 def _flag_smoothing(own: fits.Header, matched: fits.Header)->list[str]:
     "What is said of an image that was convolved to a larger beam."
     before, after = _measure_beam(own), _measure_beam(matched)
-    return [f"smoothed from {before:.2g}″ to {after:.2g}″"] if after > _SAME_BEAM*before else []
+    return [f"smoothed from {before:.2g}″ to {after:.2g}″"] if after > _UNSMOOTHED*before else []
 
 def _fit_survey(
     hdu: fits.PrimaryHDU,   # As from `read_cutout`
