@@ -1,7 +1,7 @@
 """Classify at survey scale: images per second and peak memory from prepared shards, by engine, and what a unit costs.
 
 bench_classify.py [COUNT …]: how many cutouts, 1000, 10000 and 100000 if none is named, and positions to plan. Engines
-take turns on the first of them.
+take turns on the first of them. bench_classify.py command: seconds of `radiogal classify ONE.fits` alone.
 """
 import json
 import os
@@ -19,6 +19,7 @@ from bench_training import read_peak
 COUNTS, SHARD, PIXELS, SAMPLE, TURNS = (1000, 10_000, 100_000), 1000, 150, 200, 3
 PLANS = (100_000, 3_400_000)  # The second: VLASS
 LEAST_RATE, MOST_MB = 300, 2000  # What was asked for: images per second, and memory
+MOST_SECONDS = 5  # And for one image, after the first start
 
 
 def draw_images(n, size=PIXELS, seed=1):
@@ -130,6 +131,29 @@ def measure_plan(folder, n):
     return dict(positions=n, seconds=time.perf_counter() - began, MB=read_peak())
 
 
+def measure_command(folder, model):
+    "In a process of its own: seconds of `radiogal classify ONE.fits`, from start to end, the first time and later."
+    image = Path(__file__).parent.parent/"radiogal"/"samples"/"FIRST"/"J135214.56+123401.7.fits"
+    code, took, used = "import sys; from radiogal.cli import main; sys.exit(main(sys.argv[1:]))", [], []
+    for _ in range(1 + TURNS):
+        began, before = time.perf_counter(), sum(os.times()[2:4])
+        subprocess.run([sys.executable, "-c", code, "classify", image, "--model", model], check=True, cwd=folder,
+                       capture_output=True)
+        took.append(time.perf_counter() - began)
+        used.append(sum(os.times()[2:4]) - before)
+    return dict(model=model, first=took[0], later=sorted(took[1:])[TURNS//2], cpu=sorted(used[1:])[TURNS//2])
+
+
+def measure_commands():
+    "Each model of the package asked about one image, as from a shell."
+    from radiogal.pretrained import list_models
+    print(f"Seconds of `radiogal classify ONE.fits`: the first time, and the median of {TURNS} more, and "
+          f"of their processor time; asked for were {MOST_SECONDS}")
+    with tempfile.TemporaryDirectory() as folder:
+        show([call("measure_command", folder, model) for model in list_models()["name"]], first=".1f", later=".1f",
+             cpu=".1f")
+
+
 def call(function, folder, *arguments):
     "One measurement in a fresh process."
     done = subprocess.run([sys.executable, __file__, "--call", function, str(folder), *map(str, arguments)],
@@ -173,12 +197,14 @@ def main(counts, plans):
               f"{units['prepared_kB']:.1f} kB to keep it\n"
               "To read positions and plan")
         show([call("measure_plan", folder, n) for n in plans], seconds=".0f", MB=".0f")
+    measure_commands()
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--call"]:
         function, folder, *rest = sys.argv[2:]
         print(json.dumps(globals()[function](Path(folder), *(int(a) if a.isdigit() else a for a in rest))))
+    elif sys.argv[1:2] == ["command"]: measure_commands()
     else:
         asked = [int(a) for a in sys.argv[1:]]
         main(asked or COUNTS, asked or PLANS)

@@ -160,7 +160,10 @@ def find_cutouts(
     return found
 
 # %% ../nbs/34_answers.ipynb #334af4fc
-_TRAINED = {"griese": dict(FRI=395, FRII=824, Compact=291, Bent=248)} # Sources of the folds, Griese et al. (2023)
+_FRDEEP_MIX = dict(FRI=187, FRII=272) # Of its 460 sources, those that could be used
+_TRAINED = { # Sources of the folds, by task
+    "griese": dict(FRI=395, FRII=824, Compact=291, Bent=248), "frdeep-FIRST": _FRDEEP_MIX,
+    "frdeep-NVSS": _FRDEEP_MIX}
 _WEIGHT_POWER = 0.5 # Of the balanced class weights in their trainings, config/benchmark.toml
 
 def _read_prior(model: PretrainedModel, prior: str)->np.ndarray: # As `find_prior_factors`, not scaled
@@ -177,7 +180,7 @@ def _read_prior(model: PretrainedModel, prior: str)->np.ndarray: # As `find_prio
 def find_prior_factors(model: PretrainedModel, prior: str)->np.ndarray: # (classes,), factors of the probabilities
     "What probabilities are multiplied by for another mix of classes; raises `ConfigError` for one that is none."
     if model.ensemble.task not in _TRAINED or model.ensemble.run == "finetune":  # an own model has any name
-        raise ConfigError(f"--prior {prior}: the mix that {model.name} was trained on is not known")
+        raise ConfigError(f"--prior {prior}: the mix that {model.name} was trained on is not known: leave it out")
     new = _read_prior(model, prior)
     if not (np.isfinite(new).all() and (new > 0).all()): raise ConfigError(f"--prior {prior}: parts are above 0")
     return new/new.sum()/_read_prior(model, "training")**(1 - _WEIGHT_POWER)
@@ -250,17 +253,23 @@ _OWN_COLUMNS = dict( # Of answers, and not of catalogues, or with other words
     state=ColumnFacts("str", "", "meta.code.status", "ok, not_covered, retry or reject"),
     reason=ColumnFacts("str", "", "meta.note", "Why there is no class; empty if there is one"))
 
+_BEFORE = "yes, before the prior"  # Of calibrated probabilities that were changed for another mix
+
 _FACTS = dict( # UCD and description of what `describe_question` says
     model=("meta.id;meta.software", "Name of the model that answered"),
     identity=("meta.id;meta.software", "Digest of the model's networks"),
     prior=("meta.note", "Mix of classes that the probabilities are for"),
-    calibrated=("meta.code", "Are the probabilities calibrated by validation sources: yes or no"),
+    calibrated=("meta.code", "Are the probabilities calibrated by validation sources: yes, no, or "
+                "yes, before the prior"),
     version=("meta.version;meta.software", "Version of radiogal"))
 
 def _describe_answers(rows: pd.DataFrame, facts: dict)->dict[str, ColumnFacts]: # By column
     "What is said of each column of answers."
     classes = tuple(name.removeprefix("p_") for name in rows if name.startswith("p_"))
-    known = describe_columns(classes, facts["calibrated"] == "yes") | _OWN_COLUMNS
+    known = describe_columns(classes, facts["calibrated"] != "no") | _OWN_COLUMNS
+    if facts["calibrated"] == _BEFORE:
+        for key in (f"p_{name}" for name in classes):
+            known[key] = known[key]._replace(description=f"{known[key].description}, then changed by the prior")
     return {key: known[key] for key in rows}
 
 def _make_column(values: pd.Series, said: ColumnFacts, to_text: Callable)->Column:
@@ -370,9 +379,9 @@ def write_answers(
 # %% ../nbs/34_answers.ipynb #764182c2
 def describe_question(question: Question)->dict[str, str]:
     "What a file says of its making."
-    model = load_model(question.model)
+    model, calibrated = load_model(question.model), _BEFORE if question.prior else "yes"
     return dict(model=model.name, identity=model.ensemble.identity, prior=question.prior or "as the model answers",
-                calibrated="yes" if model.ensemble.calibrated else "no", version=__version__)
+                calibrated=calibrated if model.ensemble.calibrated else "no", version=__version__)
 
 def _draw_path(path: str, survey: str)->str: # survey: '' as its header says; '' where it cannot be drawn
     "A picture of an image, as from `draw_thumbnail`."

@@ -16,10 +16,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import wraps
+from importlib.resources import files
 from pathlib import Path
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from . import __version__
 
@@ -176,6 +178,17 @@ def _complete_run(ctx: click.Context, param: click.Parameter, begun: str)->list[
     try: return sorted(path.stem for path in Paths(find_root()).config.glob(f"{begun}*.toml"))
     except ConfigError: return []
 
+def _complete_model(ctx: click.Context, param: click.Parameter, begun: str)->list[CompletionItem]:
+    "Folders, and models of the package whose name begins so."
+    listed = json.loads((files("radiogal")/"networks"/"models.json").read_text(encoding="utf-8"))["models"]
+    return [CompletionItem(begun, type="dir"), *(CompletionItem(name) for name in listed if name.startswith(begun))]
+
+def _complete_survey(ctx: click.Context, param: click.Parameter, begun: str)->list[CompletionItem]:
+    "Files, and surveys with images whose name begins so, however it is spelt."
+    from radiogal.surveys import list_imaged
+    known = [name for name in list_imaged() if name.startswith(begun.upper())]
+    return [CompletionItem(begun, type="file"), *map(CompletionItem, known)]
+
 _RUN = click.argument("run", shell_complete=_complete_run)
 _SEED = click.option("--seed", type=int, help="Replaces the seeds of the settings.")
 
@@ -329,8 +342,6 @@ def _do_canary()->int: # Exit status
     return run_canary()
 
 # %% ../nbs/48_cli.ipynb #389e1a40
-_REASON = 100  # Letters of a reason in the last line
-
 def _tell_rows(states: list[str], reasons: list[str], done: str = "classified")->int: # Exit status
     "Say how many rows were done, and why the others were not, the commonest reasons first."
     counts = Counter((state, reason) for state, reason in zip(states, reasons, strict=True) if state != "ok")
@@ -339,8 +350,7 @@ def _tell_rows(states: list[str], reasons: list[str], done: str = "classified")-
     ends.pop("ok", None)
     words = {"reject": "rejected", "not_covered": "not covered", "retry": "without an answer"}
     kinds = ", ".join(f"{count} {words.get(state, state)}" for state, count in ends.most_common())
-    cut = lambda text: text if len(text) <= _REASON else f"{text[:_REASON - 1]}…"
-    why = "; ".join(f"{cut(reason)} × {count}" for (_, reason), count in counts.most_common(5))
+    why = "; ".join(f"{reason} × {count}" for (_, reason), count in counts.most_common(5))
     click.echo(f"{n - odd} of {n} {done}" + f": {kinds} ({why})"*bool(odd), err=True)
     return 1 if odd == n else 3 if odd else 0  # nothing of nothing is no success
 
@@ -440,9 +450,9 @@ _TABLE_COLUMNS = [click.option(f"--{key}", default="", show_default="found by it
             for key, what in (("ra", "right ascension"), ("dec", "declination"), ("name", "names"))]
 
 _ASKED = [
-    click.option("--model", default="first-4class",
+    click.option("--model", default="first-4class", shell_complete=_complete_model,
                  help="A network of the package (radiogal models), or a folder of radiogal finetune."),
-    click.option("--survey", default="", show_default="as headers say, or the model's",
+    click.option("--survey", default="", show_default="as headers say, or the model's", shell_complete=_complete_survey,
                  help="Survey of the images, such as FIRST; or a TOML file that describes your own."),
     _IMAGES, *_TABLE_COLUMNS,
     click.option("--min-covered", type=click.FloatRange(0, 1), show_default="as in training",
@@ -484,8 +494,9 @@ def _do_classify(**asked)->int: # Exit status
     DS9 regions; - for standard input), positions or names. Images of positions come from the survey's archive or from
     --images.
 
-    The networks look at a field of 9 arcmin. An image that is smaller is filled up, and flagged; a cutout of a
-    position must have data in nine tenths of the field, or as --min-covered says.
+    The networks of --model first-4class look at a field of 9 arcmin, first-fr at 4.5 and nvss-fr at 37.5. An image
+    that is smaller is filled up, and flagged; a cutout of a position must have data in nine tenths of the field, or as
+    --min-covered says.
 
     With --out FOLDER the positions are classified in shards, by --workers processes, and resumed when called
     again; with --run by the networks of a run of this clone.
@@ -500,7 +511,7 @@ def _do_classify(**asked)->int: # Exit status
 
 # %% ../nbs/48_cli.ipynb #cc015008
 @_command("models", "radiogal models", "radiogal models first-4class", "radiogal models mine --export mine.onnx")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=_complete_model)
 @click.option("--export", type=_PATH, help="An .onnx or .keras file of that model, for other programs.")
 def _do_models(name, export)->None:
     "List the networks that come with the package, or show the card of one: data, scores, and where it fails."
@@ -551,7 +562,7 @@ def _save_figure(rows, path: Path)->None: # rows: as from `radiogal.answers.save
           "radiogal cutout mine.csv --images ~/mosaics --survey FIRST", "radiogal cutout mine.csv --survey racs.toml",
           codes=_CUTOUT_CODES)
 @_TARGETS
-@click.option("--survey", default="FIRST",
+@click.option("--survey", default="FIRST", shell_complete=_complete_survey,
               help="Survey of the images, such as FIRST, or all; or a TOML file that describes your own.")
 @click.option("--size", type=click.FloatRange(0, 600, min_open=True), default=9., help="Side in arcmin.")
 @click.option("--out", type=_PATH, show_default="cutouts, without --figure", help="Folder of the FITS files.")
@@ -594,9 +605,10 @@ def _tell_finetuned(made)->int: # Exit status; made: as from `radiogal.learning.
 @click.argument("labels", type=_PATH)
 @click.option("--images", type=_PATH, required=True, help="Folder of the FITS images, and those below it.")
 @click.option("--out", type=_PATH, required=True, help="Folder for the model; its name becomes the model's.")
-@click.option("--model", default="first-4class", help="The network to start from: of the package, or a folder.")
-@click.option("--survey", default="", show_default="as headers say", help="Survey of the images, such as NVSS; or "
-              "a TOML file that describes your own.")
+@click.option("--model", default="first-4class", shell_complete=_complete_model,
+              help="The network to start from: of the package, or a folder.")
+@click.option("--survey", default="", show_default="as headers say", shell_complete=_complete_survey,
+              help="Survey of the images, such as NVSS; or a TOML file that describes your own.")
 @click.option("--name", default="", show_default="file, path, image or name", help="Column that says which image.")
 @click.option("--label", default="", show_default="label or class", help="Column of classes.")
 @click.option("--frozen", default="nothing", help="What is not retrained: nothing, layers up to one such as conv2, or "

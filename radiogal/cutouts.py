@@ -85,17 +85,19 @@ def read_header(
 
 # %% ../nbs/12_cutouts.ipynb #6aca510e
 _SCALE_TOLERANCE = 0.05  # Relative; FIRST, NVSS and VLASS headers agree with the surveys to 0.1 %
+_NO_COORDINATES = "write its celestial WCS into the header"  # The way out
 
 def _read_wcs(header: fits.Header, survey: str)->WCS:
     "Celestial WCS of an image; raises `FetchError` (reject) where there is none or its pixels are not the survey's."
     try: wcs = read_celestial(header)
-    except BadImage as e: raise FetchError("reject", str(e)) from e
+    except BadImage as e: raise FetchError("reject", f"{e}: {_NO_COORDINATES}") from e
     except (ValueError, WcsError) as e:
         raise FetchError("reject", f"unusable coordinates: {' '.join(str(e).split())}") from e
     found = proj_plane_pixel_scales(wcs)*3600
     expected = get_survey(survey).pixel_scale.to_value(u.arcsec)
     if not np.allclose(found, expected, rtol=_SCALE_TOLERANCE):
-        raise FetchError("reject", f"pixels of {found[0]:.3g}″ × {found[1]:.3g}″, {survey} has {expected:g}″")
+        raise FetchError("reject", f"pixels of {found[0]:.3g}″ × {found[1]:.3g}″, {survey} has {expected:g}″: name the "
+                                   "image's own survey, or describe it in a TOML file (--survey)")
     return wcs
 
 def _read_unit(header: fits.Header)->float: # What pixels are multiplied by to be in Jy/beam
@@ -103,13 +105,17 @@ def _read_unit(header: fits.Header)->float: # What pixels are multiplied by to b
     said = str(header.get("BUNIT", "")).strip()
     spelling = re.sub(r"\b([mun]?)(?i:jy)\b", r"\1Jy", re.sub(r"\b(?i:beam)\b", "beam", said))
     unit = u.Unit(spelling, parse_strict="silent")
-    if not unit.is_equivalent(u.Jy/u.beam): raise FetchError("reject", f"unit is {said or 'not given'}, not Jy/beam")
+    if not unit.is_equivalent(u.Jy/u.beam):
+        raise FetchError("reject", f"unit is {said or 'not given'}, not Jy/beam: mend BUNIT, if pixels are a radio "
+                                   "brightness per beam")
     return float(unit.to(u.Jy/u.beam))
 
 def _check_axes(header: fits.Header)->None:
     "Raises `FetchError` (reject) for a cube: axes beyond the second may have one plane only."
     planes = [header[f"NAXIS{i}"] for i in range(3, header["NAXIS"] + 1)]
-    if math.prod(planes) != 1: raise FetchError("reject", f"a cube of {math.prod(planes)} planes, not an image")
+    if math.prod(planes) != 1:
+        raise FetchError("reject", f"a cube of {math.prod(planes)} planes, not an image: give one plane as a file of "
+                                   "its own")
 
 def check_image(
     path: str|Path, # A file from an archive
@@ -318,11 +324,13 @@ def _fill_missing(
     return cutout._replace(data=np.where(missing, _project_image(part, cutout.wcs, cutout.data.shape), cutout.data))
 
 # %% ../nbs/12_cutouts.ipynb #6dda842d
+_NOTHING_SHOWN = "give another image, or ask another survey"  # The way out
+
 def _check_pixels(data: np.ndarray)->None: # (height, width), Jy/beam
     "Raises `FetchError` (reject) for an image without data or without noise."
     good = data[np.isfinite(data)]
-    if not good.size: raise FetchError("reject", "no pixel has data")
-    if good.min() == good.max(): raise FetchError("reject", f"all pixels are {good[0]:g} Jy/beam")
+    if not good.size: raise FetchError("reject", f"no pixel has data: {_NOTHING_SHOWN}")
+    if good.min() == good.max(): raise FetchError("reject", f"all pixels are {good[0]:g} Jy/beam: {_NOTHING_SHOWN}")
 
 def _normalise_cutout(
     image: _SkyImage,         # Cut to size
@@ -526,8 +534,9 @@ def _make_cutout(
         cutout, used = _fill_gaps(cutout, target, raws[1:], open_once)
         data, header = _normalise_cutout(cutout, [raws[0], *used], target.name)
     if (covered := header["COVERED"]) < plan.min_covered:
-        raise FetchError("reject", f"only {covered:.3f} of the cutout has data, {plan.min_covered:g} is the least "
-                                   f"allowed (min_covered): {describe_span(data, survey.pixel_scale)}")
+        raise FetchError("reject", f"{describe_span(data, survey.pixel_scale)}: lower --min-covered, or take a --model "
+                                   f"of smaller fields (first-fr: 4.5′); {covered:.3f} of the cutout has data, "
+                                   f"{plan.min_covered:g} is the least allowed")
     content = _encode_image(data, header)
     path = write_atomic(plan.folder/f"{name_file(target.name)}.fits", content)
     return Cutout(path, covered, hashlib.sha256(content).hexdigest(), [raws[0], *used])

@@ -208,9 +208,14 @@ _LEFT_OUT = dict(catalogues="catalogue", n="sources", accuracy="not seen", accur
 _PROPERTY = dict(property="property", low="from", high="to", n="sources", accuracy="accuracy", accuracy_low="95 % low",
                  accuracy_high="95 % high")
 
+def _name_unknown(rows: pd.DataFrame)->pd.DataFrame: # Of by_property
+    "The same, where the row of sources whose property is not known says so in words."
+    return rows.assign(property=rows["property"].where(rows["low"].notna(), rows["property"] + " not known"))
+
 def _take_columns(rows: pd.DataFrame, names: dict[str, str])->str: # names: by column, what the card calls it
     "Some columns of a table as Markdown; '' where it has no rows."
-    return _to_markdown(rows[list(names)].rename(columns=names)) if len(rows) else ""
+    table = rows[list(names)].rename(columns=names)
+    return _to_markdown(table.astype(object).where(table.notna(), None)) if len(rows) else ""
 
 # %% ../nbs/30_packaging.ipynb #307f5561
 def _describe_answer(said: _Said)->str:
@@ -272,7 +277,8 @@ def _pack_model(name: str, paths: Paths, run: str)->tuple[dict, dict[str, bytes]
     ensemble = open_ensemble(run, folders, sources, paths.results(run)/"engines", "onnxruntime")
     members, content = _pack_networks(ensemble, folders)
     facts, said = _describe_model(plan, config, sources, ensemble, members), _read_said(kept, config, plan, ensemble)
-    tables = dict(by_property=_take_columns(_read_rows_of(kept, "by_property", task=plan.task), _PROPERTY))
+    by_property = _name_unknown(_read_rows_of(kept, "by_property", task=plan.task))
+    tables = dict(by_property=_take_columns(by_property, _PROPERTY))
     if facts["images"] == "griese":
         tables["left_out"] = _take_columns(_read_rows_of(kept, "left_out", network=plan.network), _LEFT_OUT)
     card = _fill_card(name, facts, said, _hash_all(content), tables, read_json(folders[0]/"metrics.json"))

@@ -29,7 +29,7 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 
 from . import __version__
 from .config import ConfigError, RunConfig, parse_config
-from .cutouts import read_header, strip_suffix
+from .cutouts import _NO_COORDINATES, read_header, strip_suffix
 from .engines import Ensemble, ask_ensemble, count_trained, open_onnxruntime, read_member
 from .fetch import FetchError
 from .positions import BadImage, clean_header, read_celestial
@@ -167,13 +167,13 @@ def find_image_survey(
     "The survey that an image is from, by its header; raises `Unusable` saying why that is not known."
     if (said := str(header.get("SURVEY", "")).strip().upper()) in list_imaged(): return said
     try: pixel = float(proj_plane_pixel_scales(read_celestial(header)).mean()*3600)
-    except (BadImage, ValueError) as e: raise Unusable(str(e)) from e
+    except (BadImage, ValueError) as e: raise Unusable(f"{e}: {_NO_COORDINATES}") from e
     telescope = str(header.get("TELESCOP", "")).strip()
     found = [name for name in list_imaged() if _fits_survey(name, pixel, telescope)]
     if len(found) == 1: return found[0]
     known = ", ".join(f"{name} {SURVEYS[name].pixel_scale.value:g}″" for name in list_imaged())
-    raise Unusable(f"its survey is not known: pixels of {pixel:.3g}″ from {telescope or 'an unnamed telescope'}; known "
-                   f"are {known}")
+    raise Unusable(f"its survey is not known: pixels of {pixel:.3g}″ from {telescope or 'an unnamed telescope'}: say "
+                   f"--survey NAME, or describe it in a TOML file (known: {known})")
 
 # %% ../nbs/29_pretrained.ipynb #ae0e75c1
 def _find_hdu(hdus)->fits.PrimaryHDU:
@@ -182,7 +182,8 @@ def _find_hdu(hdus)->fits.PrimaryHDU:
         if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2:
             data = hdu.data  # reading scales it, and takes the scale out of the header
             return fits.PrimaryHDU(data, clean_header(hdu.header.copy()))
-    raise Unusable("no image in it: " + ", ".join(f"{hdu.name or 'primary'} ({type(hdu).__name__})" for hdu in hdus))
+    held = ", ".join(f"{hdu.name or 'primary'} ({type(hdu).__name__})" for hdu in hdus)
+    raise Unusable(f"no image in it, but {held}: give an image, or a table with columns ra and dec")
 
 def _is_plain(path: Path)->bool:
     "Is a file an uncompressed FITS file whose first part is an image?"
@@ -214,7 +215,13 @@ def _refuse_polarised(header: fits.Header)->None:
     "Raises `Unusable` for an image of a polarisation."
     for n in range(3, header["NAXIS"] + 1):
         kind = header.get(f"CRVAL{n}", 1) if str(header.get(f"CTYPE{n}", "")).strip() == "STOKES" else 1
-        if kind != 1: raise Unusable(f"Stokes {_STOKES.get(kind, kind)}, not the total intensity, Stokes I")
+        if kind != 1: raise Unusable(f"Stokes {_STOKES.get(kind, kind)}, not the total intensity: give Stokes I")
+
+def _doubt_beam(hdu: fits.PrimaryHDU, header: fits.Header)->fits.PrimaryHDU: # hdu: read; header: of its file
+    "The same image, whose BEAMFROM is `assumed` where neither a beam nor the survey that has it is in the file."
+    named = str(header.get("SURVEY", "")).strip().upper() == hdu.header["SURVEY"].upper()
+    if hdu.header["BEAMFROM"] == "survey" and not named: hdu.header["BEAMFROM"] = "assumed"
+    return hdu
 
 def _read_any(image, survey: str)->fits.PrimaryHDU: # survey: '' for the one that the header tells
     "An image in radiogal's one form; raises `Unusable` saying why it cannot be used."
@@ -222,7 +229,7 @@ def _read_any(image, survey: str)->fits.PrimaryHDU: # survey: '' for the one tha
         with _place_file(image) as path:
             header = read_header(path)
             _refuse_polarised(header)
-            return read_image(path, survey or find_image_survey(header))
+            return _doubt_beam(read_image(path, survey or find_image_survey(header)), header)
     except FileNotFoundError: raise Unusable("there is no such file") from None
     except FetchError as e: raise Unusable(e.reason) from e
     except OSError as e: raise Unusable(f"cannot be read: {e.strerror or e}") from e
@@ -241,6 +248,17 @@ def _measure_needed(header: fits.Header, model: PretrainedModel)->u.Quantity: # 
     "Side of what is used of an image: the network's field and the margin around it."
     return (model.field + _MARGIN_BEAMS*max(header["BMAJ"]*u.deg, get_survey(model.survey).bmaj)).to(u.arcmin)
 
+def _measure_beam(header: fits.Header)->float: # arcsec
+    "FWHM of a circular beam of the same area."
+    return float(np.sqrt(header["BMAJ"]*header["BMIN"])*3600)
+
+_UNSMOOTHED = 1.02  # Ratio up to which nobody calls an image smoothed
+
+def _flag_smoothing(own: fits.Header, matched: fits.Header)->list[str]:
+    "What is said of an image that was convolved to a larger beam."
+    before, after = _measure_beam(own), _measure_beam(matched)
+    return [f"smoothed from {before:.2g}″ to {after:.2g}″"] if after > _UNSMOOTHED*before else []
+
 def _fit_survey(
     hdu: fits.PrimaryHDU,   # As from `read_cutout`
     model: PretrainedModel,
@@ -251,7 +269,9 @@ def _fit_survey(
     beam, flags = hdu.header["BMAJ"]*3600*u.arcsec, [f"trained on {model.survey}, this is {own}"]
     needed = _measure_needed(hdu.header, model)/measure_pixel(hdu.header)
     hdu = _cut_field(hdu, int(np.ceil(needed.to_value(u.one))))
-    try: return match_survey(hdu, model.survey), flags
+    try:
+        matched = match_survey(hdu, model.survey)
+        return matched, flags + _flag_smoothing(hdu.header, matched.header)
     except Unusable:
         said = f"beam of {beam.value:.3g}″, {model.survey} has {survey.bmaj.to_value(u.arcsec):.3g}″"
         return regrid_image(hdu, model.survey), [*flags, said]
@@ -275,6 +295,12 @@ def _refuse_other_sky(simulated: bool, model: PretrainedModel)->None:
     sky = ("the real sky", "simulated images")
     raise Unusable(f"{'simulated' if simulated else 'real'}, and the network was trained on {sky[not simulated]}")
 
+def _flag_beam(header: fits.Header, model: PretrainedModel)->list[str]: # As from `_read_any`
+    "What is said of an image whose file states no beam, where its survey is not sure, or the beam is made another."
+    doubtful = dict(assumed=True, survey=header["SURVEY"] != model.survey)
+    if not doubtful.get(header["BEAMFROM"]): return []
+    return [f"no beam (BMAJ, BMIN, BPA) in its header: {header['SURVEY']}'s {header['BMAJ']*3600:.3g}″ assumed"]
+
 def _prepare_any(image, model: PretrainedModel, survey: str, config: RunConfig)->_Prepared:
     "An image prepared as a model's training images; raises `Unusable` saying why that cannot be done."
     hdu = _read_any(image, survey)
@@ -285,12 +311,12 @@ def _prepare_read(hdu: fits.PrimaryHDU, model: PretrainedModel, config: RunConfi
     "As `_prepare_any`, for an image in radiogal's one form, real or simulated."
     coord = WCS(hdu.header).pixel_to_world(*(n//2 for n in hdu.data.shape[::-1])).icrs
     place = float(coord.ra.deg), float(coord.dec.deg)
-    wide = _flag_field(hdu, model)
+    wide, beam = _flag_field(hdu, model), _flag_beam(hdu.header, model)
     hdu, flags = _fit_survey(hdu, model)
     if min(hdu.data.shape) < model.field_pixels:
         field = (min(hdu.data.shape)*measure_pixel(hdu.header)).to_value(u.arcmin)
         flags.append(f"field of {field:.1f}′, the network needs {model.field.value:.1f}′: the rest is empty")
-    return _Prepared(prepare_image(_cut_field(hdu, model.field_pixels), config).image, place, wide + flags)
+    return _Prepared(prepare_image(_cut_field(hdu, model.field_pixels), config).image, place, wide + flags + beam)
 
 # %% ../nbs/29_pretrained.ipynb #3e4b7e1e
 def _try_image(image, model: PretrainedModel, survey: str, config: RunConfig)->_Prepared|Unusable:

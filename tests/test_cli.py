@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import termios
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from importlib import metadata
@@ -16,6 +17,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 from astropy.coordinates.name_resolve import sesame_url
+from astropy.io import fits
 from astropy.io.votable import parse
 from astropy.table import Table
 from click.testing import CliRunner
@@ -26,6 +28,7 @@ from radiogal import __version__, answers, doctor, pretrained
 from radiogal.cli import _GROUPS, _tell_rows, commands, main
 from radiogal.config import read_config
 from radiogal.cutouts import read_cutout
+from radiogal.pretrained import list_models
 
 
 def ask(*arguments, **more):
@@ -87,6 +90,15 @@ def test_values_after_one_name_are_all_read_as_before(monkeypatch):
 def test_runs_are_completed(monkeypatch):
     monkeypatch.setenv("COMP_WORDS", "radiogal run sm"); monkeypatch.setenv("COMP_CWORD", "2")
     assert ask(prog_name="radiogal", env=dict(_RADIOGAL_COMPLETE="bash_complete")).output == "plain,smoke\n"
+
+
+@pytest.mark.parametrize("words, said", [
+    ("classify my.fits --model first-f", ["dir,first-f", "plain,first-fr"]),
+    ("models nv", ["dir,nv", "plain,nvss-fr"]), ("cutout 3C31 --survey vl", ["file,vl", "plain,VLASS"]),
+    ("finetune a.csv --survey NV", ["file,NV", "plain,NVSS"])])
+def test_models_and_surveys_are_completed(monkeypatch, words, said):
+    monkeypatch.setenv("COMP_WORDS", f"radiogal {words}"); monkeypatch.setenv("COMP_CWORD", str(len(words.split())))
+    assert ask(prog_name="radiogal", env=dict(_RADIOGAL_COMPLETE="bash_complete")).output.splitlines() == said
 
 
 @pytest.fixture
@@ -261,6 +273,42 @@ def test_an_image_is_classified_with_no_option(place):
     assert said.stderr.count("\n") == 1 and "\x1b" not in said.output and "%|" not in said.output
 
 
+WITHOUT_DELAY = """
+import sys, tqdm
+from radiogal.cli import main
+shown = tqdm.tqdm
+tqdm.tqdm = lambda *given, **named: shown(*given, **named | dict(delay=0))
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_bar_is_shown_on_a_terminal(place, monkeypatch):
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)  # commands in this process set it
+    terminal, end = os.openpty()
+    termios.tcsetwinsize(end, (24, 100))  # a new one has no columns
+    done = subprocess.run([sys.executable, "-c", WITHOUT_DELAY, "classify", "mine.fits"], stdout=subprocess.PIPE,
+                          stderr=end, env=os.environ | dict(PYTHONPATH=str(ROOT)))
+    os.close(end)
+    said = os.read(terminal, 10**5)
+    os.close(terminal)
+    assert done.returncode == 0 and b"images: 100%" in said and b"1 of 1 classified" in said, said
+    assert b"%|" not in done.stdout
+
+
+def test_a_model_of_another_version_or_hash_ends_in_one_with_the_way_out(place, monkeypatch):
+    shutil.copytree(ROOT/"radiogal"/"networks", "mine")
+    (place/"mine"/"models.json").write_text('{"format": 7}')
+    said = ask("classify", "mine.fits", "--model", "mine")
+    assert said.exit_code == 1 and said.stderr.count("\n") == 1
+    assert "models of format 7, this version of radiogal reads 1: write it again with radiogal" in said.stderr
+    damage_network(place, monkeypatch)
+    for network in list_models()["name"]:
+        with open(place/"networks"/f"{network}.md", "ab") as f: f.write(b"x")
+    said = ask("classify", "mine.fits")
+    assert said.exit_code == 1 and said.stderr.count("\n") == 1
+    assert "has SHA-256" in said.stderr and said.stderr.endswith("install radiogal again\n")
+
+
 def test_some_that_cannot_be_read_are_said_and_the_others_classified(place):
     said = ask("classify", "mine.fits", "nowhere.fits", "broken.fits", "measures.fits", "--json")
     assert said.exit_code == 3 and said.stderr.splitlines()[-1].startswith("1 of 4 classified: 3 rejected (")
@@ -290,6 +338,15 @@ def test_positions_tables_folders_and_standard_input(place, targets, more, n):
     rows = read_rows(said)
     assert len(rows) == n and rows[0]["class"] and said.exit_code == (3 if "two.csv" in targets else 0), said.stderr
     if "two.csv" in targets: assert [row["name"] for row in rows][-2:] == ["source", "far"] and rows[-1]["reason"]
+
+
+def test_an_image_that_is_too_small_is_refused_in_arcminutes_with_the_way_out(place):
+    said = ask("classify", HERE, "--images", "images")
+    last = said.stderr.splitlines()[-1]
+    assert said.exit_code == 1 and "the image spans 4.5′ × 4.5′ of 9.0′ × 9.0′: lower --min-covered" in last
+    assert "first-fr: 4.5′" in last and last.endswith("0.9 is the least allowed × 1)")
+    assert "the image spans 4.5′ × 4.5′ of 9.0′ × 9.0′" in said.stdout
+    assert ask("classify", HERE, "--images", "images", "--model", "first-fr").exit_code == 0
 
 
 def test_columns_may_be_named(place):
@@ -322,6 +379,8 @@ def test_a_name_is_resolved_or_nobody_knows_it_or_nobody_answers(place):
     assert "nobody resolves the name 'NoSource 1'" in odd["reason"] and "give a position" in odd["reason"]
     with sesame_url.set(["http://127.0.0.1:9/"]): (row,) = read_rows(ask("classify", "MySource 2", *named))
     assert "does not answer; offline, give a position" in row["reason"]
+    with sesame_url.set(["http://127.0.0.1:9/"]): said = ask("classify", "MySource 2", *named).stderr
+    assert "such as 08h12m40.8s+48d46m02s × 1)" in said.splitlines()[-1]
 
 
 @pytest.mark.parametrize("target, told", [
@@ -386,10 +445,25 @@ def test_a_prior_changes_probabilities_by_bayes_rule(place):
         assert said.exit_code == 1 and f"--prior {wrong}" in said.stderr, said.stderr
 
 
-def test_the_mix_of_the_training_is_the_kept_one():
-    kept = (ROOT/"docs"/"results"/"benchmark"/"training"/"griese"/"fields").glob("fold*/seed1/predictions.parquet")
+@pytest.mark.parametrize("model", list_models()["name"])
+def test_a_files_header_says_the_prior_and_that_calibration_was_before_it(place, model):
+    def read(*more):
+        assert ask("classify", "mine.fits", "--model", model, "--out", "a.fits", *more).exit_code == 0
+        return Table.read("a.fits")
+    plain, even, same = read(), read("--prior", "balanced"), read("--prior", "training")
+    assert (plain.meta["PRIOR"], plain.meta["CALIBRAT"]) == ("as the model answers", "yes")
+    assert (even.meta["PRIOR"], even.meta["CALIBRAT"]) == ("balanced", "yes, before the prior")
+    parts = answers._TRAINED[pretrained.load_model(model).ensemble.task]
+    odds = (same["p_FRI"]/same["p_FRII"])/(even["p_FRI"]/even["p_FRII"])
+    assert odds[0] == pytest.approx(parts["FRI"]/parts["FRII"])
+    assert fits.getheader("a.fits", 1)["TCOMM5"].endswith("by validation sources, then changed by the prior")
+
+
+@pytest.mark.parametrize("task", answers._TRAINED)
+def test_the_mix_of_the_training_is_the_kept_one(task):
+    kept = (ROOT/"docs"/"results"/"benchmark"/"training"/task/"fields").glob("fold*/seed1/predictions.parquet")
     counts = pd.concat([pd.read_parquet(path) for path in kept]).label.value_counts().to_dict()
-    assert counts == answers._TRAINED["griese"]
+    assert counts == answers._TRAINED[task]
     settings = read_config(ROOT/"config"/"benchmark.toml")
     assert settings.training.class_weights == answers._WEIGHT_POWER
 

@@ -122,7 +122,7 @@ def test_an_image_is_opened_once_for_all_its_targets(save, tmp_path):
     members = [(Target("centre", 180., 30.), [near]), (Target("edge", *edge), [near]),
                (Target("shared", *edge), [near, upper])]
     with patch.object(fits, "open", wraps=fits.open) as opened: made, bad, shared = cut_group(members, plan)
-    assert opened.call_count == 2 and str(bad).startswith("reject: only 0.524 of the cutout has data")
+    assert opened.call_count == 2 and "0.524 of the cutout has data" in str(bad)
     assert (made.covered, made.sha256) == (1., hash_file(made.path))
     header = fits.getheader(shared.path)
     assert (shared.covered, header["N_IMAGES"], WCS(header).naxis) == (1., 2, 2)

@@ -11,6 +11,7 @@ from scipy import special
 from radiogal import benchmark
 from radiogal.config import ConfigError, read_config
 from radiogal.datasets import sample_set
+from radiogal.diagnosis import assign_groups, read_facts
 from radiogal.engines import ask_ensemble, describe_columns, open_ensemble, write_untrained
 from radiogal.ensembles import average_seeds, bound_ece, calibrate_folds, compare_calibration, find_temperature
 from radiogal.evaluation import (
@@ -21,6 +22,7 @@ from radiogal.evaluation import (
     pool_tables,
     score_ece,
 )
+from radiogal.pretrained import load_model
 
 CLASSES, NOISE, SHARED = ("FRI", "FRII", "Bent"), 0.8, 0.6
 measure_ece = lambda table: score_ece(*check_predictions(table))
@@ -135,6 +137,19 @@ def test_the_kept_mean_of_five_folds_is_less_wrong_after_scaling_by_means_of_thr
     row = benchmark._tabulate_ensembles(judged).set_index(["split", "ensemble"]).loc["held-out", "fields"]
     assert row["members"] == 5 and row["ece"] == pytest.approx(0.082, abs=5e-4) and row["ece_after"] < 0.04
     assert row["reason"] == ""
+
+
+def test_the_error_of_the_packages_mean_in_nested_folds_is_the_kept_one_and_small():
+    rows = pd.read_csv(KEPT/"benchmark"/"ensembles_real.csv").set_index(["task", "split", "ensemble"])
+    kept, facts = rows.loc["griese", "validation", "fields"], read_facts(KEPT/"preparation"/"griese")
+    tables = [assign_groups(pd.read_parquet(path), facts)
+              for path in sorted((KEPT/"training"/"griese"/"fields").glob("fold*/seed*/predictions.parquet"))]
+    means = average_seeds(tables, 5)
+    temperature, scaled = calibrate_folds(means)
+    assert [mean["members"].iloc[0] for mean in means] == [kept["members"]]*5 and len(scaled) == kept["n"] == 1758
+    assert measure_ece(scaled) == pytest.approx(kept["ece_after"], abs=1e-6) and measure_ece(scaled) <= 0.03
+    assert measure_ece(pool_tables(means)) == pytest.approx(kept["ece"], abs=1e-6)
+    assert temperature == pytest.approx(load_model("first-4class").ensemble.temperature, rel=1e-6)
 
 
 def write_seeds(folders, n_seeds):

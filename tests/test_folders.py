@@ -10,6 +10,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import Table
 from test_cli import ask
+from test_learning import write_start
 
 from radiogal import config, shards, surveys
 from radiogal.config import ConfigError, find_root, read_config
@@ -117,14 +118,14 @@ def test_a_small_image_is_refused_in_arcminutes_or_padded_and_flagged(tmp_path):
     ask = lambda least: fetch_cutouts(HERE, "FIRST", 9*u.arcmin, FitsFolder(tmp_path), tmp_path/f"out{least}", tmp_path,
                                       min_covered=least)
     (row,) = ask(0.9)
-    assert row["reason"] == ("only 0.250 of the cutout has data, 0.9 is the least allowed (min_covered): "
-                             "the image spans 4.5′ × 4.5′ of 9.0′ × 9.0′")
+    assert row["reason"] == ("the image spans 4.5′ × 4.5′ of 9.0′ × 9.0′: lower --min-covered, or take a --model of "
+                             "smaller fields (first-fr: 4.5′); 0.250 of the cutout has data, 0.9 is the least allowed")
     loose = SMOKE.model_copy(update=dict(scraping=SMOKE.scraping.model_copy(update=dict(min_covered=0.2))))
     padded = prepare_cutouts(ask(0.2), tmp_path, "FIRST", loose)
     assert padded.facts["state"][0] == "ok" and padded.images.max() == 1
     assert padded.facts["measure_flags"][0].startswith("padded: the image spans 4.5′ × 4.5′ of 9.0′ × 9.0′")
     refused = prepare_cutouts(ask(0.2), tmp_path, "FIRST", SMOKE)
-    assert refused.facts["reason"][0].endswith("the image spans 4.5′ × 4.5′ of 9.0′ × 9.0′")
+    assert refused.facts["reason"][0].startswith("the image spans 4.5′ × 4.5′ of 9.0′ × 9.0′: lower --min-covered")
 
 
 def write_shard(folder, states):
@@ -203,6 +204,35 @@ def test_positions_and_images_of_such_a_survey_are_classified(racs, target):
     said = ask("classify", target, "--survey", "racs.toml:RACS", "--json")
     first, *_ = json.loads(said.stdout)["rows"]
     assert first["class"] and "trained on FIRST, this is RACS" in first["flags"], said.output
+
+
+def draw_pair(number, far):
+    "An image as RACS may have it: two blobs, near to each other or far apart, at a place of its own."
+    y, x = np.mgrid[:64, :64]
+    blob = lambda column: 0.02*np.exp(-((x - column)**2 + (y - 32)**2)/(2*(10.25/2/2.355)**2))
+    data = np.random.default_rng(number).normal(0, 2e-4, (64, 64)) + blob(32 - far) + blob(32 + far)
+    cards = dict(CTYPE1="RA---SIN", CTYPE2="DEC--SIN", CRVAL1=180. + number, CRVAL2=30., CRPIX1=33., CRPIX2=33.,
+                 CDELT1=-2/3600, CDELT2=2/3600, CUNIT1="deg", CUNIT2="deg", RADESYS="ICRS", BUNIT="Jy/beam",
+                 BMAJ=11.2/3600, BMIN=9.3/3600, BPA=0.)
+    return fits.PrimaryHDU(data.astype("f4"), fits.Header(cards))
+
+
+@pytest.mark.full
+def test_a_network_is_taught_such_a_survey_and_asked_about_it(known, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/"racs.toml").write_text(RACS)
+    write_start(tmp_path/"tiny")
+    labels = ["near", "far"]*6
+    for i, label in enumerate(labels):
+        write_image(tmp_path/"mosaics"/f"s{i:02}.fits", draw_pair(i, dict(near=4, far=16)[label]))
+    rows = "".join(f"s{i:02}.fits,{label}\n" for i, label in enumerate(labels))
+    (tmp_path/"labels.csv").write_text(f"file,label\n{rows}")
+    said = ask("finetune", "labels.csv", "--images", "mosaics", "--out", "mine", "--model", "tiny", "--survey",
+               "racs.toml", "--epochs", "1", "--folds", "2", "--frozen", "convolutions")
+    assert said.exit_code == 0 and "12 of 12 learned from" in said.stderr, said.output
+    assert "| Images | RACS, 2.1" in ask("models", "mine").output
+    (row,) = json.loads(ask("classify", "mosaics/s00.fits", "--model", "mine", "--json").stdout)["rows"]
+    assert row["class"] in ("near", "far") and "trained on FIRST" not in row["flags"]
 
 
 @pytest.mark.parametrize("asked, told", [

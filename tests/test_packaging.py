@@ -19,8 +19,18 @@ from radiogal.config import ConfigError, read_config, write_json
 from radiogal.datasets import sample_set, write_prepared
 from radiogal.engines import ask_ensemble, list_members, open_ensemble, write_untrained
 from radiogal.evaluation import average_predictions, score_predictions
-from radiogal.packaging import _answer_heldout, _list_old, _Plan, _Said, _tabulate_card_scores, pack_models
-from radiogal.pretrained import _open_packed
+from radiogal.packaging import (
+    _PROPERTY,
+    _answer_heldout,
+    _list_old,
+    _name_unknown,
+    _Plan,
+    _Said,
+    _tabulate_card_scores,
+    _take_columns,
+    pack_models,
+)
+from radiogal.pretrained import _open_packed, load_model
 
 WHEEL_BYTES, INSTALLED_BYTES = 8_000_000, 700_000_000
 
@@ -117,6 +127,21 @@ def test_a_card_scores_the_answers_that_a_user_gets():
     assert both["after"] == f"{score_predictions(given)['ece']:.3f}"
 
 
+def test_the_row_of_sources_whose_property_is_not_known_says_so_in_words():
+    rows = pd.DataFrame(dict(property="Redshift", low=[0.1, np.nan], high=[0.2, np.nan], n=[1200, 3], accuracy=0.5,
+                             accuracy_low=0.25, accuracy_high=0.75))
+    first, last = _take_columns(_name_unknown(rows), _PROPERTY).splitlines()[2:]
+    assert [cell.strip() for cell in first.split("|")[1:5]] == ["Redshift", "0.100", "0.200", "1,200"]
+    assert [cell.strip() for cell in last.split("|")[1:5]] == ["Redshift not known", "", "", "3"]
+
+
+@pytest.mark.parametrize("name", ["first-fr", "nvss-fr"])
+def test_a_card_says_of_which_networks_its_scores_by_property_are(name):
+    card = load_model(name).card
+    assert "in parts of equal number" in card and "these are the scores of five networks, of which this is one" in card
+    assert "Redshift not known" in card and "nan" not in card and "thirds" not in card
+
+
 def list_needed(requirements):
     "Names of all distributions that some requirements lead to."
     needed, waiting = {}, [Requirement(text) for text in requirements]
@@ -173,12 +198,25 @@ print("heavy:", [m for m in ("tensorflow", "keras", "sklearn", "onnx", "matplotl
 """
 
 
-def run_alone(site, folder, *images):
-    "The answers of a Python that has the wheel and what it requires, in an empty folder, without a network."
+COMMANDS = """
+import json
+import sys
+from radiogal.cli import main
+wide, small, nvss, vlass, folder = sys.argv[2:]
+for asked in (["classify", wide], ["classify", small], ["classify", small, "--model", "first-fr"],
+              ["classify", nvss], ["classify", vlass], ["classify", nvss, "--model", "nvss-fr"], ["models"],
+              ["cutout", "13 52 14.56 +12 34 01.7", "--images", folder, "--size", "4"], ["doctor"]):
+    print("<<<", *asked)
+    print("status", main([*asked, "--json"] if asked[0] == "classify" else asked), flush=True)
+"""
+
+
+def run_alone(site, folder, *images, code=ALONE):
+    "What a Python says that has the wheel and what it requires, in an empty folder, without a network."
     home = folder/"home"
     home.mkdir()
     program = folder/"alone.py"
-    program.write_text(f"import sys; sys.path.insert(0, {str(site)!r})\n" + ALONE)
+    program.write_text(f"import sys; sys.path.insert(0, {str(site)!r})\n" + code)
     command = [sys._base_executable, "-I", "-S", program, site, *images]
     alone = (*WITHOUT_NETWORK, "sh", "-c", BRING_UP, "sh")
     env = dict(HOME=str(home), PATH="/usr/bin:/bin", PYTHONDONTWRITEBYTECODE="1")
@@ -206,3 +244,21 @@ def test_the_wheel_alone_answers_on_real_images(wheel, tmp_path, mirror):
     done = run_alone(tmp_path/"site", tmp_path, *images)
     assert not done.returncode, done.stderr[-3000:]
     assert done.stdout.count("the network needs 9.0′") == 2  # FRDEEP's image and the sample
+
+
+def test_the_commands_of_the_wheel_alone_answer_on_real_images(tmp_path, mirror):
+    samples = mirror.parent/"fits_samples"
+    if not samples.is_dir(): pytest.skip("no samples of NVSS and VLASS beside the mirror")
+    link_packages(tmp_path/"site", build_wheel(tmp_path))
+    places = ("fmporter/MiraBest/*/FITS", "HongmingTang060313/*/*/2_Source_raw_fits_image/FIRST")
+    images = [sorted(mirror.glob(f"raw.githubusercontent.com/{place}/*.fits"))[0] for place in places]
+    images += [next(samples.glob(f"{name}*.fits")) for name in ("NVSS_J001357", "VLASS__3.1")]
+    done = run_alone(tmp_path/"site", tmp_path, *images, tmp_path/"site"/"radiogal"/"samples", code=COMMANDS)
+    assert not done.returncode, done.stderr[-3000:]
+    wide, small, fitting, nvss, vlass, own, models, cut, doctor = done.stdout.split("<<< ")[1:]
+    ended = ["\nstatus 0\n" in said for said in (wide, small, fitting, nvss, vlass, own, models, cut)]
+    assert all(ended), (ended, done.stderr[-3000:])
+    assert "the network needs" not in wide + fitting + own and "field of 4.5′, the network needs 9.0′" in small
+    assert "trained on FIRST, this is NVSS" in nvss and "trained on FIRST" not in own
+    assert "trained on FIRST, this is VLASS; smoothed from" in vlass and "field of 4.0′" in vlass
+    assert ".fits" in cut and "problem" in doctor and "Traceback" not in done.stderr

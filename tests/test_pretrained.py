@@ -117,6 +117,74 @@ def change_header(hdu, **cards):
     return changed
 
 
+OPTICAL = dict(TELESCOP=None, SURVEY=None, BMAJ=None, BMIN=None, BPA=None, CDELT1=-0.396/3600, CDELT2=0.396/3600)
+
+
+def add_stokes(hdu):
+    "The same as Stokes Q."
+    made = fits.PrimaryHDU(hdu.data[None], hdu.header)
+    made.header.update(dict(CTYPE3="STOKES", CRVAL3=2.))
+    return made
+
+
+TABLE = fits.BinTableHDU.from_columns([fits.Column("a", "E", array=np.zeros(3))])
+ROWS = np.arange(150)
+OF_ANOTHER_KIND = {  # How the reason begins: made of an image; how the reason ends
+    "no image in it": (lambda hdu: fits.HDUList([fits.PrimaryHDU(), TABLE]),
+                       "give an image, or a table with columns ra and dec"),
+    "a cube of 4 planes": (lambda hdu: fits.PrimaryHDU(np.repeat(hdu.data[None], 4, axis=0), hdu.header),
+                           "give one plane as a file of its own"),
+    "its survey is not known": (lambda hdu: change_header(hdu, **OPTICAL, BUNIT="nanomaggy"),
+                                r"say --survey NAME, or describe it in a TOML file \(known: .*\)"),
+    "no celestial coordinates": (lambda hdu: change_header(hdu, CTYPE1=None),
+                                 "write its celestial WCS into the header"),
+    "unit is adu": (lambda hdu: change_header(hdu, BUNIT="adu"),
+                    "mend BUNIT, if pixels are a radio brightness per beam"),
+    "Stokes Q": (add_stokes, "give Stokes I"),
+    "no pixel has data": (lambda hdu: fits.PrimaryHDU(np.full_like(hdu.data, np.nan), hdu.header),
+                          "give another image, or ask another survey"),
+    "the image spans 2.7′ × 4.5′ of 4.5′ × 4.5′": (
+        lambda hdu: fits.PrimaryHDU(np.where(ROWS < 60, np.nan, hdu.data), hdu.header),
+        "lower --min-covered; covered fraction 0.600 is below 0.9")}
+
+
+@pytest.mark.parametrize("what", OF_ANOTHER_KIND)
+def test_a_fits_file_of_another_kind_is_refused_with_the_way_out(first, single, what):
+    make, way_out = OF_ANOTHER_KIND[what]
+    (row,) = classify(make(first), single)
+    assert row["state"] == "reject" and re.fullmatch(f"{what}.*: {way_out}", row["reason"]), row["reason"]
+
+
+def test_an_optical_image_is_refused_in_words_whatever_it_says_of_itself(first, single):
+    optical = change_header(first, **OPTICAL, BUNIT="nanomaggy")
+    (forced,) = classify(optical, single, survey="FIRST")
+    assert forced["reason"] == "unit is nanomaggy, not Jy/beam: mend BUNIT, if pixels are a radio brightness per beam"
+    (bare,) = classify(change_header(optical, BUNIT=None, SURVEY="DSS2 Red", TELESCOP="UK Schmidt"), single)
+    assert bare["reason"].startswith("its survey is not known: pixels of 0.396″ from UK Schmidt: say --survey NAME")
+    (scaled,) = classify(change_header(optical, BUNIT="Jy/beam"), single, survey="FIRST")
+    assert scaled["reason"] == ("pixels of 0.396″ × 0.396″, FIRST has 1.8″: name the image's own survey, or describe "
+                                "it in a TOML file (--survey)")
+
+
+def test_a_beam_that_nobody_stated_is_said_to_be_assumed(first, single):
+    beam = dict(BMAJ=5.4/3600, BMIN=5.4/3600, BPA=0.)
+    stated, unnamed = change_header(first, SURVEY=None, **beam), change_header(first, SURVEY=None)
+    kinds = [first, stated, unnamed, NVSS, change_header(first, SURVEY="Mine", BMAJ=None)]
+    said = [re.findall("no beam [^;]*", flags) for flags in classify(kinds[:4], single)["flags"]]
+    said += [re.findall("no beam [^;]*", classify(kinds[4], single, survey="FIRST")["flags"][0])]
+    assumed = "no beam (BMAJ, BMIN, BPA) in its header: {} assumed"
+    assert said == [[], [], [assumed.format("FIRST's 5.4″")], [assumed.format("NVSS's 45″")],
+                    [assumed.format("FIRST's 5.4″")]]
+
+
+def test_what_costs_resolution_is_said(first, single):
+    sharp = change_header(first, SURVEY="VLASS", CDELT1=-1/3600, CDELT2=1/3600, BMAJ=3.1/3600, BMIN=2/3600, BPA=20.)
+    (row,) = classify(sharp, single)
+    assert "trained on FIRST, this is VLASS; smoothed from 2.5″ to 5.4″" in row["flags"]
+    (wide,) = classify(change_header(sharp, BMAJ=5.4/3600, BMIN=5.4/3600), single)
+    assert "trained on FIRST, this is VLASS" in wide["flags"] and "smoothed" not in wide["flags"]
+
+
 def test_what_cannot_be_used_is_a_row_with_its_reason(first, single, tmp_path):
     table = fits.BinTableHDU.from_columns([fits.Column("a", "E", array=np.zeros(3))])
     stokes = fits.PrimaryHDU(first.data[None], first.header)
