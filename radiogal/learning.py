@@ -393,7 +393,8 @@ def _build_own(images: list, labels: list[str], start: PretrainedModel, survey: 
     classes = _order_classes([labels[i] for i in kept], start)
     if len(classes) < 2:
         told = "; ".join(sorted(set(reasons.values()))[:3])
-        raise ConfigError(f"{len(classes)} class that can be used, a classifier needs two: {told or 'one label'}")
+        raise ConfigError(f"{len(classes)} class{'es'*(not classes)} that can be used, a classifier needs two: "
+                          f"{told or 'one label'}")
     sources = _collect_own([read[i] for i in kept], [ready[i] for i in kept], names[kept], classes, field, recipe)
     left = pd.DataFrame([(i + 1, _name_source(images[i], i + 1), reason) for i, reason in sorted(reasons.items())],
                         columns=["row", "name", "reason"])

@@ -131,7 +131,7 @@ def _find_vector(source, rows: QTable, model, survey: str)->np.ndarray: # (d,); 
     for key, what in dict(IDENTITY="model", SIMULATE="sky: real and simulated").items():
         if own.meta[key] != rows.meta.get(key):
             raise ConfigError(f"{own['name'][0]}: features of another {what}: {own.meta[key]}, the table has "
-                              f"{rows.meta.get(key)}")
+                              f"{rows.meta.get(key, 'nothing in its meta: a .fits or .ecsv file keeps that')}")
     return own["features"][0]
 
 def _find_known(source, k: int, model: PretrainedModel, survey: str)->QTable: # name, ra, dec, distance

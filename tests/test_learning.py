@@ -203,9 +203,10 @@ def ask_export(path, images):
     return keras.models.load_model(path).predict(images, verbose=0), facts
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".keras"])
-@pytest.mark.parametrize(("name", "side"), [
-    ("mine", SIDE), ("first-4class-single", 300), ("first-fr", 150), ("first-fr", 101), ("first-fr", 181)])
+@pytest.mark.parametrize(("name", "side", "suffix"), [
+    ("mine", SIDE, ".onnx"), ("first-4class-single", 300, ".onnx"), ("first-fr", 101, ".onnx"),
+    ("first-fr", 181, ".onnx"), ("mine", SIDE, ".keras"), ("first-4class-single", 281, ".keras"),
+    ("first-fr", 181, ".keras")])
 def test_an_export_answers_as_the_model(made, tmp_path, name, side, suffix):
     model, rng = made[1].model if name == "mine" else load_model(name), np.random.default_rng(1)
     smaller = model.config.preparation.model_copy(update=dict(image_size=side))  # than a network takes, or larger
@@ -309,7 +310,7 @@ def test_a_table_of_which_no_row_can_be_used_says_why(text, told, tmp_path):
 @pytest.mark.parametrize(("images", "labels", "message"), [
     (["s00", "s01"], ["A", "A"], "1 class that can be used, a classifier needs two: one label"),
     (["s00", "s01", "s02", "s03"], ["A", "B", "A", "B"], "none of 4 images can be used: of another kind"),
-    (["s00", "s00", "s01", "s01"], ["A", "B", "A", "B"], "0 class that can be used")])
+    (["s00", "s00", "s01", "s01"], ["A", "B", "A", "B"], "0 classes that can be used")])
 def test_an_error_says_what_the_table_left_out_before(place, tmp_path, monkeypatch, images, labels, message):
     if "another kind" in message:
         def refuse(own, field): raise Unusable("of another kind")

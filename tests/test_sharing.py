@@ -149,10 +149,10 @@ def test_a_cutout_is_ccddata_and_comes_back(tmp_path):
 
 def test_ccddata_is_an_image_wherever_one_is_asked_about():
     ccd = read_ccddata(SAMPLE)
-    told, said = radiogal.classify(SAMPLE), radiogal.classify(ccd)
+    told, said = radiogal.classify(SAMPLE, "first-fr"), radiogal.classify(ccd, "first-fr")
     assert said["state"][0] == "ok" and said["class"][0] == told["class"][0]
     np.testing.assert_allclose(said["entropy"].value, told["entropy"].value, rtol=1e-5)
-    several = [pretrained.classify([ccd, SAMPLE]), radiogal.classify([ccd, SAMPLE])]
+    several = [classify([ccd, SAMPLE], "first-fr") for classify in (pretrained.classify, radiogal.classify)]
     assert all(np.ptp(rows["entropy"].value) < 1e-5 for rows in several)
     rows = radiogal.read_features(ccd, "first-fr")
     assert rows["state"].tolist() == ["ok"] and radiogal.similar_to(ccd, rows, 1, "first-fr")["distance"][0] < 1e-3
@@ -173,7 +173,7 @@ def test_masked_pixels_have_no_data():
     held = read_ccddata(ccd)
     assert np.isnan(held.data[75, 75]) and np.array_equal(held.mask, ccd.mask) and np.isfinite(ccd.data[75, 75])
     ccd.mask = np.ones(ccd.shape, bool)
-    assert radiogal.classify([ccd])["state"].tolist() == ["reject"]
+    assert radiogal.classify([ccd], "first-fr")["state"].tolist() == ["reject"]
 
 
 def test_a_file_that_is_no_image_is_no_ccddata(tmp_path):
