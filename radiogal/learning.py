@@ -409,7 +409,7 @@ def _tell_left_out(own: _OwnSet, read: Labelled|None)->_OwnSet:
 def _say_table(read: Labelled|None)->str: # '' where it left out nothing
     "What a table of labels left out, and why, the commonest reasons first."
     counts = Counter(read.left_out.reason if read else ()).most_common(3)
-    return f"; the table left out: {', '.join(f'{reason} × {count}' for reason, count in counts)}" if counts else ""
+    return f"; the table left out: {'; '.join(f'{reason} × {count}' for reason, count in counts)}" if counts else ""
 
 def _build_read(images: list, labels: list[str], start: PretrainedModel, survey: str, recipe: Recipe,
                 read: Labelled|None)->_OwnSet:

@@ -318,7 +318,7 @@ def test_an_error_says_what_the_table_left_out_before(place, tmp_path, monkeypat
     left = pd.DataFrame([(7, "x", "no label: give it one"), (8, "y", "gone"), (9, "z", "gone")],
                         columns=["row", "name", "reason"])
     read = Labelled([place/"images"/f"{name}.fits" for name in images], labels, left, list(range(1, 1 + len(images))))
-    with pytest.raises(ConfigError, match=f"{message}.*; the table left out: gone × 2, no label: give it one × 1"):
+    with pytest.raises(ConfigError, match=f"{message}.*; the table left out: gone × 2; no label: give it one × 1"):
         finetune(place/"tiny", read.images, read.labels, tmp_path/"new", recipe=Recipe(n_folds=2), read=read)
 
 
