@@ -551,7 +551,7 @@ def _check_labels(images: list, labels: list, read: Labelled|None)->list[str]:
 
 def finetune(
     model: str|Path|PretrainedModel, # To start from: one of `list_models`, or a folder that this wrote
-    images: list,             # FITS files or HDUs of one survey, centred on the sources
+    images: list,             # FITS files, HDUs or CCDData of one survey, centred on the sources
     labels: list[str],        # The class of each
     out: str|Path,            # Folder for the model; its name becomes the model's
     survey: str = "",         # Whose images; '': as their headers say

@@ -371,7 +371,7 @@ def _set_coverage(config: RunConfig, min_covered: float|None)->RunConfig:
     return config.model_copy(update=dict(scraping=config.scraping.model_copy(update=dict(min_covered=min_covered))))
 
 def classify(
-    images,                                      # A FITS file or HDU, or several
+    images,                                      # A FITS file, HDU or CCDData, or several
     model: str|PretrainedModel = "first-4class", # One of `list_models`, or from `load_model`
     survey: str = "",                            # Whose images; '': as their headers say
     min_covered: float|None = None,              # Least part of an image with data, 0–1; None: as in training
