@@ -37,7 +37,7 @@ from .inputs import _split_line, read_positions, read_surveys
 from .pages import draw_thumbnail, view_cutout, write_sources
 from .positions import BadPositions, format_table
 from .preparation import Unusable
-from .pretrained import (PretrainedModel, _name_source, _place_file, classify, find_image_survey,
+from .pretrained import (PretrainedModel, _is_held, _name_source, _place_file, classify, find_image_survey,
                                  load_model)
 from .scraping import fetch_targets, open_archive
 from .shards import (Worker, begin_job, hash_folder, list_waiting, make_schema, merge_shards, open_images,
@@ -427,8 +427,7 @@ def _read_any_target(target, folder: Path, columns: dict[str, str])->list[dict]:
     if isinstance(target, SkyCoord): return _list_coords(target)
     if isinstance(target, pd.DataFrame): target = Table.from_pandas(target)
     if isinstance(target, Table): return _list_table(target, columns)
-    if hasattr(target, "to_hdu"): target = target.to_hdu()  # of `astropy.nddata.CCDData`
-    if isinstance(target, fits.HDUList) or hasattr(target, "is_image"): return _keep_image(target, folder)
+    if isinstance(target, fits.HDUList) or _is_held(target): return _keep_image(target, folder)
     if isinstance(target, str | Path): return _read_target(str(target), columns)
     raise BadPositions(f"a {type(target).__name__} is no image, position, table or name")
 

@@ -592,11 +592,13 @@ def _do_cutout(targets, survey, size, out, figure, images, **columns)->int: # Ex
 _FINETUNE_CODES = {0: "done, with all that was given", 1: "not done: the last line says why",
                    2: "no such command or option", 3: "done, without some of what was given"}
 
-def _tell_finetuned(made)->int: # Exit status; made: as from `radiogal.learning.finetune`
+def _tell_finetuned(made, out: Path)->int: # Exit status; made: as from `radiogal.learning.finetune`, in `out`
     "Scores on standard output; what was not used, and why, below."
     from tabulate import tabulate
     click.echo(tabulate(made.scores, "keys", showindex=False, disable_numparse=True))
     used, reasons = len(made.predictions), made.left_out.reason.tolist()
+    if reasons: click.echo(f"what was left out, row by row (the first below the heading is 1), is in "
+                           f"{out/made.model.name}-left-out.csv", err=True)
     return _tell_rows(["ok"]*used + ["reject"]*len(reasons), [""]*used + reasons, "learned from")
 
 @_command("finetune", "radiogal finetune labels.csv --images fits --out mymodel",
@@ -606,7 +608,7 @@ def _tell_finetuned(made)->int: # Exit status; made: as from `radiogal.learning.
 @click.option("--images", type=_PATH, required=True, help="Folder of the FITS images, and those below it.")
 @click.option("--out", type=_PATH, required=True, help="Folder for the model; its name becomes the model's.")
 @click.option("--model", default="first-4class", shell_complete=_complete_model,
-              help="The network to start from: of the package, or a folder.")
+              help="The network to start from: of the package (radiogal models), or a folder.")
 @click.option("--survey", default="", show_default="as headers say", shell_complete=_complete_survey,
               help="Survey of the images, such as NVSS; or a TOML file that describes your own.")
 @click.option("--name", default="", show_default="file, path, image or name", help="Column that says which image.")
@@ -630,4 +632,4 @@ def _do_finetune(labels, images, out, model, survey, name, label, **recipe)->int
     read = read_labels(labels, images, name, label)
     how = Recipe(recipe["frozen"], recipe["epochs"], recipe["folds"], recipe["seed"])
     made = finetune(model, read.images, read.labels, out, name_survey(survey), how, read)
-    return _tell_finetuned(made)
+    return _tell_finetuned(made, out)

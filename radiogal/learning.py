@@ -9,11 +9,14 @@ __all__ = ['Labelled', 'read_labels', 'Recipe', 'FineTuned', 'finetune', 'export
 import csv
 import hashlib
 import io
+import json
 import re
 import tempfile
 import warnings
+import zipfile
 from collections import Counter
 from dataclasses import dataclass
+from os.path import isabs, normpath, realpath
 from pathlib import Path
 from typing import NamedTuple
 
@@ -146,14 +149,22 @@ def _choose_column(table: pd.DataFrame, asked: str, usual: tuple[str, ...], path
     raise ConfigError(f"{path}: no column {asked or ' or '.join(usual)}: there are {there}")
 
 def _find_files(folder: Path)->dict[str, list[Path]]: # By name with its folders, name, and name without suffixes
-    "FITS files of a folder and those below it; raises `ConfigError` where there is none."
+    "FITS files of a folder and those below it, by whole path too; raises `ConfigError` where there is none."
     found = [p for p in sorted(folder.rglob("*")) if strip_suffix(p.name)]
     if not found: raise ConfigError(f"{folder}: no FITS file in this folder")
     names = {}
     for path in found:
-        for name in {path.relative_to(folder).as_posix(), path.name, _name_source(path, 0)}:
+        for name in {path.relative_to(folder).as_posix(), path.name, _name_source(path, 0), realpath(path)}:
             names.setdefault(name, []).append(path)
     return names
+
+def _find_named(name: str, files: dict[str, list[Path]])->list[Path]: # files: as from `_find_files`
+    "Images that a row names: by file, by a path from their folder, or by a whole path, which may lead elsewhere."
+    if name in files or not name: return files.get(name, [])
+    if not isabs(name): return files.get(normpath(name), [])
+    try: path = Path(realpath(name))
+    except ValueError: return []  # no path at all
+    return files.get(str(path), [path] if strip_suffix(path.name) and path.is_file() else [])
 
 def _read_table(path: Path)->pd.DataFrame: # Of texts
     "A CSV table without lines that begin with #; raises `ConfigError` for none, and for rows longer than its heading."
@@ -174,8 +185,8 @@ def _say_unlabelled(rows: pd.DataFrame)->list[str]: # rows: label, found (paths)
         if label and len(found) == 1: said.setdefault(found[0], set()).add(label)
     for label, found in rows.itertuples(index=False):
         labels = sorted(said.get(found[0], ())) if found else []
-        if not label: reasons.append("no label")
-        elif not found: reasons.append("no image of this name")
+        if not label: reasons.append("no label: give it one")
+        elif not found: reasons.append("no image of this name: give its file or its path")
         elif len(found) > 1: reasons.append(f"{len(found)} images of this name: give the file with its folder")
         elif len(labels) > 1: reasons.append(f"labelled {' and '.join(labels)}: decide")
         elif found[0] in seen: reasons.append("in the table twice: used once")
@@ -192,25 +203,33 @@ class Labelled(NamedTuple):
     left_out: pd.DataFrame # row (from 1; 0 for an image without a row), name, reason
     rows: list[int]        # The row of each image, from 1
 
+def _refuse_table(path: Path, folder: Path, rows: pd.DataFrame)->None: # rows: name, reason
+    "Raises `ConfigError`: no row can be used, and why the first of them cannot."
+    if not len(rows): raise ConfigError(f"{path}: no row below its heading")
+    first = rows.iloc[0]
+    raise ConfigError(f"{path}: none of {len(rows)} rows has one label, and an image in {folder}: row 1, "
+                      f"{str(first['name'])!r}: {first['reason']}")
+
 def read_labels(
     path: Path,       # A CSV table
     folder: Path,     # With the images, and folders below it
     name: str = "",   # Column that says which image: a file, with or without suffix; '': file, path, image or name
     label: str = "",  # Column of classes; '': label or class
 )->Labelled:
-    "Labels and the images they are of; raises `ConfigError` for a table or a folder that cannot be read."
+    "Labels and the images they are of; raises `ConfigError` for a table or a folder of which nothing can be used."
     table, files = _read_table(Path(path)), _find_files(Path(folder))
     columns = [_choose_column(table, name, _NAME_COLUMNS, path), _choose_column(table, label, _LABEL_COLUMNS, path)]
     rows = pd.DataFrame(dict(zip(("name", "label"), (table[key].str.strip() for key in columns), strict=True)))
-    rows["found"] = [files.get(each, []) for each in rows.name]
+    rows["found"] = [_find_named(each, files) for each in rows.name]
     rows["reason"] = _say_unlabelled(rows[["label", "found"]])
     used, odd = rows[rows.reason == ""], rows[rows.reason != ""]
+    if not len(used): _refuse_table(path, folder, odd)
     images = [found[0] for found in used.found]
     named = {p for found in rows.found for p in found}
     lost = sorted({p for several in files.values() for p in several} - named)
     left = [(i + 1, row.name, row.reason) for i, row in zip(odd.index, odd[["name", "reason"]].itertuples(index=False),
                                                          strict=True)]
-    left += [(0, p.relative_to(folder).as_posix(), "no label in the table") for p in lost]
+    left += [(0, p.relative_to(folder).as_posix(), "no label in the table: add a row") for p in lost]
     return Labelled(images, used.label.tolist(), pd.DataFrame(left, columns=["row", "name", "reason"]),
                     (used.index + 1).tolist())
 
@@ -310,9 +329,9 @@ class _Field(NamedTuple):
     config: RunConfig # Prepares them
 
 def _choose_field(own: list[_Own], start: PretrainedModel)->_Field:
-    "The field of most of the images, at most that of the start, prepared as the start's training images."
-    survey = own[0].hdu.header["SURVEY"]
-    side = min(start.field_pixels, Counter(one.side for one in own).most_common(1)[0][0])
+    "The field of most of the images, the larger of two as common, at most the start's; prepared as its images."
+    survey, counts = own[0].hdu.header["SURVEY"], Counter(one.side for one in own)
+    side = min(start.field_pixels, max(counts, key=lambda side: (counts[side], side)))
     made = start.config.preparation.model_dump() | dict(match_survey=None)
     if made["grid"] == "pixels": made["image_size"] = min(made["image_size"], side)  # the network fills it up
     facts = dict(survey=survey, field_pixels=side, min_covered=start.config.scraping.min_covered, preparation=made)
@@ -374,11 +393,29 @@ def _build_own(images: list, labels: list[str], start: PretrainedModel, survey: 
     classes = _order_classes([labels[i] for i in kept], start)
     if len(classes) < 2:
         told = "; ".join(sorted(set(reasons.values()))[:3])
-        raise ConfigError(f"{len(classes)} class that can be used, a classifier needs two: {told or 'one label'}")
+        raise ConfigError(f"{len(classes)} class{'es'*(not classes)} that can be used, a classifier needs two: "
+                          f"{told or 'one label'}")
     sources = _collect_own([read[i] for i in kept], [ready[i] for i in kept], names[kept], classes, field, recipe)
     left = pd.DataFrame([(i + 1, _name_source(images[i], i + 1), reason) for i, reason in sorted(reasons.items())],
                         columns=["row", "name", "reason"])
     return _OwnSet(sources, field, left, dict(Counter(read[i].side for i in kept)))
+
+def _tell_left_out(own: _OwnSet, read: Labelled|None)->_OwnSet:
+    "With what a table of labels left out, too, and rows counted as there."
+    if read is None: return own
+    rows = own.left_out.assign(row=[read.rows[i - 1] for i in own.left_out.row])
+    return own._replace(left_out=pd.concat([rows, read.left_out]).sort_values("row", kind="stable", ignore_index=True))
+
+def _say_table(read: Labelled|None)->str: # '' where it left out nothing
+    "What a table of labels left out, and why, the commonest reasons first."
+    counts = Counter(read.left_out.reason if read else ()).most_common(3)
+    return f"; the table left out: {'; '.join(f'{reason} × {count}' for reason, count in counts)}" if counts else ""
+
+def _build_read(images: list, labels: list[str], start: PretrainedModel, survey: str, recipe: Recipe,
+                read: Labelled|None)->_OwnSet:
+    "As `_build_own`, with what a table of labels left out, in its errors too."
+    try: return _tell_left_out(_build_own(images, labels, start, survey, recipe), read)
+    except ConfigError as e: raise ConfigError(f"{e}{_say_table(read)}") from e
 
 # %% ../nbs/38_learning.ipynb #1c533db6
 class _Folded(NamedTuple):
@@ -512,15 +549,9 @@ def _check_labels(images: list, labels: list, read: Labelled|None)->list[str]:
     if read and len(read.rows) != len(images): raise ConfigError(f"{len(images)} images, {len(read.rows)} were read")
     return [str(label) for label in labels]
 
-def _tell_left_out(own: _OwnSet, read: Labelled|None)->_OwnSet:
-    "With what a table of labels left out, too, and rows counted as there."
-    if read is None: return own
-    rows = own.left_out.assign(row=[read.rows[i - 1] for i in own.left_out.row])
-    return own._replace(left_out=pd.concat([rows, read.left_out]).sort_values("row", kind="stable", ignore_index=True))
-
 def finetune(
     model: str|Path|PretrainedModel, # To start from: one of `list_models`, or a folder that this wrote
-    images: list,             # FITS files or HDUs of one survey, centred on the sources
+    images: list,             # FITS files, HDUs or CCDData of one survey, centred on the sources
     labels: list[str],        # The class of each
     out: str|Path,            # Folder for the model; its name becomes the model's
     survey: str = "",         # Whose images; '': as their headers say
@@ -535,7 +566,7 @@ def finetune(
         raise ConfigError(f"survey {survey}: allowed are {', '.join(list_imaged())}")
     for module in ("keras", "sklearn"): need_extra(module, "train")
     _check_recipe(recipe, labels)
-    own = _tell_left_out(_build_own(images, labels, start, survey, recipe), read)
+    own = _build_read(images, labels, start, survey, recipe, read)
     folds = [_train_fold(start, own.sources, int(k), recipe) for k in np.unique(own.sources.folds)]
     judged = _judge_folds(folds)
     members, content = _pack_folds(name, folds, judged.temperature)
@@ -635,11 +666,12 @@ def _build_joined(model: PretrainedModel): # keras.Model: images (n, side, side,
     return keras.Model(images, keras.layers.Softmax(name="answer")(logs), name="radiogal")
 
 def _write_keras(model: PretrainedModel)->bytes:
-    "A model as a file of Keras."
+    "A model as a file of Keras, a ZIP archive, with `radiogal.json` in it: what its user must know."
     start_keras_once(0)
     with tempfile.TemporaryDirectory() as folder:
-        _build_joined(model).save(Path(folder)/"model.keras")
-        return (Path(folder)/"model.keras").read_bytes()
+        _build_joined(model).save(path := Path(folder)/"model.keras")
+        with zipfile.ZipFile(path, "a") as packed: packed.writestr("radiogal.json", json.dumps(_tell_inputs(model)))
+        return path.read_bytes()
 
 _EXPORTS = {".onnx": (_write_joined, "onnx"), ".keras": (_write_keras, "keras")}  # And what it needs
 

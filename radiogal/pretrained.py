@@ -193,8 +193,15 @@ def _is_plain(path: Path)->bool:
         try: return fits.Header.fromfile(f).get("NAXIS", 0) >= 2
         except (OSError, ValueError, fits.VerifyError): return True  # whoever reads it says what is wrong
 
+def _list_hdus(image): # image: an HDU, a list of them, or CCDData, whose masked pixels become NaN
+    "What `_find_hdu` looks through."
+    if not hasattr(image, "to_hdu"): return image if isinstance(image, fits.HDUList) else [image]
+    hdu = image.to_hdu()[0]
+    if image.mask is not None: hdu.data = np.where(image.mask, np.nan, hdu.data)
+    return [hdu]
+
 @contextmanager
-def _place_file(image)->Iterator[Path]: # image: a path, an HDU or a list of them
+def _place_file(image)->Iterator[Path]: # image: a path, an HDU, a list of them, or CCDData
     "An image as a plain FITS file; raises `Unusable` saying what it is instead."
     if isinstance(image, str | Path) and _is_plain(Path(image)):
         yield Path(image)
@@ -203,7 +210,7 @@ def _place_file(image)->Iterator[Path]: # image: a path, an HDU or a list of the
         try:
             if isinstance(image, str | Path):
                 with fits.open(image) as hdus: hdu = _find_hdu(hdus)
-            else: hdu = _find_hdu(image if isinstance(image, fits.HDUList) else [image])
+            else: hdu = _find_hdu(_list_hdus(image))
             hdu.writeto(Path(folder)/"image.fits")
         except Exception as e:  # astropy raises anything on broken files
             raise e if isinstance(e, Unusable) else Unusable(f"cannot be read: {' '.join(str(e).split())[:200]}") from e
@@ -324,9 +331,13 @@ def _try_image(image, model: PretrainedModel, survey: str, config: RunConfig)->_
     try: return _prepare_any(image, model, survey, config)
     except Unusable as e: return e
 
-def _gather_images(images)->list: # Paths and HDUs
+def _is_held(image)->bool:
+    "Is it an image in memory: an HDU, or `astropy.nddata.CCDData`?"
+    return hasattr(image, "is_image") or hasattr(image, "to_hdu")
+
+def _gather_images(images)->list: # Paths, HDUs and CCDData
     "One image, or several, as a list."
-    alone = isinstance(images, str | Path | fits.HDUList) or hasattr(images, "is_image")
+    alone = isinstance(images, str | Path | fits.HDUList) or _is_held(images)
     return [images] if alone else list(images)
 
 def _name_source(image, number: int)->str: # number: its row, from 1
@@ -386,7 +397,7 @@ def _set_coverage(config: RunConfig, min_covered: float|None)->RunConfig:
     return config.model_copy(update=dict(scraping=config.scraping.model_copy(update=dict(min_covered=min_covered))))
 
 def classify(
-    images,                                      # A FITS file or HDU, or several
+    images,                                      # A FITS file, HDU or CCDData, or several
     model: str|PretrainedModel = "first-4class", # One of `list_models`, or from `load_model`
     survey: str = "",                            # Whose images; '': as their headers say
     min_covered: float|None = None,              # Least part of an image with data, 0–1; None: as in training

@@ -15,15 +15,19 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.table import QTable
+from astropy.table import QTable, Table
 
 from . import __version__
+from .answers import _OWN_COLUMNS, _make_unique
 from .config import ConfigError
-from .engines import Member, _ask_engine, _unit_vectors, ask_ensemble, count_trained
+from .engines import (ColumnFacts, Member, _ask_engine, _unit_vectors, ask_ensemble, count_trained,
+                              describe_columns)
+from .positions import name_position
 from .preparation import Unusable
-from .pretrained import (PretrainedModel, _gather_images, _name_source, _prepare_read, _Prepared, _read_any,
-                                 load_model)
+from .pretrained import (PretrainedModel, _gather_images, _is_held, _name_source, _prepare_read, _Prepared,
+                                 _read_any, load_model)
 from .provenance import need_extra
+from .sources import _find_similar
 
 # %% ../nbs/39_similarity.ipynb #66f275e0
 _ANGLES = (0., 22.5, 45., 67.5) # deg; with the quarter turns that a network does not see, one in every 22.5 degrees
@@ -78,8 +82,19 @@ def _fill_features(rows: QTable, used: np.ndarray, prepared: list[_Prepared], mo
     rows["entropy"][used] = entropy(said.probabilities, base=2, axis=1)*u.bit
     rows["ood_score"][used], rows["features"][used] = said.ood_score, _measure_features(model, images)
 
+_SEEN = dict( # What is said of columns that answers have not
+    features=ColumnFacts("float", "", "stat.value", "What the networks see, as a vector of length one"),
+    distance=ColumnFacts("float", "", "stat.value", "Between features, 0 for the same and 2 for the opposite"),
+    why=ColumnFacts("str", "", "meta.note", "Why a label would teach most: uncertain or unusual"))
+
+def _describe_seen(rows: Table)->None:
+    "Give columns their descriptions and UCDs, as files of answers have them."
+    known = describe_columns((), calibrated=False) | _OWN_COLUMNS | _SEEN
+    for name in set(rows.colnames) & set(known):
+        rows[name].info.description, rows[name].info.meta = known[name].description, dict(ucd=known[name].ucd)
+
 def read_features(
-    images,                                      # A FITS file or HDU, or several
+    images,                                      # A FITS file, HDU or CCDData, or several
     model: str|Path|PretrainedModel = "first-4class-single", # One of `list_models`, or a folder that `finetune` wrote
     survey: str = "",                            # Whose images; '': as their headers say
 )->QTable: # name, ra, dec, class, entropy, ood_score, n_trained, features (of length one), state, reason; row by row
@@ -89,22 +104,24 @@ def read_features(
     read = [_try_read(image, model, survey) for image in images]
     used = np.array([each[0] is not None for each in read], bool)
     if len({each[1] for each in read if each[0]}) > 1: raise ConfigError("real and simulated images: give one kind")
-    rows = _begin_features([_name_source(image, i) for i, image in enumerate(images, 1)], model)
+    rows = _begin_features(_make_unique([_name_source(image, i) for i, image in enumerate(images, 1)]), model)
     if used.any(): _fill_features(rows, used, [each[0] for each in read if each[0]], model)
     rows["state"] = np.where(used, "ok", "reject")
     rows["reason"] = np.array([each[2] for each in read], str)
     rows.meta = dict(MODEL=model.name, IDENTITY=model.ensemble.identity, VERSION=__version__,
                      SIMULATE=any(each[1] for each in read))
+    _describe_seen(rows)
     return rows
 
 # %% ../nbs/39_similarity.ipynb #a2f3461b
 def _as_features(among, model, survey: str)->QTable: # among: as for `similar_to`
     "A table of features, as it is or made; raises `ConfigError` for one without features, or where none can be used."
-    rows = among if isinstance(among, QTable) else read_features(among, model, survey)
+    rows = among if isinstance(among, Table) else read_features(among, model, survey)
     if "features" not in rows.colnames: raise ConfigError("a table without features: make it with read_features")
     good = rows[rows["state"] == "ok"]
     if not len(good): raise ConfigError(f"none of {len(rows)} images can be used: {', '.join(rows['reason'][:1])}")
-    return good
+    good["reason"] = ""  # a file may have it masked
+    return QTable(good.filled())
 
 def _find_vector(source, rows: QTable, model, survey: str)->np.ndarray: # (d,); source: as for `similar_to`
     "Features of a source; raises `ConfigError` where it cannot be used, or another model saw the others."
@@ -114,18 +131,32 @@ def _find_vector(source, rows: QTable, model, survey: str)->np.ndarray: # (d,); 
     for key, what in dict(IDENTITY="model", SIMULATE="sky: real and simulated").items():
         if own.meta[key] != rows.meta.get(key):
             raise ConfigError(f"{own['name'][0]}: features of another {what}: {own.meta[key]}, the table has "
-                              f"{rows.meta.get(key)}")
+                              f"{rows.meta.get(key, 'nothing in its meta: a .fits or .ecsv file keeps that')}")
     return own["features"][0]
 
+def _find_known(source, k: int, model: PretrainedModel, survey: str)->QTable: # name, ra, dec, distance
+    "A model's own training sources that it finds most alike; raises `ConfigError` as `_find_vector` does."
+    image = _gather_images(source)[0]
+    prepared, simulated, reason = _try_read(image, model, survey)
+    if prepared and simulated != model.ensemble.simulated: reason = "real and simulated, it and the model's: give among"
+    if reason: raise ConfigError(f"{_name_source(image, 1)}: {reason}")
+    near = _find_similar(model, prepared.image, k)
+    rows = QTable(dict(name=[name_position(*place) for place in zip(near.ra, near.dec, strict=True)],
+                       ra=near.ra.to_numpy()*u.deg, dec=near.dec.to_numpy()*u.deg,
+                       distance=near.distance.to_numpy(np.float32)))
+    _describe_seen(rows)
+    return rows
+
 def similar_to(
-    source,       # A FITS file or HDU, or a name in `among`
-    among,        # A table from `read_features`, or images
+    source,       # A FITS file, HDU or CCDData, or a name in `among`
+    among=None,   # A table from `read_features`, or images; None: the sources that the model was trained on
     k: int = 5,   # How many; fewer where there are fewer
     model: str|Path|PretrainedModel = "first-4class-single", # As for `read_features`
     survey: str = "", # As for `read_features`
-)->QTable:        # Rows of `among` without features, with distance (0–2), the nearest first
+)->QTable:        # Rows of `among` without features, with distance (0–2), the nearest first; of None, name, ra and dec
     "The sources that a network finds most alike; raises `ConfigError` where features cannot be had or compared."
     if k < 1: raise ConfigError(f"k = {k}: at least 1")
+    if among is None: return _find_known(source, k, load_model(model), survey)
     rows = _as_features(among, model, survey)
     vector = _find_vector(source, rows, model, survey)
     distance = np.sqrt(np.maximum(2 - 2*np.asarray(rows["features"]) @ vector, 0))
@@ -133,6 +164,7 @@ def similar_to(
     found = rows[nearest]
     found.remove_column("features")
     found["distance"] = distance[nearest]
+    _describe_seen(found)
     return found
 
 # %% ../nbs/39_similarity.ipynb #b2c8faa2
@@ -142,7 +174,7 @@ def _interleave(first: np.ndarray, second: np.ndarray)->np.ndarray: # (n,) int e
     return both[np.sort(np.unique(both, return_index=True)[1])]
 
 def suggest_labels(
-    among,        # As for `similar_to`
+    among,        # A table from `read_features`, or images: those without labels, so not what the model was trained on
     n: int = 10,  # How many; fewer where there are fewer
     labelled: tuple[str, ...] = (), # Names that need no label
     model: str|Path|PretrainedModel = "first-4class-single", # As for `read_features`
@@ -159,16 +191,17 @@ def suggest_labels(
     found = rows[chosen]
     found.remove_column("features")
     found["why"] = np.where(ranks[0] <= ranks[1], "uncertain", "unusual")
+    _describe_seen(found)
     return found
 
 # %% ../nbs/39_similarity.ipynb #db870172
 def _are_images(X)->bool:
     "Files, HDUs or an array of images, rather than rows of numbers."
-    if isinstance(X, str | Path | fits.HDUList) or hasattr(X, "is_image"): return True
+    if isinstance(X, str | Path | fits.HDUList) or _is_held(X): return True
     if isinstance(X, np.ndarray) and X.dtype.kind not in "OUS": return X.ndim in (3, 4)
     several = hasattr(X, "__len__") and hasattr(X, "__iter__") and getattr(X, "ndim", 1) == 1
     first = next(iter(X), None) if several else None
-    return isinstance(first, str | Path | fits.HDUList) or hasattr(first, "is_image")
+    return isinstance(first, str | Path | fits.HDUList) or _is_held(first)
 
 def _check_arrays(X: np.ndarray)->np.ndarray: # (n, side, side) or (n, side, side, 1) → (n, side, side, 1), float32
     "Prepared images; raises `ValueError` for another shape or values outside 0–1."

@@ -232,11 +232,13 @@ def _list_trained(model: PretrainedModel)->pd.DataFrame: # ra, dec (deg), member
 
 def _find_similar(model: PretrainedModel, image: np.ndarray, n: int)->pd.DataFrame: # image: (size, size), 0–1
     "The training sources of nearest features: ra, dec (deg), distance (0–2, mean over the members that saw it)."
-    distances = []
+    each = []
     for member in model.ensemble.members:
         features, _ = _ask_engine(member.ask, image[None, ..., None], member.size)
-        distances.append(np.sqrt(np.maximum(2 - 2*member.known.features @ _unit_vectors(features)[0], 0)))
-    rows = _list_trained(model).assign(distance=np.concatenate(distances))
+        distance = np.sqrt(np.maximum(2 - 2*member.known.features @ _unit_vectors(features)[0], 0))
+        ra, dec = member.trained_on[:len(distance)].T  # what its start was trained on follows, without features
+        each.append(pd.DataFrame(dict(ra=ra, dec=dec, distance=distance)))
+    rows = pd.concat(each)
     return rows.groupby(["ra", "dec"], as_index=False).distance.mean().nsmallest(n, "distance")
 
 def find_near_trained(model: PretrainedModel, coord: SkyCoord, n: int = 3)->pd.DataFrame: # ra, dec, separation (deg)

@@ -3,6 +3,7 @@ import hashlib
 import io
 import json
 import shutil
+import zipfile
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -21,8 +22,10 @@ from radiogal.config import ConfigError, Sky
 from radiogal.engines import ask_ensemble
 from radiogal.graphs import write_onnx
 from radiogal.learning import (
+    Labelled,
     Recipe,
     _build_own,
+    _choose_field,
     _draw_measured,
     _find_seen_before,
     _open_network,
@@ -37,6 +40,7 @@ from radiogal.packaging import write_models
 from radiogal.preparation import Unusable
 from radiogal.pretrained import UnknownModel, WrongModel, _prepare_any, load_model
 from radiogal.provenance import sign
+from radiogal.sharing import read_ccddata
 from radiogal.similarity import _measure_features
 from radiogal.sky import draw_population, observe, write_image
 from radiogal.training import start_keras_once
@@ -104,8 +108,9 @@ def made(place):
 
 def test_what_cannot_be_used_is_a_row_with_its_reason(made):
     read, own = made
-    assert read.left_out.values.tolist() == [[13, "lost", "no image of this name"], [14, "s00.fits", "no label"],
-                                             [0, "s11.fits", "no label in the table"]]
+    assert read.left_out.values.tolist() == [
+        [13, "lost", "no image of this name: give its file or its path"],
+        [14, "s00.fits", "no label: give it one"], [0, "s11.fits", "no label in the table: add a row"]]
     told = dict(zip(own.left_out.name, own.left_out.reason, strict=True))
     assert told["broken"].startswith("broken FITS header")
     assert told["s10"].startswith("class rare: 1 usable source in one patch of sky: two patches are needed")
@@ -187,20 +192,31 @@ def test_simulated_and_real_are_not_mixed(made, place):
         _prepare_any(place/"images"/"s00.fits", start, "", start.config)
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".keras"])
-def test_an_export_answers_as_the_model(made, place, tmp_path, suffix):
-    model, rng = made[1].model, np.random.default_rng(1)
-    images = rng.random((3, SIDE, SIDE, 1)).astype(np.float32)**6
-    path = export_model(place/"mine", tmp_path/f"mine{suffix}")
-    if suffix == ".onnx":
+def ask_export(path, images):
+    "What an exported model says of images, and what it says of itself."
+    if path.suffix == ".onnx":
         import onnxruntime
         session = onnxruntime.InferenceSession(path)
-        said = session.run(None, dict(images=images))[0]
-        assert session.get_modelmeta().custom_metadata_map["classes"] == "bright edges, dark edges"
-    else:
-        import keras
-        said = keras.models.load_model(path).predict(images, verbose=0)
+        return session.run(None, dict(images=images))[0], session.get_modelmeta().custom_metadata_map
+    import keras
+    with zipfile.ZipFile(path) as packed: facts = json.loads(packed.read("radiogal.json"))
+    return keras.models.load_model(path).predict(images, verbose=0), facts
+
+
+@pytest.mark.parametrize(("name", "side", "suffix"), [
+    ("mine", SIDE, ".onnx"), ("first-4class-single", 300, ".onnx"), ("first-fr", 101, ".onnx"),
+    ("first-fr", 181, ".onnx"), ("mine", SIDE, ".keras"), ("first-4class-single", 281, ".keras"),
+    ("first-fr", 181, ".keras")])
+def test_an_export_answers_as_the_model(made, tmp_path, name, side, suffix):
+    model, rng = made[1].model if name == "mine" else load_model(name), np.random.default_rng(1)
+    smaller = model.config.preparation.model_copy(update=dict(image_size=side))  # than a network takes, or larger
+    model = replace(model, config=model.config.model_copy(update=dict(preparation=smaller)))
+    assert (model.ensemble.temperature is None) == (name == "mine")
+    images = rng.random((3, side, side, 1)).astype(np.float32)**6
+    said, facts = ask_export(export_model(model, tmp_path/f"model{suffix}"), images)
     np.testing.assert_allclose(said, ask_ensemble(model.ensemble, images).probabilities, atol=1e-5)
+    assert facts["classes"] == ", ".join(model.classes) and facts["survey"] == "FIRST"
+    assert json.loads(facts["preparation"])["image_size"] == side
 
 
 def test_a_packaged_network_opened_for_training_answers_as_before():
@@ -262,6 +278,57 @@ def test_tables_as_people_write_them_are_read_or_refused(text, told, tmp_path):
     assert len(read.rows) == len(told)
 
 
+def test_an_image_is_found_by_its_path_and_none_outside_the_folder_but_by_a_whole_one(tmp_path):
+    folder, elsewhere = tmp_path/"fits", tmp_path/"elsewhere.fits"
+    for path in (folder/"a.fits", folder/"b"/"c.fits", elsewhere):
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_bytes(b"")
+    names = ["./a.fits", str(folder/"b"/".."/"b"/"c.fits"), str(elsewhere), "../elsewhere.fits", "b/../a.fits",
+             str(tmp_path/"nix.fits"), str(tmp_path), "/a\0.fits"]
+    pd.DataFrame(dict(path=names, label="X")).to_csv(tmp_path/"t.csv", index=False)
+    read = read_labels(tmp_path/"t.csv", folder)
+    assert read.images == [folder/"a.fits", folder/"b"/"c.fits", elsewhere]
+    assert {row: reason.split(":")[0] for row, _, reason in read.left_out.itertuples(index=False)} == {
+        4: "no image of this name", 5: "in the table twice", 6: "no image of this name", 7: "no image of this name",
+        8: "no image of this name"}
+
+
+@pytest.mark.parametrize(("text", "told"), [
+    ("file,label\nx,A\ny,B\n", "none of 2 rows has one label, and an image in .*fits: row 1, 'x': no image of this "
+     "name: give its file or its path"),
+    ("file,label\na,\nx,B\n", "none of 2 rows has one label.*row 1, 'a': no label: give it one"),
+    ("file,label\na,A\na,B\n", "none of 2 rows has one label.*row 1, 'a': labelled A and B: decide"),
+    ("file,label\n", "t.csv: no row below its heading")])
+def test_a_table_of_which_no_row_can_be_used_says_why(text, told, tmp_path):
+    (tmp_path/"fits").mkdir()
+    (tmp_path/"fits"/"a.fits").write_bytes(b"")
+    (tmp_path/"t.csv").write_text(text)
+    with pytest.raises(ConfigError, match=f"t.csv: {told}" if told.startswith("none") else told):
+        read_labels(tmp_path/"t.csv", tmp_path/"fits")
+
+
+@pytest.mark.parametrize(("images", "labels", "message"), [
+    (["s00", "s01"], ["A", "A"], "1 class that can be used, a classifier needs two: one label"),
+    (["s00", "s01", "s02", "s03"], ["A", "B", "A", "B"], "none of 4 images can be used: of another kind"),
+    (["s00", "s00", "s01", "s01"], ["A", "B", "A", "B"], "0 classes that can be used")])
+def test_an_error_says_what_the_table_left_out_before(place, tmp_path, monkeypatch, images, labels, message):
+    if "another kind" in message:
+        def refuse(own, field): raise Unusable("of another kind")
+        monkeypatch.setattr("radiogal.learning._prepare_own", refuse)
+    left = pd.DataFrame([(7, "x", "no label: give it one"), (8, "y", "gone"), (9, "z", "gone")],
+                        columns=["row", "name", "reason"])
+    read = Labelled([place/"images"/f"{name}.fits" for name in images], labels, left, list(range(1, 1 + len(images))))
+    with pytest.raises(ConfigError, match=f"{message}.*; the table left out: gone × 2; no label: give it one × 1"):
+        finetune(place/"tiny", read.images, read.labels, tmp_path/"new", recipe=Recipe(n_folds=2), read=read)
+
+
+@pytest.mark.parametrize("sides", [[48, 64], [64, 48], [64, 48, 48, 64]])
+def test_of_sizes_as_common_the_larger_is_the_field_whatever_their_order(place, sides):
+    own = [SimpleNamespace(side=side, hdu=SimpleNamespace(header=dict(SURVEY="FIRST"))) for side in sides]
+    assert _choose_field(own, load_model(place/"tiny")).side == 64
+    assert _choose_field([*own, own[sides.index(48)]], load_model(place/"tiny")).side == 48
+
+
 def test_images_of_one_source_with_different_labels_are_left_out(place, tmp_path):
     images = sorted((place/"images").glob("s0*.fits"))
     copied = shutil.copy(images[0], tmp_path/"copy.fits")
@@ -270,6 +337,12 @@ def test_images_of_one_source_with_different_labels_are_left_out(place, tmp_path
     assert own.left_out.reason.tolist() == [
         "images within 30 arcsec are labelled bright edges and dark edges: decide"]*2
     assert own.left_out.name.tolist() == ["s00", "copy"]
+
+
+def test_ccddata_is_learned_from(place):
+    images = [read_ccddata(place/"images"/f"s0{i}.fits") for i in range(4)]
+    own = _build_own(images, ["X", "X", "Y", "Y"], load_model(place/"tiny"), "", Recipe(n_folds=2))
+    assert len(own.sources) == 4 and own.sources.simulated and not len(own.left_out)
 
 
 def test_names_of_images_in_several_folders_differ(place, tmp_path):
@@ -346,6 +419,9 @@ def test_the_command_says_what_was_learned_from_and_ends_in_three_where_somethin
                                          "own.toml"])
     assert said.exit_code == 3 and "out of fold" in said.stdout and made[1].scores["accuracy"].iloc[0] in said.stdout
     assert f"{len(made[1].predictions)} of {len(made[0].images) + 3} learned from" in said.stderr
+    assert f"row by row (the first below the heading is 1), is in {place/'mine'/'mine-left-out.csv'}\n" in said.stderr
+    kept = pd.read_csv(place/"mine"/"mine-left-out.csv", keep_default_na=False)
+    assert kept.values.tolist() == made[1].left_out.values.tolist()
     assert asked[0][0] == "first-4class" and asked[0][5] == Recipe("conv2", 20, 3, 1)
     assert asked[0][4] == "NVSS" and len(asked[0][6].rows) == len(made[0].images)
     assert CliRunner().invoke(commands, ["finetune", "labels.csv"]).exit_code == 2

@@ -246,10 +246,10 @@ def test_the_wheel_alone_answers_on_real_images(wheel, tmp_path, mirror):
     assert done.stdout.count("the network needs 9.0′") == 2  # FRDEEP's image and the sample
 
 
-def test_the_commands_of_the_wheel_alone_answer_on_real_images(tmp_path, mirror):
+def test_the_commands_of_the_wheel_alone_answer_on_real_images(wheel, tmp_path, mirror):
     samples = mirror.parent/"fits_samples"
     if not samples.is_dir(): pytest.skip("no samples of NVSS and VLASS beside the mirror")
-    link_packages(tmp_path/"site", build_wheel(tmp_path))
+    link_packages(tmp_path/"site", wheel)
     places = ("fmporter/MiraBest/*/FITS", "HongmingTang060313/*/*/2_Source_raw_fits_image/FIRST")
     images = [sorted(mirror.glob(f"raw.githubusercontent.com/{place}/*.fits"))[0] for place in places]
     images += [next(samples.glob(f"{name}*.fits")) for name in ("NVSS_J001357", "VLASS__3.1")]

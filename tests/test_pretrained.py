@@ -55,6 +55,13 @@ def test_another_name_is_refused():
         load_model("fr")
 
 
+def reverse_classes(path):
+    "A list of models in which each has its classes in another order."
+    listed = json.loads(path.read_text())
+    for facts in listed["models"].values(): facts["ensemble"]["classes"].reverse()
+    path.write_text(json.dumps(listed))
+
+
 @pytest.mark.parametrize(("pattern", "change", "message"), [
     ("*.onnx", lambda path: path.write_bytes(b"another network"), "SHA-256 .*listed is"),
     ("*.npz", lambda path: path.unlink(), "npz is not there: write it again with radiogal finetune"),
@@ -64,6 +71,7 @@ def test_another_name_is_refused():
     ("models.json", lambda path: path.write_text('{"format": 1}'), "models.json is not what was written"),
     ("models.json", lambda path: path.write_text(path.read_text().replace('"survey": "FIRST"', '"survey": "NVSS"')),
      "models.json is not what was written: write it again with radiogal finetune"),
+    ("models.json", reverse_classes, "models.json is not what was written: write it again with radiogal finetune"),
 ])
 def test_other_files_than_those_listed_are_refused(pattern, change, message, tmp_path):
     folder = tmp_path/"networks"

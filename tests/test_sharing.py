@@ -19,7 +19,8 @@ from pyarrow.parquet import read_schema
 from pyvo.samp import SAMPHubServer, SAMPIntegratedClient
 from test_cli import ask
 
-from radiogal import answers
+import radiogal
+from radiogal import answers, pretrained
 from radiogal.cutouts import read_cutout
 from radiogal.inputs import read_positions
 from radiogal.preparation import Unusable
@@ -144,6 +145,35 @@ def test_a_cutout_is_ccddata_and_comes_back(tmp_path):
     assert back.unit == ccd.unit and np.array_equal(back.data, ccd.data, equal_nan=True)
     assert back.wcs.wcs.compare(ccd.wcs.wcs, tolerance=1e-9) and back.header["BMAJ"] == ccd.header["BMAJ"]
     np.testing.assert_array_equal(read_ccddata(tmp_path/"ccd.fits").data, ccd.data)
+
+
+def test_ccddata_is_an_image_wherever_one_is_asked_about():
+    ccd = read_ccddata(SAMPLE)
+    told, said = radiogal.classify(SAMPLE, "first-fr"), radiogal.classify(ccd, "first-fr")
+    assert said["state"][0] == "ok" and said["class"][0] == told["class"][0]
+    np.testing.assert_allclose(said["entropy"].value, told["entropy"].value, rtol=1e-5)
+    several = [classify([ccd, SAMPLE], "first-fr") for classify in (pretrained.classify, radiogal.classify)]
+    assert all(np.ptp(rows["entropy"].value) < 1e-5 for rows in several)
+    rows = radiogal.read_features(ccd, "first-fr")
+    assert rows["state"].tolist() == ["ok"] and radiogal.similar_to(ccd, rows, 1, "first-fr")["distance"][0] < 1e-3
+    model = radiogal.GalaxyClassifier.from_pretrained("first-fr")
+    np.testing.assert_allclose(model.predict_proba(ccd), model.predict_proba([SAMPLE]), atol=1e-6)
+
+
+def test_ccddata_of_another_unit_and_without_one():
+    ccd = read_ccddata(SAMPLE)
+    faint = CCDData(ccd.data*1e3, unit="mJy/beam", wcs=ccd.wcs, meta=ccd.meta)
+    np.testing.assert_allclose(read_ccddata(faint).data, ccd.data, rtol=1e-5)
+    with pytest.raises(Unusable, match="unit"): read_ccddata(CCDData(ccd.data, unit="adu", wcs=ccd.wcs, meta=ccd.meta))
+
+
+def test_masked_pixels_have_no_data():
+    ccd = read_ccddata(SAMPLE)
+    ccd.mask = ccd.mask | (np.hypot(*np.indices(ccd.shape) - 75) < 20)
+    held = read_ccddata(ccd)
+    assert np.isnan(held.data[75, 75]) and np.array_equal(held.mask, ccd.mask) and np.isfinite(ccd.data[75, 75])
+    ccd.mask = np.ones(ccd.shape, bool)
+    assert radiogal.classify([ccd], "first-fr")["state"].tolist() == ["reject"]
 
 
 def test_a_file_that_is_no_image_is_no_ccddata(tmp_path):

@@ -1,5 +1,7 @@
 "Features of images: a turned source is found again, what to label comes in turn, and the estimator is scikit-learn's."
 import copy
+import shutil
+from dataclasses import replace
 from importlib.resources import files
 
 import numpy as np
@@ -8,7 +10,9 @@ import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.table import QTable
+from astropy.io.votable.ucd import check_ucd
+from astropy.table import QTable, Table, vstack
+from scipy.ndimage import rotate
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import check_estimator
 
@@ -44,6 +48,56 @@ def test_a_turned_and_mirrored_source_is_found_first(sources):
         for data in (np.rot90(hdus[i].data), hdus[i].data[::-1]):
             found = similar_to(fits.PrimaryHDU(data.copy(), hdus[i].header), rows, 3)
             assert found["name"][0] == rows["name"][i] and (np.diff(found["distance"]) >= 0).all()
+
+
+def test_without_a_table_it_is_compared_with_what_the_model_was_trained_on(sources):
+    model = load_model("first-4class-single")
+    found = similar_to(REAL, k=3)
+    known = SkyCoord(model.ensemble.members[0].trained_on, unit="deg")
+    assert found.colnames == ["name", "ra", "dec", "distance"] and len(found) == 3
+    assert (SkyCoord(found["ra"], found["dec"]).match_to_catalog_sky(known)[1] < 1*u.arcsec).all()
+    assert (np.diff(found["distance"]) >= 0).all() and found["ra"].info.meta["ucd"] == "pos.eq.ra;meta.main"
+    with pytest.raises(ConfigError, match="real and simulated, it and the model's: give among"):
+        similar_to(sources[0][0])
+    with pytest.raises(ConfigError, match="nix: there is no such file"): similar_to("nix.fits")
+
+
+def test_a_model_whose_start_was_trained_on_more_compares_what_it_has_features_of():
+    model = load_model("first-fr")
+    (member,) = model.ensemble.members
+    more = replace(member, trained_on=np.concatenate([member.trained_on, [[1., 2.]]]))
+    found = similar_to(REAL, k=3, model=replace(model, ensemble=replace(model.ensemble, members=(more,))))
+    assert found["name"].tolist() == similar_to(REAL, k=3, model=model)["name"].tolist()
+
+
+@pytest.mark.parametrize(("suffix", "form"), [(".fits", "fits"), (".ecsv", "ascii.ecsv"), (".vot", "votable")])
+def test_a_table_that_was_saved_and_read_again_is_taken_as_it_was(sources, tmp_path, suffix, form):
+    rows = vstack([read_features(tmp_path/"nix.fits"), sources[2]], metadata_conflicts="silent")  # one is not used
+    rows.write(tmp_path/f"rows{suffix}", format=form)
+    again = Table.read(tmp_path/f"rows{suffix}", format=form)
+    assert not isinstance(again, QTable)
+    if suffix == ".vot":
+        with pytest.raises(ConfigError, match="the table has nothing in its meta: a .fits"):
+            similar_to(sources[0][0], again)
+        again.meta = dict(rows.meta)
+    for ask in (lambda rows: similar_to(sources[2]["name"][1], rows, 3), lambda rows: suggest_labels(rows, 4)):
+        assert ask(again)["name"].tolist() == ask(rows)["name"].tolist()
+    assert suggest_labels(again, 1)["entropy"].unit == u.bit
+
+
+def test_columns_have_units_descriptions_and_ucds(sources):
+    rows = sources[2]
+    for table in (rows, similar_to(rows["name"][0], rows, 2), suggest_labels(rows, 2)):
+        for column in table.itercols():
+            assert column.info.description, column.info.name
+            assert check_ucd(column.info.meta["ucd"], check_controlled_vocabulary=True), column.info.name
+        assert (table["ra"].unit, table["dec"].unit, table["entropy"].unit) == ("deg", "deg", "bit")
+
+
+def test_names_of_images_in_several_folders_differ(tmp_path):
+    for i in range(2): shutil.copy(str(REAL), (tmp_path/str(i)).mkdir() or tmp_path/str(i)/"a.fits")
+    rows = read_features([tmp_path/"0"/"a.fits", tmp_path/"1"/"a.fits"])
+    assert rows["name"].tolist() == ["a", "a (2)"] and similar_to("a (2)", rows, 2)["distance"].max() < 1e-3
 
 
 def test_a_source_is_asked_for_by_name_and_images_are_read_where_no_table_is_given(sources):
@@ -144,19 +198,37 @@ def test_sources_that_a_network_was_trained_on_are_counted(sources):
     assert read_features([known])["n_trained"][0] == 1
 
 
-def test_real_sources_that_the_network_was_not_trained_on_agree_more_often_than_chance(mirror, tmp_path):
+@pytest.fixture(scope="module")
+def unseen(mirror, tmp_path_factory):
+    "Features and labels of FRDEEP's sources that the network was not trained on, ten of each class; and their images."
+    tmp_path = tmp_path_factory.mktemp("unseen")
     catalogue, fetcher = CATALOGUES["frdeep"], Fetcher(Manifest(tmp_path/"m.sqlite"), registry_hosts())
     table = read_catalogue(catalogue, get_registered(fetcher, find_registered(catalogue), tmp_path))
     files = {f.object: f for f in select_files("frdeep", "FIRST", "train")}
-    unseen = table[count_trained(SkyCoord(table["ra"], table["dec"], unit="deg"),
+    apart = table[count_trained(SkyCoord(table["ra"], table["dec"], unit="deg"),
                                  load_model("first-4class-single").ensemble, 5*u.arcsec) == 0]
-    label = {str(row["name"]): str(row["label"]) for row in unseen if str(row["name"]) in files}
+    label = {str(row["name"]): str(row["label"]) for row in apart if str(row["name"]) in files}
     chosen = [name for c in ("FRI", "FRII") for name in [n for n in label if label[n] == c][:10]]
-    rows = read_features([get_registered(fetcher, files[name], tmp_path) for name in chosen], survey="FIRST")
+    paths = [get_registered(fetcher, files[name], tmp_path) for name in chosen]
+    rows = read_features(paths, survey="FIRST")
     assert rows["n_trained"].sum() == 0 and len(rows) == 20
+    return rows, dict(zip(rows["name"].tolist(), [label[name] for name in chosen], strict=True)), paths
+
+
+def test_real_sources_that_the_network_was_not_trained_on_agree_more_often_than_chance(unseen):
+    rows, of, _ = unseen
     nearest = [similar_to(name, rows, k=2)["name"][1] for name in rows["name"]]
-    of = dict(zip(rows["name"], [label[name] for name in chosen], strict=True))
     assert np.mean([of[one] == of[other] for one, other in zip(rows["name"], nearest, strict=True)]) > 0.65
+
+
+@pytest.mark.parametrize("number", [0, 10])
+def test_a_real_source_turned_by_any_angle_is_found_first(unseen, number):
+    rows, _, paths = unseen
+    with fits.open(paths[number]) as hdus: hdu = hdus[0].copy()
+    whole = np.nan_to_num(hdu.data)
+    turned = rotate(whole, 37, reshape=False, order=1, mode="reflect")  # a corner of zeros would be no data
+    found = similar_to(fits.PrimaryHDU(turned.astype(np.float32), hdu.header), rows, 3, survey="FIRST")
+    assert found["name"][0] == rows["name"][number]
 
 
 def test_an_estimator_is_copied_and_other_processes_find_its_class():
