@@ -1,6 +1,7 @@
 "A folder of any FITS images as a source of images, and surveys that a user describes in a TOML file."
 import gzip
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -127,26 +128,73 @@ def test_a_small_image_is_refused_in_arcminutes_or_padded_and_flagged(tmp_path):
     assert refused.facts["reason"][0].endswith("the image spans 4.5′ × 4.5′ of 9.0′ × 9.0′")
 
 
-def write_shard(folder, states):
-    "A shard whose rows ended in some states."
-    rows = pd.DataFrame(dict(name=[f"s{i}" for i in range(len(states))], state=states))
-    shards._write_parquet(rows, folder/"shards"/"000000.parquet", {})
+def write_shards(folder, job, *states):
+    "A shard for each two states in which its rows ended, all prepared; the last row is no position."
+    rows = pd.DataFrame(dict(name=["s0", "s1", "s2", "row 4"], ra=[1., 2., 3., np.nan], model="m"))
+    for number, two in enumerate(states):
+        shard = rows[2*number:2*number + 2].assign(state=two)
+        shards._write_parquet(shard, shards.name_shard(folder, "shards", number, ".parquet"), job)
+        for name in ("prepared", "cutouts"): (folder/name/f"{number:06}.npz").parent.mkdir(exist_ok=True)
+        (folder/"prepared"/f"{number:06}.npz").touch()
+        (folder/"cutouts"/f"{number:06}").mkdir()
 
 
-@pytest.mark.parametrize("states, again", [(["not_covered", "reject"], True), (["ok", "not_covered"], False)])
-def test_positions_without_an_image_are_asked_again_when_images_changed(tmp_path, states, again):
-    block = Table(dict(name=["s0", "s1"], ra=[1., 2.], dec=[3., 4.], crowding=[0, 0]))
+def list_stems(folder): return [sorted(p.stem for p in (folder/n).glob("*")) for n in ("shards", "prepared", "cutouts")]
+
+
+@pytest.mark.parametrize("states, kept", [
+    ((["not_covered", "reject"], ["retry", "reject"]), []), ((["ok", "not_covered"], ["ok", "reject"]), ["000001"]),
+    ((["ok", "ok"], ["not_covered", "reject"]), ["000000"])])
+def test_positions_without_a_class_are_asked_again_when_images_changed(tmp_path, states, kept):
+    block = Table(dict(name=["s0", "s1", "s2", "row 4"], ra=[1., 2., 3., np.nan], dec=[3., 4., 5., np.nan],
+                       crowding=[0]*4, reason=["", "", "", "no position"]))
     job = dict(model="m", shard_size=2, images="folder a")
-    begin_job(tmp_path, job, lambda: block)
-    write_shard(tmp_path, states)
-    if again:
-        assert begin_job(tmp_path, job | dict(images="folder b"), lambda: block)["images"] == "folder b"
-        assert not (tmp_path/"shards").exists()
-    else:
-        with pytest.raises(shards.JobMismatch, match="images was 'folder a', is 'folder b'"):
-            begin_job(tmp_path, job | dict(images="folder b"), lambda: block)
+    write_shards(tmp_path, begin_job(tmp_path, job, lambda: block), *states)
+    with ThreadPoolExecutor(2) as pool:  # as two workers do
+        first, second = pool.map(lambda _: begin_job(tmp_path, job | dict(images="folder b"), lambda: block), range(2))
+    assert first == second == shards.read_job(tmp_path) and first["images"] == "folder b"
+    assert first["earlier_images"] == "folder a"*bool(kept) and list_stems(tmp_path) == [kept]*3
+    for stem in kept: assert len(shards._read_shard(tmp_path, first, int(stem))) == 2
     with pytest.raises(shards.JobMismatch, match="model was"):
         begin_job(tmp_path, job | dict(model="n"), lambda: block)
+    again = begin_job(tmp_path, job, lambda: block)
+    assert (again["images"], again["earlier_images"]) == ("folder a", "") and list_stems(tmp_path) == [kept]*3
+
+
+@pytest.mark.full
+def test_a_mended_folder_is_asked_by_the_same_command(first_of_two):
+    asked = ("classify", "two.csv", "--images", "images", "--out", "out", "--shard-size", "1")
+    said = ask(*asked)
+    assert said.exit_code == 3 and "1 of 2 classified: 1 not covered" in said.stderr, said.output
+    first_of_two("b", FAR)
+    said = ask(*asked)
+    told = said.stderr.splitlines()
+    assert said.exit_code == 0 and told[0] == "1 shards done here" and told[-1] == "2 of 2 classified", said.output
+    assert told[-2].startswith("The images changed: shards in which every position had a class are still of folder ")
+    assert list(pd.read_parquet("out/catalogue.parquet").state) == ["ok", "ok"]
+    assert fits.getheader("out/catalogue.fits", 1)["OLDIMAGE"].startswith("folder ")
+
+
+def draw_double(coord, pixel, beam, side):
+    "An image of a double source, real by its header."
+    y, x = np.mgrid[:side, :side]
+    blob = lambda column: 0.02*np.exp(-((x - column)**2 + (y - side//2)**2)/(2*(beam/pixel/2.355)**2))
+    data = np.random.default_rng(1).normal(0, 2e-4, (side, side)) + blob(side//2 - 10) + blob(side//2 + 10)
+    header = fits.Header(dict(CTYPE1="RA---SIN", CTYPE2="DEC--SIN", CRVAL1=coord.ra.deg, CRVAL2=coord.dec.deg,
+                              CRPIX1=side//2 + 1., CRPIX2=side//2 + 1., CDELT1=-pixel/3600, CDELT2=pixel/3600,
+                              CUNIT1="deg", CUNIT2="deg", RADESYS="ICRS", BUNIT="Jy/beam", BMAJ=beam/3600,
+                              BMIN=beam/3600, BPA=0.))
+    return fits.PrimaryHDU(data.astype("f4"), header)
+
+
+@pytest.fixture
+def first_of_two(tmp_path, monkeypatch):
+    "A folder to work in, with two positions, images of one of them, and a function that makes others."
+    monkeypatch.chdir(tmp_path)
+    make = lambda name, coord: write_image(tmp_path/"images"/f"{name}.fits", draw_double(coord, 1.8, 5.4, 320))
+    make("a", HERE)
+    (tmp_path/"two.csv").write_text(f"name,ra,dec\nhere,{HERE.ra.deg},{HERE.dec.deg}\nfar,200,-5\n")
+    return make
 
 
 @pytest.fixture
@@ -181,13 +229,9 @@ def racs(known, tmp_path, monkeypatch):
     "A folder to work in, with a survey in a file of the user's, and its mosaic of one double source."
     monkeypatch.chdir(tmp_path)
     (tmp_path/"racs.toml").write_text(RACS)
-    y, x = np.mgrid[:400, :400]
-    blob = lambda column: 0.02*np.exp(-((x - column)**2 + (y - 200)**2)/(2*(10.25/2/2.355)**2))
-    data = np.random.default_rng(1).normal(0, 2e-4, (400, 400)) + blob(190) + blob(210)
-    header = fits.Header(dict(CTYPE1="RA---SIN", CTYPE2="DEC--SIN", CRVAL1=HERE.ra.deg, CRVAL2=HERE.dec.deg,
-                              CRPIX1=201., CRPIX2=201., CDELT1=-2/3600, CDELT2=2/3600, CUNIT1="deg", CUNIT2="deg",
-                              RADESYS="ICRS", BUNIT="Jy/beam", BMAJ=11.2/3600, BMIN=9.3/3600, BPA=0.))
-    write_image(tmp_path/"mosaics"/"tile.fits", fits.PrimaryHDU(data.astype("f4"), header))
+    made = draw_double(HERE, 2., 10.25, 400)
+    made.header.update(dict(BMAJ=11.2/3600, BMIN=9.3/3600))
+    write_image(tmp_path/"mosaics"/"tile.fits", made)
     (tmp_path/"mine.csv").write_text(f"name,ra,dec\nhere,{HERE.ra.deg},{HERE.dec.deg}\nfar,200,-5\n")
 
 
