@@ -209,6 +209,16 @@ def _do_plan(run, seed, profile, cores)->int: # Exit status
     from radiogal.workflow import preview_run
     return preview_run(run, seed, profile, cores)
 
+def _tell_prepared(run: str, status: int)->int: # The same exit status
+    "Say of each set how many sources have no image, and where they are listed."
+    from radiogal.config import Paths, find_root
+    from radiogal.positions import read_table
+    folder = Paths(find_root()).results(run)/"preparation"
+    for path in sorted(folder.glob("*/quarantine.ecsv")) if not status else ():
+        click.echo(f"{len(read_table(path))} sources are not in {path.parent.name}, why is in "
+                   f"{path.relative_to(find_root())}", err=True)
+    return status
+
 @_command("prepare", "radiogal prepare real", "radiogal prepare benchmark griese",
           "radiogal prepare real FIRST --images ~/mosaics")
 @_RUN
@@ -219,14 +229,14 @@ def _do_prepare(run, sets, images)->int: # Exit status
     """Get and prepare a run's labelled images, all if none is named, and train nothing.
 
     With --images it is a run of its own, named after both, such as real-mosaics: its settings are a new file of
-    config/, its results apart from the other's. Sources that no image holds are listed in
-    results/RUN/preparation/SURVEY/quarantine.ecsv, with the reason.
+    config/, its results apart from the other's. Surveys are those of the run. Sources without an image are listed
+    in results/RUN/preparation/SURVEY/quarantine.ecsv, with the reason.
     """
     from radiogal.workflow import derive_run, prepare_sets
     if images:
         run = derive_run(run, images)
         click.echo(f"The run is {run}, its settings are config/{run}.toml", err=True)
-    return prepare_sets(run, list(sets))
+    return _tell_prepared(run, prepare_sets(run, list(sets)))
 
 # %% ../nbs/48_cli.ipynb #572e6c8c
 _STATUS_CODES = {0: "all notebooks are done, or the run is at work", 1: "it failed or was stopped, or an error"}

@@ -1,7 +1,9 @@
 "A folder of any FITS images as a source of images, and surveys that a user describes in a TOML file."
 import gzip
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,16 +12,29 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import Table
+from conftest import ROOT
 from test_cli import ask
 
 from radiogal import config, shards, surveys
-from radiogal.config import ConfigError, find_root, read_config
+from radiogal.catalogues import Labels, build_targets, tabulate_labels
+from radiogal.config import ConfigError, Paths, find_root, read_config
 from radiogal.cutouts import CutoutPlan, read_cutout
+from radiogal.datasets import _prepare_survey
 from radiogal.engines import prepare_cutouts
 from radiogal.inputs import read_surveys
-from radiogal.scraping import FitsFolder, check_folder, fetch_cutouts, fetch_targets, open_archive
-from radiogal.shards import begin_job, open_images
+from radiogal.preparation import read_image
+from radiogal.scraping import (
+    FitsFolder,
+    _scrape_survey,
+    check_folder,
+    fetch_cutouts,
+    fetch_targets,
+    open_archive,
+    open_images,
+)
+from radiogal.shards import begin_job
 from radiogal.sky import draw_population, observe, write_image
+from radiogal.workflow import derive_run, plan_run
 
 SMOKE = read_config(find_root()/"config"/"smoke.toml")
 SOURCES = draw_population(SMOKE.sky, SMOKE.classes, SMOKE.surveys)
@@ -233,6 +248,54 @@ def racs(known, tmp_path, monkeypatch):
     made.header.update(dict(BMAJ=11.2/3600, BMIN=9.3/3600))
     write_image(tmp_path/"mosaics"/"tile.fits", made)
     (tmp_path/"mine.csv").write_text(f"name,ra,dec\nhere,{HERE.ra.deg},{HERE.dec.deg}\nfar,200,-5\n")
+
+
+@pytest.fixture
+def clone(first_of_two, tmp_path):
+    "The same folder as a clone, with its settings; some of its images lie deeper, compressed, or have other names."
+    (tmp_path/"settings.ini").write_text("lib_name = radiogal")
+    shutil.copytree(ROOT/"config", tmp_path/"config")
+    for k, name in enumerate(("deep/b", "c")): first_of_two(name, HERE.directional_offset_by(0*u.deg, (k + 1)*u.deg))
+    pack(tmp_path/"images"/"d.fits.gz", draw_double(HERE.directional_offset_by(0*u.deg, 3*u.deg), 1.8, 5.4, 320))
+    (tmp_path/"images"/"notes.txt").write_text("mine")
+    return tmp_path
+
+
+def test_a_runs_images_may_be_a_folders(clone):
+    assert derive_run("real-short", clone/"images") == derive_run("real-short", Path("images")) == "real-short-images"
+    config = read_config("config/real-short-images.toml")
+    assert config.scraping.folder == f"{clone}/images/" and config.scraping.cutout_pixels == 150
+    coords = [HERE.directional_offset_by(0*u.deg, k*u.deg) for k in range(4)] + [FAR]
+    labels = Labels([*"abcde"], SkyCoord(coords), ["FRI", "FRII"]*2 + ["FRI"], [np.nan]*5)
+    targets, _ = build_targets([tabulate_labels(labels, "mine", simulated=False)], ("FRI", "FRII"), 30*u.arcsec,
+                               1*u.arcmin)
+    cutouts = _scrape_survey(config, "FIRST", targets, "", clone/"raw", clone/"out")
+    assert list(cutouts["state"]) == ["ok"]*4 + ["not_covered"], list(cutouts["reason"])
+    curated = Table(dict(name=[*"abcde"], survey=["FIRST"]*5, used=[True]*5, decision=[""]*5, reason=[""]*5))
+    two = config.model_copy(update=dict(preparation=config.preparation.model_copy(update=dict(n_folds=2))))
+    read = lambda path: read_image(clone/path, "FIRST")
+    prepared, left = _prepare_survey(targets, cutouts, curated, read, two, "FIRST")
+    assert prepared.images.shape == (4, 64, 64, 1) and not prepared.simulated and list(left["name"]) == ["e"]
+    assert left["reason"][0] == f"not_covered: no FIRST image in {clone}/images holds this position"
+    before = plan_run(config, Paths(clone), "real-short-images").settings
+    write_image(clone/"images"/"sim.fits", see("FIRST", 320, FAR))
+    after = plan_run(config, Paths(clone), "real-short-images").settings
+    assert [rule for rule in before if before[rule] != after[rule]] == ["scraping"]
+    with pytest.raises(ConfigError, match=r"e\.fits: simulated: leave it out of the folder"):
+        _scrape_survey(config, "FIRST", targets, "", clone/"raw", clone/"again")
+    shutil.rmtree("images")
+    with pytest.raises(ConfigError, match="neither registry nor a folder"): plan_run(config, Paths(clone), "x")
+
+
+@pytest.mark.parametrize("run, images, told", [
+    ("smoke", "images", "kind = 'demo' allows 'loopback'"), ("vlass", "images", "vlass is of published images alone"),
+    ("real", "nowhere", "neither registry nor a folder of FITS files"), ("real", "config", "no image that can be used"),
+    ("nix", "images", "the runs there are: benchmark, demo"), ("real-short", "images", "rename it, or radiogal prep")])
+def test_a_folder_that_a_run_cannot_have_is_told(clone, run, images, told):
+    (clone/"config"/"real-short-images.toml").write_text("# mine")
+    before = sorted(clone.rglob("*"))
+    said = ask("prepare", run, "--images", images)
+    assert said.exit_code == 1 and told in said.stderr and sorted(clone.rglob("*")) == before, said.output
 
 
 def test_commands_take_a_survey_of_a_toml_file(racs):
