@@ -512,7 +512,9 @@ def _do_classify(**asked)->int: # Exit status
     position must have data in nine tenths of the field, or as --min-covered says.
 
     With --out FOLDER the positions are classified in shards, by --workers processes, and resumed when called
-    again; with --run by the networks of a run of this clone.
+    again; where --images changed, positions without a class are asked again. It is in the model's own survey and as
+    the model answers: another --survey, or --prior, goes with a file. With --run by the networks of a run of this
+    clone.
     """
     if asked["run"] is not None:
         if asked["targets"]: raise click.UsageError("with --run, the table of positions is --positions")
