@@ -153,6 +153,24 @@ def _read_plain(path: Path)->bytes:
         with _open_hdu(path) as (header, hdu):
             return encode_fits(fits.PrimaryHDU(_read_pixels(hdu), _drop_scaling(header)))
 
+_MARGIN = 4  # Pixels beyond the wanted side, for cutting between pixels
+
+class _CutImages:
+    "Images of a survey without a client, cut out of what is in a folder or on the artificial sky."
+    def __init__(self, archive: ArchiveAccess, plan: CutoutPlan):
+        self.archive, self.plan, survey = archive, plan, get_survey(plan.survey)
+        self.size = (plan.side + _MARGIN)*survey.pixel_scale
+        self.images = archive.services.images or (FitsFolder(Path(survey.folder)) if survey.folder else None)
+        if self.images is None:
+            raise ConfigError(f"{plan.survey} has no archive to ask: set `folder` of its record to that of its images")
+
+    def find_images(self, target: Target)->list[RawImage]:
+        try: hdu = self.images.cut_image(self.plan.survey, target.coord, self.size)
+        except BadImage as e: raise FetchError("reject", str(e)) from e
+        if hdu is None: raise FetchError("not_covered", f"no {self.plan.survey} image holds this position")
+        path = write_image(self.archive.folder/f"{name_file(target.name)}.{self.plan.side}px.fits", hdu)
+        return [RawImage(path, f"{self.plan.survey}/{path.name}", hash_file(path))]
+
 # %% ../nbs/14_scraping.ipynb #12c177a1
 @dataclass(frozen=True)
 class _FolderFiles:
@@ -290,10 +308,8 @@ def _name_folder(client: Client, archive: ArchiveAccess, plan: CutoutPlan)->Clie
     return _FolderClient(client, f"no {plan.survey} image in {images.folder} holds this position")
 
 # %% ../nbs/14_scraping.ipynb #5a85959d
-_MARGIN = 4  # Pixels beyond the wanted side, for cutting between pixels
-
 _NAMELESS = re.compile(r"J\d{6}\.\d{3}[+-]\d{6}")  # What a position is called that was given without a name
-_SAME_PLACE = 10*u.arcsec  # Of a position in another catalogue, and the pinned image's
+_PINNED_RADIUS = 10*u.arcsec  # Of a position in another catalogue, and the pinned image's
 
 class _RegisteredImages:
     "Pinned images of one survey, by the target's name, or by position where it was given without one."
@@ -317,28 +333,12 @@ class _RegisteredImages:
         if not _NAMELESS.match(target.name): raise FetchError("reject", f"{said}: names are the set's own, or left out")
         names, coords = self.places
         i, away, _ = target.coord.match_to_catalog_sky(coords)
-        if away <= _SAME_PLACE: return self.files[names[i.item()]]
+        if away <= _PINNED_RADIUS: return self.files[names[i.item()]]
         raise FetchError("reject", f"{said}: the nearest is {away.deg.item():.2f}° away")
 
     def find_images(self, target: Target)->list[RawImage]:
         file = self.find_file(target)
         return [RawImage(get_registered(self.archive.fetcher, file, self.archive.folder), file.url, file.sha256)]
-
-class _CutImages:
-    "Images of a survey without a client, cut out of what is in a folder or on the artificial sky."
-    def __init__(self, archive: ArchiveAccess, plan: CutoutPlan):
-        self.archive, self.plan, survey = archive, plan, get_survey(plan.survey)
-        self.size = (plan.side + _MARGIN)*survey.pixel_scale
-        self.images = archive.services.images or (FitsFolder(Path(survey.folder)) if survey.folder else None)
-        if self.images is None:
-            raise ConfigError(f"{plan.survey} has no archive to ask: set `folder` of its record to that of its images")
-
-    def find_images(self, target: Target)->list[RawImage]:
-        try: hdu = self.images.cut_image(self.plan.survey, target.coord, self.size)
-        except BadImage as e: raise FetchError("reject", str(e)) from e
-        if hdu is None: raise FetchError("not_covered", f"no {self.plan.survey} image holds this position")
-        path = write_image(self.archive.folder/f"{name_file(target.name)}.{self.plan.side}px.fits", hdu)
-        return [RawImage(path, f"{self.plan.survey}/{path.name}", hash_file(path))]
 
 # As the surveys' records name them
 CLIENTS = {"": _CutImages} | {kind.__name__: kind for kind in (FirstForm, NvssSkyView, TgssSiap, VlassImages)}
