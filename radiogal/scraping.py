@@ -330,7 +330,7 @@ class _RegisteredImages:
         "The pinned image of a target; raises `FetchError` (reject) where there is none."
         if target.name in self.files: return self.files[target.name]
         said = f"the registry has no {self.survey} image of {target.name!r} in {self.dataset}"
-        if not _NAMELESS.match(target.name): raise FetchError("reject", f"{said}: names are the set's own, or left out")
+        if not _NAMELESS.match(target.name): raise FetchError("reject", f"{said} by name")
         names, coords = self.places
         i, away, _ = target.coord.match_to_catalog_sky(coords)
         if away <= _PINNED_RADIUS: return self.files[names[i.item()]]

@@ -87,7 +87,7 @@ def test_a_pinned_image_is_found_by_name_or_without_one_by_position(tmp_path):
     assert find(second, 0) == client.files[second]  # as the name says
     assert find(nameless, 4) == find(f"{nameless} (2)", -4) == client.files[first]
     with pytest.raises(FetchError, match=r"reject: .* of 'J.*: the nearest is 0.01° away"): find(nameless, -30)
-    with pytest.raises(FetchError, match="reject: .* of 'mine' in frdeep: names are the set's own, or left out"):
+    with pytest.raises(FetchError, match="reject: .* of 'mine' in frdeep by name"):
         find("mine", 0)
 
 
