@@ -33,15 +33,15 @@ from .config import ConfigError, RadiogalError, write_atomic
 from .cutouts import CutoutPlan, count_side, plot_cutout, read_cutout, read_header, strip_suffix, to_ascii
 from .engines import ColumnFacts, count_neighbours, describe_columns, hash_json
 from .fetch import FetchError
-from .inputs import _split_line, read_positions, read_surveys
+from .inputs import _split_line, read_all_rows, read_surveys
 from .pages import draw_thumbnail, view_cutout, write_sources
 from .positions import BadPositions, format_table
 from .preparation import Unusable
 from .pretrained import (PretrainedModel, _is_held, _name_source, _place_file, classify, find_image_survey,
                                  load_model)
-from .scraping import fetch_targets, open_archive
-from .shards import (Worker, begin_job, hash_folder, list_waiting, make_schema, merge_shards, open_images,
-                             read_job, work_through, work_together)
+from .scraping import fetch_targets, open_archive, open_images
+from .shards import (Worker, begin_job, hash_folder, list_waiting, make_schema, merge_shards, read_job,
+                             work_through, work_together)
 from .surveys import get_survey, list_imaged
 
 # %% ../nbs/34_answers.ipynb #53b65f30
@@ -78,12 +78,8 @@ def _make_row(name: str, ra: float = math.nan, dec: float = math.nan, path: str 
 
 def _list_rows(source: str|Path, columns: dict[str, str])->list[dict]: # columns: as `read_positions` takes them
     "Rows of a table in its order, those that are no position with the reason; raises `BadPositions` where all are."
-    table = read_positions(source, **columns)
-    good = (_make_row(str(name), float(ra), float(dec)) for name, ra, dec in table["name", "ra", "dec"].iterrows())
-    what = "standard input" if source == "-" else Path(source).name if isinstance(source, Path) else "the text"
-    lost = dict(table.meta["rejected"])
-    return [_make_row(f"row {number} of {what}", reason=lost[number]) if number in lost else next(good)
-            for number in range(1, len(table) + len(lost) + 1)]
+    return [_make_row(str(name), float(ra), float(dec), reason=str(reason))
+            for name, ra, dec, reason in read_all_rows(source, **columns).iterrows()]
 
 def _list_folder(folder: Path)->list[dict]:
     "A row for each FITS file of a folder, or why there is none."
@@ -458,26 +454,27 @@ class Order:
     "Positions to classify in a folder, in plain values: workers are processes of their own."
     question: Question
     folder: Path           # For the catalogue and its parts
-    sources: Table         # name, ra, dec, crowding
+    sources: Table         # name, ra, dec, crowding, reason: '' of a position
     source: str            # Where images come from, with a digest of a folder
     shard_size: int
     kept: tuple[str, ...]  # "cutouts", "downloads": not deleted
 
-def _check_order(question: Question, rows: pd.DataFrame)->None:
-    "Raises `ConfigError` for what a catalogue in a folder cannot hold."
-    if (odd := rows[(rows.path != "") | (rows.state != "ok")]).shape[0]:
-        first = odd.iloc[0]
-        raise ConfigError(f"{first['name']}: {first['reason'] or 'an image'}: a catalogue in a folder is of positions "
-                          "alone; give --out a file, or leave it out of the table")
+_NO_PLACE = "an image: a catalogue in a folder is of positions alone; give --out a file"
+
+def _check_order(question: Question, rows: pd.DataFrame)->None: # rows: reason, '' of a position
+    "Raises `ConfigError` where no row is a position, or for an answer that a catalogue in a folder cannot hold."
+    if (rows.reason != "").all(): raise ConfigError(f"{rows.name.iloc[0]}: {rows.reason.iloc[0]}")
     model = load_model(question.model)
     if question.survey not in ("", model.survey) or question.prior:
         raise ConfigError(f"a catalogue in a folder is of {model.survey}, as {model.name} answers: with another "
                           "--survey or --prior, give --out a file")
 
 def make_order(question: Question, rows: pd.DataFrame, folder: Path, shard_size: int, kept: tuple[str, ...])->Order:
-    "An order for rows from `read_asked`; raises `ConfigError` for what a catalogue in a folder cannot hold."
+    "An order for rows from `read_asked`, what is no position with its reason; raises as `_check_order`."
+    rows = rows.assign(reason=rows.reason.mask((rows.path != "") & (rows.reason == ""), _NO_PLACE))
     _check_order(question, rows)
-    sources = Table(dict(name=_make_unique(rows.name.tolist()), ra=rows.ra.to_numpy(), dec=rows.dec.to_numpy()))
+    sources = Table(dict(name=_make_unique(rows.name.tolist()), ra=rows.ra.to_numpy(), dec=rows.dec.to_numpy(),
+                         reason=rows.reason.tolist()))
     sources["crowding"] = count_neighbours(sources, load_model(question.model).field/2)
     is_folder = question.images not in ("", "registry")
     source = f"folder {hash_folder(Path(question.images), folder)}" if is_folder else question.images or "archive"

@@ -496,7 +496,7 @@ def plot_field(
 # %% ../nbs/09_catalogues.ipynb #349ea885
 def choose_services(config: RunConfig)->Services|None: # None where no archive may be asked
     "The archives that a run may query for catalogues."
-    return LIVE_SERVICES if config.scraping.archive == "live" else None
+    return LIVE_SERVICES if "live" in (config.kind, config.scraping.archive) else None
 
 def list_registered(
     names: tuple[str, ...],  # Catalogues, keys of `CATALOGUES`

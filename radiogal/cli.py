@@ -222,13 +222,34 @@ def _do_plan(run, seed, profile, cores)->int: # Exit status
     from radiogal.workflow import preview_run
     return preview_run(run, seed, profile, cores)
 
-@_command("prepare", "radiogal prepare real", "radiogal prepare benchmark griese")
+def _tell_prepared(run: str, status: int)->int: # The same exit status
+    "Say of each set how many sources have no image, and where they are listed."
+    from radiogal.config import Paths, find_root
+    from radiogal.positions import read_table
+    folder = Paths(find_root()).results(run)/"preparation"
+    for path in sorted(folder.glob("*/quarantine.ecsv")) if not status else ():
+        click.echo(f"{len(read_table(path))} sources are not in {path.parent.name}, why is in "
+                   f"{path.relative_to(find_root())}", err=True)
+    return status
+
+@_command("prepare", "radiogal prepare real", "radiogal prepare benchmark griese",
+          "radiogal prepare real FIRST --images ~/mosaics")
 @_RUN
-@click.argument("images", nargs=-1)
-def _do_prepare(run, images)->int: # Exit status
-    "Get and prepare a run's labelled images, all if none is named, and train nothing."
-    from radiogal.workflow import prepare_sets
-    return prepare_sets(run, list(images))
+@click.argument("sets", nargs=-1)
+@click.option("--images", type=click.Path(path_type=Path), show_default="as the settings say",
+              help="A folder of FITS files, flat or nested, compressed or not, to cut the run's sources out of.")
+def _do_prepare(run, sets, images)->int: # Exit status
+    """Get and prepare a run's labelled images, all if none is named, and train nothing.
+
+    With --images it is a run of its own, named after both, such as real-mosaics: its settings are a new file of
+    config/, its results apart from the other's. Surveys are those of the run. Sources without an image are listed
+    in results/RUN/preparation/SURVEY/quarantine.ecsv, with the reason.
+    """
+    from radiogal.workflow import derive_run, prepare_sets
+    if images:
+        run = derive_run(run, images)
+        click.echo(f"The run is {run}, its settings are config/{run}.toml", err=True)
+    return _tell_prepared(run, prepare_sets(run, list(sets)))
 
 # %% ../nbs/48_cli.ipynb #572e6c8c
 _STATUS_CODES = {0: "all notebooks are done, or the run is at work", 1: "it failed or was stopped, or an error"}
@@ -342,6 +363,8 @@ def _do_canary()->int: # Exit status
     return run_canary()
 
 # %% ../nbs/48_cli.ipynb #389e1a40
+_MOST_NAMED = 5  # Rows that are no position, each in a line
+
 def _tell_rows(states: list[str], reasons: list[str], done: str = "classified")->int: # Exit status
     "Say how many rows were done, and why the others were not, the commonest reasons first."
     counts = Counter((state, reason) for state, reason in zip(states, reasons, strict=True) if state != "ok")
@@ -356,10 +379,11 @@ def _tell_rows(states: list[str], reasons: list[str], done: str = "classified")-
 
 # %% ../nbs/48_cli.ipynb #2a16055c
 def _tell_catalogue(folder: Path, waiting: int)->int: # Exit status; waiting: shards that are with other workers
-    "Say how many positions of a catalogue have a class, once it is there."
+    "Say how many rows of a catalogue have a class, once it is there, and the first ones that are no position."
     if waiting: return 0
     import pandas as pd
-    rows = pd.read_parquet(folder/"catalogue.parquet", columns=["state", "reason"])
+    rows = pd.read_parquet(folder/"catalogue.parquet", columns=["name", "ra", "state", "reason"])
+    for row in rows[rows["ra"].isna()][:_MOST_NAMED].itertuples(): click.echo(f"{row.name}: {row.reason}", err=True)
     return _tell_rows(rows["state"].tolist(), rows["reason"].tolist())
 
 def _refuse_given(names: tuple[str, ...], words: str)->None: # names: of parameters; words: with {option}
@@ -443,7 +467,8 @@ def _add_options(options: list[Callable])->Callable: # options: of `click.option
     return add
 
 _IMAGES = click.option("--images", default="", show_default="the survey's archive",
-                       help="A folder of FITS files, or the word registry for the package's pinned files.")
+                       help="A folder of FITS files, or the word registry for the pinned files of FRDEEP's sources, "
+                       "found by its names, or by position where none is given.")
 _TARGETS = click.argument("targets", nargs=-1, metavar="[TARGETS]...")
 _TABLE_COLUMNS = [click.option(f"--{key}", default="", show_default="found by its name or UCD",
                          help=f"Column of {what} in a table.")
@@ -499,7 +524,9 @@ def _do_classify(**asked)->int: # Exit status
     --min-covered says.
 
     With --out FOLDER the positions are classified in shards, by --workers processes, and resumed when called
-    again; with --run by the networks of a run of this clone.
+    again; where --images changed, positions without a class are asked again. It is in the model's own survey and as
+    the model answers: another --survey, or --prior, goes with a file. With --run by the networks of a run of this
+    clone.
     """
     if asked["run"] is not None:
         if asked["targets"]: raise click.UsageError("with --run, the table of positions is --positions")

@@ -162,9 +162,14 @@ class Sky(_Section):
     vlass_image_pixels: int = Field(3722, ge=300, le=3722, description="fixed: side of a VLASS image")
 
 # %% ../nbs/01_config.ipynb #6c0e237f
+def _check_source(name: str)->str: # The same
+    "Raises `ValueError` for what is no source of images."
+    if name in ("loopback", "registry", "live") or "/" in name: return name
+    raise ValueError("Input should be 'loopback', 'registry', 'live' or a folder of images, with a / in it")
+
 class Scraping(_Section):
     "Where cutouts come from and how large they are."
-    archive: Literal["loopback", "registry", "live"] = Field("loopback", description="scientific: the source of images")
+    archive: Annotated[str, AfterValidator(_check_source)] = Field("loopback", description="scientific: whose images")
     cutout_arcmin: _Arcmin|None = Field(None, description="scientific: side of a scraped cutout")
     cutout_pixels: _Positive|None = Field(None, description="fixed: side of a registry image")
     min_covered: _Fraction = Field(0.9, description="scientific: least fraction of pixels with data")
@@ -174,6 +179,9 @@ class Scraping(_Section):
         description="fixed: VLASS as whole images, as ready-made cutouts, or whichever is cheaper for each position")
     whole_image_from: _Positive = Field(10,
         description="fixed: a VLASS image is fetched whole if at least so many positions share it")
+
+    @property
+    def folder(self)->str: return self.archive if "/" in self.archive else "" # Of images, relative to the root
 
 class _Curation(_Section):
     "Human decisions and automatic suggestions."
@@ -315,7 +323,7 @@ def _read_recipe(settings: dict, where: str)->Training:
 class _Settings(_Section):
     "The fields of a run's settings."
     kind: Literal["demo", "real", "live"] = Field(
-        description="scientific: simulated sky, pinned real images, or archives")
+        description="scientific: simulated sky, real images and labels that are pinned, or archives")
     surveys: tuple[CutoutSurvey, ...] = Field(min_length=1, description="scientific")
     classes: tuple[MorphologyClass, ...] = Field(min_length=2,
                                                  description="scientific: in the order of the network's outputs")
@@ -451,9 +459,9 @@ class RunConfig(_Grid):
 # %% ../nbs/01_config.ipynb #b172b734
 def _check_archive(config: RunConfig)->None:
     "Raises `ValueError` unless a simulated run, and no other, has the artificial sky's archives and labels."
-    archive = {"demo": "loopback", "real": "registry", "live": "live"}[config.kind]
-    if config.scraping.archive != archive:
-        raise ValueError(f"scraping.archive = {config.scraping.archive!r}: kind = {config.kind!r} allows {archive!r}")
+    allowed = dict(demo="'loopback'", real="'registry' or a folder", live="'live' or a folder")[config.kind]
+    if repr((cut := config.scraping).archive) not in allowed and (config.simulated or not cut.folder):
+        raise ValueError(f"scraping.archive = {cut.archive!r}: kind = {config.kind!r} allows {allowed}")
     if config.simulated != (config.targets.catalogues == ("artificial",)):
         raise ValueError(f"targets.catalogues = {list(config.targets.catalogues)}: "
                          "'artificial' alone for kind = 'demo', and never for another kind")
@@ -461,9 +469,8 @@ def _check_archive(config: RunConfig)->None:
 def _check_sizes(config: RunConfig)->None:
     "Raises `ValueError` where a cutout is smaller than the image prepared from it, or one of the sizes is not set."
     cut, prep = config.scraping, config.preparation
-    key = "cutout_pixels" if cut.archive == "registry" else "cutout_arcmin"
-    limit = getattr(cut, key)
-    if limit is None: raise ValueError(f"scraping.{key}: archive = {cut.archive!r} needs it")
+    key = "cutout_pixels" if cut.archive == "registry" or cut.folder and not cut.cutout_arcmin else "cutout_arcmin"
+    if (limit := getattr(cut, key)) is None: raise ValueError(f"scraping.{key}: archive = {cut.archive!r} needs it")
     size, name = (prep.field_arcmin, "field_arcmin") if prep.grid == "angle" else (prep.image_size, "image_size")
     if size is None: raise ValueError("preparation.field_arcmin: grid = 'angle' needs it")
     comparable = (prep.grid == "angle") == (key == "cutout_arcmin")

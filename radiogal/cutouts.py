@@ -485,7 +485,7 @@ def count_pixels(
     survey: str,        # Whose pixels
 )->int:
     "Side of a cutout in pixels: as set, or as many as fit into the angle set; raises `ValueError` if none does."
-    if scraping.archive == "registry": return scraping.cutout_pixels
+    if scraping.archive == "registry" or scraping.cutout_arcmin is None: return scraping.cutout_pixels
     return count_side(survey, scraping.cutout_arcmin*u.arcmin)
 
 @u.quantity_input

@@ -531,22 +531,27 @@ def describe_columns(
 
 # %% ../nbs/28_engines.ipynb #1a2bb3be
 def count_neighbours(
-    sources: Table,     # ra, dec (deg)
+    sources: Table,     # ra, dec (deg); NaN for none
     radius: u.Quantity, # Half of a cutout's side
 )->np.ndarray:          # (n,), int
     "How many other positions are near each."
     from scipy.spatial import cKDTree
-    vectors = SkyCoord(sources["ra"], sources["dec"], unit="deg").cartesian.xyz.value.T
-    return cKDTree(vectors).query_ball_point(vectors, 2*np.sin(radius.to_value(u.rad)/2), return_length=True) - 1
+    counts, placed = np.zeros(len(sources), int), np.isfinite(sources["ra"])
+    vectors = SkyCoord(sources["ra"][placed], sources["dec"][placed], unit="deg").cartesian.xyz.value.T
+    reach = 2*np.sin(radius.to_value(u.rad)/2)
+    counts[placed] = cKDTree(vectors).query_ball_point(vectors, reach, return_length=True) - 1
+    return counts
 
 def count_trained(
-    coords: SkyCoord,   # (n,)
+    coords: SkyCoord,   # (n,); NaN for none
     ensemble: Ensemble,
     radius: u.Quantity, # Within which two positions are one source
 )->np.ndarray:          # (n,), int
     "How many members were trained on the source at each position."
-    near = lambda member: coords.match_to_catalog_sky(SkyCoord(member.trained_on, unit="deg"))[1] < radius
-    return np.sum([near(member) for member in ensemble.members], axis=0)
+    counts, placed = np.zeros(len(coords), int), np.isfinite(coords.ra)
+    near = lambda member: coords[placed].match_to_catalog_sky(SkyCoord(member.trained_on, unit="deg"))[1] < radius
+    if placed.any(): counts[placed] = np.sum([near(member) for member in ensemble.members], axis=0)
+    return counts
 
 def classify_shard(
     block: Table,            # name, ra, dec, crowding

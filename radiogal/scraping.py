@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['REGISTRY_PAUSE', 'CLIENTS', 'FitsFolder', 'check_folder', 'open_archive', 'fetch_targets', 'find_home',
-           'fetch_cutouts', 'run_canary', 'open_services', 'choose_targets']
+           'fetch_cutouts', 'open_images', 'run_canary', 'open_services', 'choose_targets']
 
 # %% ../nbs/14_scraping.ipynb #d7398130
 import math
 import os
+import re
 import tempfile
 import warnings
 from collections import Counter, defaultdict
@@ -28,7 +29,7 @@ from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from .archives import serve_archives
-from .catalogues import CATALOGUES, Catalogue, fetch_labels, read_targets
+from .catalogues import CATALOGUES, Catalogue, fetch_labels, find_registered, read_catalogue, read_targets
 from .clients import (VLASS_ROUTES, ArchiveAccess, Client, FirstForm, NvssSkyView, TgssSiap, VlassCutouts,
                               VlassImages, choose_routes, find_tiles, keep_newest, rank_images)
 from .config import ConfigError, NoClone, Paths, RunConfig, find_root, hash_file, write_atomic
@@ -36,8 +37,8 @@ from .cutouts import (Cutout, CutoutPlan, RawImage, Target, attempt, count_pixel
                               name_file, read_header, strip_suffix)
 from .fetch import (AGAIN, STATES, FetchError, Fetcher, Limits, Manifest, RegisteredFile, fetch_all,
                             get_registered, name_url, one_line, select_files)
-from .positions import (BadImage, CatalogueError, clean_header, identify_positions, is_number, read_celestial,
-                                read_table, write_table)
+from .positions import (BadImage, CatalogueError, clean_header, identify_positions, is_number, locate,
+                                read_celestial, read_table, write_table)
 from .sky import ArtificialSky, draw_population, encode_fits, make_fingerprint, widen_sky, write_image
 from .surveys import LIVE_SERVICES, SURVEYS, Services, get_survey, list_imaged
 
@@ -152,6 +153,24 @@ def _read_plain(path: Path)->bytes:
         with _open_hdu(path) as (header, hdu):
             return encode_fits(fits.PrimaryHDU(_read_pixels(hdu), _drop_scaling(header)))
 
+_MARGIN = 4  # Pixels beyond the wanted side, for cutting between pixels
+
+class _CutImages:
+    "Images of a survey without a client, cut out of what is in a folder or on the artificial sky."
+    def __init__(self, archive: ArchiveAccess, plan: CutoutPlan):
+        self.archive, self.plan, survey = archive, plan, get_survey(plan.survey)
+        self.size = (plan.side + _MARGIN)*survey.pixel_scale
+        self.images = archive.services.images or (FitsFolder(Path(survey.folder)) if survey.folder else None)
+        if self.images is None:
+            raise ConfigError(f"{plan.survey} has no archive to ask: set `folder` of its record to that of its images")
+
+    def find_images(self, target: Target)->list[RawImage]:
+        try: hdu = self.images.cut_image(self.plan.survey, target.coord, self.size)
+        except BadImage as e: raise FetchError("reject", str(e)) from e
+        if hdu is None: raise FetchError("not_covered", f"no {self.plan.survey} image holds this position")
+        path = write_image(self.archive.folder/f"{name_file(target.name)}.{self.plan.side}px.fits", hdu)
+        return [RawImage(path, f"{self.plan.survey}/{path.name}", hash_file(path))]
+
 # %% ../nbs/14_scraping.ipynb #12c177a1
 @dataclass(frozen=True)
 class _FolderFiles:
@@ -228,6 +247,11 @@ class FitsFolder(_FolderFiles):
 
     def read_vlass(self, index: int, epoch: str)->bytes: return _read_plain(self.footprints["VLASS"][index][0])
 
+def _find_folder(images: str)->Path:
+    "A folder by its name; raises `ConfigError` where there is none."
+    if not Path(images).is_dir(): raise ConfigError(f"images = {images!r}: neither registry nor a folder of FITS files")
+    return Path(images)
+
 # %% ../nbs/14_scraping.ipynb #f25d2c4a
 def _describe_folder(folder: FitsFolder, unusable: list[str])->str:
     "What a folder has, in words."
@@ -284,35 +308,37 @@ def _name_folder(client: Client, archive: ArchiveAccess, plan: CutoutPlan)->Clie
     return _FolderClient(client, f"no {plan.survey} image in {images.folder} holds this position")
 
 # %% ../nbs/14_scraping.ipynb #5a85959d
-_MARGIN = 4  # Pixels beyond the wanted side, for cutting between pixels
+_NAMELESS = re.compile(r"J\d{6}\.\d{3}[+-]\d{6}")  # What a position is called that was given without a name
+_PINNED_RADIUS = 10*u.arcsec  # Of a position in another catalogue, and the pinned image's
 
 class _RegisteredImages:
-    "Pinned images of one survey, by the target's name."
+    "Pinned images of one survey, by the target's name, or by position where it was given without one."
     def __init__(self, archive: ArchiveAccess, plan: CutoutPlan, dataset: str = "frdeep"):
         self.archive, self.dataset, self.survey = archive, dataset, plan.survey
         self.files: dict[str, RegisteredFile] = {f.object: f for f in select_files(dataset, plan.survey)}
 
+    @cached_property
+    def places(self)->tuple[list[str], SkyCoord]:
+        "Names and positions of the set's training sources; raises `FetchError` where their catalogue cannot be had."
+        known = CATALOGUES[self.dataset]
+        file = get_registered(self.archive.fetcher, find_registered(known), self.archive.folder)
+        rows = read_catalogue(known, file)
+        rows = rows[[name in self.files for name in rows["name"]]]
+        return list(rows["name"]), locate(rows)
+
+    def find_file(self, target: Target)->RegisteredFile:
+        "The pinned image of a target; raises `FetchError` (reject) where there is none."
+        if target.name in self.files: return self.files[target.name]
+        said = f"the registry has no {self.survey} image of {target.name!r} in {self.dataset}"
+        if not _NAMELESS.match(target.name): raise FetchError("reject", f"{said} by name")
+        names, coords = self.places
+        i, away, _ = target.coord.match_to_catalog_sky(coords)
+        if away <= _PINNED_RADIUS: return self.files[names[i.item()]]
+        raise FetchError("reject", f"{said}: the nearest is {away.deg.item():.2f}° away")
+
     def find_images(self, target: Target)->list[RawImage]:
-        if target.name not in self.files:
-            raise FetchError("reject", f"the registry has no {self.survey} image of {target.name!r} in {self.dataset}")
-        file = self.files[target.name]
+        file = self.find_file(target)
         return [RawImage(get_registered(self.archive.fetcher, file, self.archive.folder), file.url, file.sha256)]
-
-class _CutImages:
-    "Images of a survey without a client, cut out of what is in a folder or on the artificial sky."
-    def __init__(self, archive: ArchiveAccess, plan: CutoutPlan):
-        self.archive, self.plan, survey = archive, plan, get_survey(plan.survey)
-        self.size = (plan.side + _MARGIN)*survey.pixel_scale
-        self.images = archive.services.images or (FitsFolder(Path(survey.folder)) if survey.folder else None)
-        if self.images is None:
-            raise ConfigError(f"{plan.survey} has no archive to ask: set `folder` of its record to that of its images")
-
-    def find_images(self, target: Target)->list[RawImage]:
-        try: hdu = self.images.cut_image(self.plan.survey, target.coord, self.size)
-        except BadImage as e: raise FetchError("reject", str(e)) from e
-        if hdu is None: raise FetchError("not_covered", f"no {self.plan.survey} image holds this position")
-        path = write_image(self.archive.folder/f"{name_file(target.name)}.{self.plan.side}px.fits", hdu)
-        return [RawImage(path, f"{self.plan.survey}/{path.name}", hash_file(path))]
 
 # As the surveys' records name them
 CLIENTS = {"": _CutImages} | {kind.__name__: kind for kind in (FirstForm, NvssSkyView, TgssSiap, VlassImages)}
@@ -431,6 +457,24 @@ def fetch_cutouts(
     targets = Table(dict(name=names, ra=coords.ra.deg[first], dec=coords.dec.deg[first]))
     return fetch_targets(targets, archive, plan, Path(root).resolve())[order]
 
+@contextmanager
+def open_images(
+    config: RunConfig|None, # None: no run's
+    images: str,       # '': the run's own; registry: pinned files; a folder with FIRST/, VLASS/ …
+    sky: str,          # As for `open_services`
+    survey: str = "",  # Of which a folder must have images; '': of any
+    coords: SkyCoord|None = None, # Positions of which one must be in an image
+    out: Path|None = None, # For results: not looked into
+)->Iterator[Services|None]: # None: the registry
+    "The services that have the images; raises `ConfigError` for a folder that is not there, or has no usable image."
+    if images == "registry": yield None
+    elif images:
+        check_folder(folder := FitsFolder(_find_folder(images), out), survey, coords)
+        with serve_archives(folder) as services: yield services
+    elif config and config.simulated:
+        with open_services(config, sky, []) as services: yield services
+    else: yield LIVE_SERVICES
+
 # %% ../nbs/14_scraping.ipynb #700ae0cd
 _LIVE_FOUND = SkyCoord("10h50m07.27s +30d40m37.5s")  # A bright double source that all four surveys have seen
 _LIVE_MISSING = {survey.name: SkyCoord(survey.outside) for survey in SURVEYS.values() if survey.client}
@@ -529,7 +573,10 @@ def open_services(
     sky: str|Path,     # sky.ecsv for a loopback archive; '': drawn from the settings
     requests: list,    # To which a loopback archive adds what it is asked
 )->Iterator[Services|None]: # None: the registry
-    "The services of a run's archive; those on this machine stop with the context."
+    "The services of a run's archive; those on this machine stop with the context. Raises as `open_images`."
+    if config.scraping.folder:
+        with open_images(None, str(find_root()/config.scraping.folder), "") as services: yield services
+        return
     if config.scraping.archive != "loopback":
         yield LIVE_SERVICES if config.scraping.archive == "live" else None
         return
@@ -551,6 +598,11 @@ def choose_targets(
                           f"the run is {kinds[config.simulated]}: name a targets.ecsv of this run")
     return table
 
+def _refuse_simulated(paths: list[Path])->None: # paths: of cutouts
+    "Raises `ConfigError` for a simulated image, as a run whose images are a folder's is real."
+    for path in paths:
+        if read_header(path).get("SIMULATE"): raise ConfigError(f"{path}: simulated: leave it out of the folder")
+
 def _scrape_survey(
     config: RunConfig, # Names archive, size and least coverage
     survey: str,       # Whose images
@@ -565,6 +617,7 @@ def _scrape_survey(
                       chosen.vlass_route, chosen.whole_image_from)
     with open_services(config, sky, requests) as services:
         cutouts = fetch_targets(targets, open_archive(services, raw, survey), plan, find_root())
+    if chosen.folder: _refuse_simulated([find_root()/path for path in cutouts["path"] if path])
     if chosen.archive == "loopback": write_atomic(out/"requests.txt", "".join(f"{request}\n" for request in requests))
     write_table(cutouts, out/"cutouts.ecsv")
     return cutouts

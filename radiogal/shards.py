@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['JobMismatch', 'read_job', 'begin_job', 'name_shard', 'claim_shard', 'Worker', 'work_through', 'ShardError',
-           'list_waiting', 'make_schema', 'merge_shards', 'open_images', 'Request', 'hash_folder', 'work_together',
+           'list_waiting', 'make_schema', 'merge_shards', 'Request', 'hash_folder', 'work_together',
            'classify_positions', 'list_retries', 'write_page']
 
 # %% ../nbs/32_classify.ipynb #b26dd351
@@ -19,7 +19,6 @@ import shutil
 import socket
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
@@ -31,12 +30,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from astropy import units as u
-from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import Table, vstack
 
 from . import __version__
-from .archives import serve_archives
 from .clients import ArchiveAccess
 from .config import ConfigError, Damaged, RunConfig, Task, read_config, write_json, write_atomic
 from .cutouts import CutoutPlan, count_pixels, name_file, to_ascii
@@ -45,13 +42,12 @@ from .engines import (ColumnFacts, Ensemble, PreparedShard, adapt_config, check_
                               count_neighbours, describe_columns, hash_json, list_members, open_ensemble,
                               prepare_cutouts, read_prepared_shard, write_prepared_shard)
 from .fetch import AGAIN, hash_file
-from .inputs import read_positions
+from .inputs import read_all_rows
 from .pages import draw_thumbnail, view_prepared, write_sources
 from .positions import BadPositions, locate
 from .provenance import describe_run, is_as_written, read_signed, sign
-from .scraping import (FitsFolder, check_folder, fetch_targets, find_home, open_archive,
-                               open_services)
-from .surveys import LIVE_SERVICES, Services, get_survey
+from .scraping import _find_folder, fetch_targets, find_home, open_archive, open_images
+from .surveys import get_survey
 
 # %% ../nbs/32_classify.ipynb #62e78eb8
 def _digest_rows(rows: pd.DataFrame)->str: # SHA-256, hexadecimal
@@ -114,31 +110,23 @@ def _has_state(path: Path, states: tuple[str, ...])->bool: # path: a shard; one 
     try: return bool(_read_rows(path)[0].state.isin(states).any())
     except Damaged: return False
 
-def _is_barren(folder: Path, there: dict, job: dict)->bool:
-    "Whether a folder's job differs in its images alone, and had none for any position: nothing is lost with it."
-    if {key for key in job if there.get(key) != job[key]} != {"images"}: return False
-    return not any(_has_state(path, ("ok",)) for path in (folder/"shards").glob("*.parquet"))
-
-def _begin_again(folder: Path, job: dict, load: Callable[[], Table])->dict: # As `begin_job`
-    "Ask all positions again, as their images changed; of several workers, one forgets the old answers."
-    with suppress(FileNotFoundError):
-        (folder/"job.json").unlink()
-        for part in ("shards", "prepared", "cutouts", "archive"): shutil.rmtree(folder/part, ignore_errors=True)
-    return begin_job(folder, job, load)
-
 def begin_job(
     folder: Path,
     job: dict,                 # What decides the catalogue: plain values
-    load: Callable[[], Table], # name, ra, dec, crowding; called for a new job, or where its positions are damaged
+    load: Callable[[], Table], # name, ra, dec, crowding, reason; for a new job, or where its positions are damaged
 )->dict:                       # The job, with how many positions there are, and the digest of their file
-    "Write a job and its positions, or find them as they were written; raises `JobMismatch` where there is another one."
+    """Write a job and its positions, or find them as they were written; raises `JobMismatch` where there is another.
+
+    Where the images alone are others, positions without a class are asked again.
+    """
     with suppress(Damaged):
         there = read_job(folder)
-        if _is_barren(folder, there, job): return _begin_again(folder, job, load)
+        if {key for key in job if there.get(key) != job[key]} == {"images"}: there = _ask_again(folder, job["images"])
         _check_job(there, job, folder)
         if is_as_written(folder/"positions.parquet", there["listed"]): return there
     sources = load()
     rows = pd.DataFrame({key: np.array(sources[key]) for key in ("name", "ra", "dec", "crowding")})
+    rows["reason"] = [str(reason) for reason in sources["reason"]] if "reason" in sources.colnames else ""
     listed = hash_file(_write_parquet(rows, folder/"positions.parquet", {}, job["shard_size"]))
     job = job | dict(n=len(rows), listed=listed)
     write_json(folder/"job.json", sign(job))
@@ -149,8 +137,8 @@ def _count_shards(job: dict)->int:
     "How many shards a job has."
     return -(-job["n"]//job["shard_size"])
 
-def _read_block(folder: Path, number: int)->Table: # name, ra, dec, crowding
-    "The positions of one shard; no others are read."
+def _read_block(folder: Path, number: int)->Table: # name, ra, dec, crowding, reason: why a row is no position, or ''
+    "The rows of one shard; no others are read."
     from pyarrow import parquet
     return Table.from_pandas(parquet.ParquetFile(folder/"positions.parquet").read_row_group(number).to_pandas())
 
@@ -225,6 +213,34 @@ def claim_shard(folder: Path, number: int)->Iterator[bool]: # Is the shard this 
         ended.set()
         path.unlink(missing_ok=True)  # the worker that found all shards done may have removed it
 
+def _list_kept(folder: Path, images: str)->dict[str, str]: # By shard, as its files are called: which images it is of
+    "Shards of some images, and those of others in which each position has a class."
+    kept = {}
+    for path in (folder/"shards").glob("*.parquet"):
+        with suppress(Damaged):
+            rows, facts = _read_rows(path)
+            if facts["images"] == images or (rows.state[np.isfinite(rows.ra)] == "ok").all():
+                kept[path.stem] = facts["images"]
+    return kept
+
+def _change_images(folder: Path, there: dict, images: str)->None: # there: the folder's job
+    "Forget shards of earlier images with a position that has no class, and what they were made from."
+    kept = _list_kept(folder, images)
+    parts = (path for part in ("shards", "prepared", "cutouts") for path in (folder/part).glob("*"))
+    for path in [path for path in parts if path.name.split(".")[0] not in kept]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    earlier = "; ".join(sorted({*kept.values()} - {images}))
+    write_json(folder/"job.json", sign(there | dict(images=images, earlier_images=earlier)))
+
+def _ask_again(folder: Path, images: str)->dict: # The folder's job, which goes on with these images
+    "Change a job's images; of several workers one does, and the others wait."
+    mine = False
+    while not mine:
+        with claim_shard(folder, _count_shards(read_job(folder))) as mine:  # of a shard that there is not
+            if mine and (there := read_job(folder))["images"] != images: _change_images(folder, there, images)
+        if not mine: time.sleep(0.1)
+    return read_job(folder)
+
 # %% ../nbs/32_classify.ipynb #15815dc8
 @dataclass(frozen=True, eq=False)
 class Worker:
@@ -236,12 +252,18 @@ class Worker:
     archive: ArchiveAccess # Where images come from
     deleted: tuple[str, ...] # "cutouts", "downloads": deleted once a shard is prepared
 
-def _fetch_shard(worker: Worker, number: int)->Table: # From `fetch_targets`
-    "A shard's cutouts, fetched as a run fetches them."
+def _fetch_shard(worker: Worker, number: int)->Table: # name, state, reason, path, sha256
+    "A shard's cutouts, fetched as a run fetches them; a row that is no position has none."
     chosen, survey = worker.config.scraping, worker.job["survey"]
     plan = CutoutPlan(survey, count_pixels(chosen, survey), name_shard(worker.folder, "cutouts", number, ""),
                       chosen.min_covered, chosen.epoch, chosen.vlass_route, chosen.whole_image_from)
-    return fetch_targets(_read_block(worker.folder, number), worker.archive, plan, worker.folder)
+    block = _read_block(worker.folder, number)
+    asked = np.array(block["reason"]) == ""
+    cutouts = fetch_targets(block[asked], worker.archive, plan, worker.folder)
+    if asked.all(): return cutouts
+    lost = block["name", "reason"][~asked]
+    lost["state"], lost["path"], lost["sha256"] = "reject", "", ""
+    return vstack([cutouts[lost.colnames], lost])[np.argsort([*np.flatnonzero(asked), *np.flatnonzero(~asked)])]
 
 def _delete_cutouts(worker: Worker, number: int)->None:
     "Delete a shard's cutouts, and what was downloaded for its positions alone."
@@ -283,6 +305,8 @@ def work_through(worker: Worker)->list[int]: # Shards that this worker did
 class ShardError(ConfigError):
     "Shards that do not make one catalogue; the message names the first one."
 
+_OF_FOLDER = ("digest", "earlier_images") # What job.json says of a folder, and no shard of itself
+
 def _read_shard(
     folder: Path,
     job: dict,
@@ -295,7 +319,8 @@ def _read_shard(
     except Damaged as e: raise ShardError(f"shard {number}: {e}") from e
     if models := sorted({facts.get("model"), *rows.model} - {job["model"]}, key=str):
         raise ShardError(f"shard {number} was classified by model {models[0]}, the others by {job['model']}")
-    if odd := [key for key in job if key != "digest" and facts.get(key) != job[key]]:  # job.json has one of its own
+    if facts.get("images") in job.get("earlier_images", "").split("; "): facts["images"] = job["images"]
+    if odd := [key for key in job if key not in _OF_FOLDER and facts.get(key) != job[key]]:
         raise ShardError(f"shard {number} is of another job: {odd[0]} is {facts.get(odd[0])!r}, not {job[odd[0]]!r}")
     if rows.name.tolist() != list(_read_block(folder, number)["name"]):
         raise ShardError(f"shard {number} has {len(rows)} rows that are not those asked for, in their order")
@@ -329,6 +354,7 @@ _CARDS = dict(  # FITS keyword: key of a job
               RUN="run", KIND="kind", SETTINGS="settings", COMMIT="commit", TASK="task", NETWORK="network",
               SURVEY="survey", TRAINSET="trained_on", MODEL="model", MEMBERS="members", ENGINE="engine",
               CALIBRAT="calibrated", TEMPERAT="temperature", POSHASH="positions", IMAGES="images",
+              OLDIMAGE="earlier_images",
               SIMULATE="simulated", VERSION="version")
 
 @contextmanager
@@ -405,30 +431,6 @@ def merge_shards(folder: Path, job: dict)->Path: # catalogue.fits
     shutil.rmtree(folder/"claims", ignore_errors=True)
     return path
 
-# %% ../nbs/32_classify.ipynb #64ccd8d4
-def _find_folder(images: str)->Path:
-    "A folder by its name; raises `ConfigError` where there is none."
-    if not Path(images).is_dir(): raise ConfigError(f"images = {images!r}: neither registry nor a folder of FITS files")
-    return Path(images)
-
-@contextmanager
-def open_images(
-    config: RunConfig|None, # None: no run's
-    images: str,       # '': the run's own; registry: pinned files; a folder with FIRST/, VLASS/ …
-    sky: str,          # As for `open_services`
-    survey: str = "",  # Of which a folder must have images; '': of any
-    coords: SkyCoord|None = None, # Positions of which one must be in an image
-    out: Path|None = None, # For results: not looked into
-)->Iterator[Services|None]: # None: the registry
-    "The services that have the images; raises `ConfigError` for a folder that is not there, or has no usable image."
-    if images == "registry": yield None
-    elif images:
-        check_folder(folder := FitsFolder(_find_folder(images), out), survey, coords)
-        with serve_archives(folder) as services: yield services
-    elif config and config.simulated:
-        with open_services(config, sky, []) as services: yield services
-    else: yield LIVE_SERVICES
-
 # %% ../nbs/32_classify.ipynb #ccf940ba
 @dataclass(frozen=True)
 class Request:
@@ -472,7 +474,7 @@ def _open_networks(request: Request)->Ensemble:
     trained = read_prepared(path)
     check_preparation(trained, config, request.survey)
     return open_ensemble(request.run, list_members(request.trained, request.task, request.network),
-                         choose_classes(trained, task.classes), request.folder/"engines", request.engine)
+                         choose_classes(trained, task.classes), request.results/"engines", request.engine)
 
 # %% ../nbs/32_classify.ipynb #f8bdde19
 def hash_folder(
@@ -502,12 +504,9 @@ def _describe_job(request: Request, ensemble: Ensemble)->dict: # Plain values
         images=request.source or _describe_images(request), positions=hash_file(request.positions)[:16]) | (
             {} if request.min_covered is None else dict(min_covered=request.min_covered))
 
-def _list_sources(request: Request, config: RunConfig)->Table: # name, ra, dec, crowding
-    "The positions asked for, warning of rows without one; raises `BadPositions` for simulated ones in a real run."
-    sources = read_positions(request.positions)
-    if rejected := sources.meta["rejected"]:
-        told = "; ".join(f"row {row}: {reason}" for row, reason in rejected[:5])
-        warnings.warn(f"{request.positions.name}: {len(rejected)} rows are no positions: {told}", stacklevel=2)
+def _list_sources(request: Request, config: RunConfig)->Table: # name, ra, dec, crowding, reason
+    "What was asked for, with the reason where a row is no position; raises `BadPositions` for simulated in a real run."
+    sources = read_all_rows(request.positions)
     if sources.meta["SIMULATE"] and not config.simulated: raise BadPositions("simulated positions in a run that is not")
     side = count_pixels(config.scraping, request.survey)*get_survey(request.survey).pixel_scale
     sources["crowding"] = count_neighbours(sources, side/2)
@@ -531,7 +530,7 @@ def _open_worker(request: Request)->Iterator[Worker]:
     if not request.positions.is_file(): raise BadPositions(f"{request.positions}: there is no such file")
     load = cache(lambda: _list_sources(request, config))
     new = not (request.folder/"job.json").is_file()
-    coords = locate(load()) if new else None  # Before networks are opened, which takes longer
+    coords = locate(load()[load()["reason"] == ""]) if new else None  # Before networks are opened, which takes longer
     ensemble = _open_networks(request)
     job = begin_job(request.folder, _describe_job(request, ensemble), load)
     _drop_damaged(request.folder)

@@ -24,7 +24,6 @@ from astropy.table import Row, Table
 from astropy.wcs import WCS
 
 from .answers import _make_unique, read_asked
-from .shards import _find_folder, open_images
 from .clients import ArchiveAccess
 from .config import RadiogalError
 from .curation import _stretch_image
@@ -37,7 +36,7 @@ from .pages import list_flags
 from .positions import BadImage, identify_positions, name_position, read_celestial
 from .preparation import Unusable
 from .pretrained import PretrainedModel, _prepare_any, _set_coverage, classify, find_image_survey, load_model
-from .scraping import _assign_clients, _cut_all, open_archive
+from .scraping import _assign_clients, _cut_all, _find_folder, open_archive, open_images
 from .surveys import Services, get_survey
 
 # %% ../nbs/36_sources.ipynb #6f606c6f

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['isolate_settings', 'Plan', 'plan_run', 'end_children', 'hear_stops', 'run_all', 'preview_run', 'prepare_sets',
-           'keep_results', 'name_others', 'redraw_figures', 'report_run', 'read_request', 'make_catalogue',
-           'classify_by_run', 'check_notebook']
+           'derive_run', 'keep_results', 'name_others', 'redraw_figures', 'report_run', 'read_request',
+           'make_catalogue', 'classify_by_run', 'check_notebook']
 
 # %% ../nbs/46_workflow.ipynb #535aa57a
 import fcntl
@@ -19,13 +19,14 @@ import subprocess
 import sys
 import tempfile
 import threading
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from .config import (Cell, ConfigError, Damaged, Paths, RunConfig, check_name, find_images, find_root,
-                             list_asked, read_config, read_json, write_atomic, write_json)
+                             list_asked, parse_config, read_config, read_json, write_atomic, write_json)
 from .fetch import AGAIN, RegisteredFile, check_sources, find_mirror, select_files
 from .provenance import (check_inputs, check_network, describe_machine, describe_run, find_damaged,
                                  find_unexported, hash_files, is_as_written, read_signed, run_notebook, sign)
@@ -127,8 +128,8 @@ _SECTIONS = dict(  # Of the settings, by the rule that depends on them
     artificial=("classes", "surveys", "sky", "scraping", "preparation", "targets", "group_radius"),
     classify=("kind", "classes", "folds", "seeds", "scraping", "preparation", "targets"))
 
-def _describe_settings(config: RunConfig, steps: dict)->dict[str, str]: # steps: from `_deal_steps`; by rule, or step
-    "The settings that a rule depends on, as text that changes when they do."
+def _describe_settings(config: RunConfig, steps: dict, root: Path)->dict[str, str]: # steps: from `_deal_steps`
+    "By rule, or step, the settings that it depends on, as text that changes when they, or a folder's images, do."
     from radiogal.candidates import find_group_radius  # without what it needs, where nothing is planned
     whole = config.model_dump(mode="json") | dict(group_radius=f"{find_group_radius(config):.3f}")
     chosen = {rule: {section: whole[section] for section in sections} for rule, sections in _SECTIONS.items()}
@@ -138,6 +139,9 @@ def _describe_settings(config: RunConfig, steps: dict)->dict[str, str]: # steps:
               for step, cells in steps["transfers"].items()}
     published = [config.preparation.published_pixels, whole["group_radius"]*("griese-apart" in config.published)]
     as_text = {name: json.dumps(value, sort_keys=True) for name, value in (chosen | grids).items()}
+    if config.scraping.folder:
+        from radiogal.scraping import FitsFolder, _find_folder
+        as_text["scraping"] += FitsFolder(_find_folder(str(root/config.scraping.folder))).fingerprint
     as_text["preparation"] += json.dumps({survey: config.list_labels(survey) for survey in config.surveys})
     return as_text | dict(published=json.dumps(published), everything=config.model_dump_json())
 
@@ -200,7 +204,7 @@ def plan_run(
     per_step: int = 1, # Most trainings or transfers of a step
     cores: int = 1,    # At least so many steps, where there is as much to do
 )->Plan:
-    "What a run will do. Raises `CatalogueError` where it needs a catalogue that it cannot have."
+    "What a run will do. Raises `CatalogueError` or `ConfigError` for a catalogue or folder of images out of reach."
     results, steps, held = f"results/{run}", _deal_steps(config, per_step, cores), _find_held(config)
     # pinned files serve every run; what archives answer is the run's own
     raw = "data/raw" if config.scraping.archive == "registry" else f"data/raw/{run}"
@@ -218,7 +222,7 @@ def plan_run(
         decisions=_find_decisions(config, paths, run),
         apart=[_locate(results, "griese-apart")] if "griese-apart" in config.published else [],
         prepared=sorted({_locate(results, task.images) for task in config.list_tasks().values()}), held=held,
-        files=_list_files(config), settings=_describe_settings(config, steps),
+        files=_list_files(config), settings=_describe_settings(config, steps, paths.root),
         steps=story if config.has_report else [*images, *apart, *cells, "benchmark"], images=[*images, *apart])
 
 # %% ../nbs/46_workflow.ipynb #63bf6386
@@ -471,6 +475,31 @@ def _summarise_run(paths: Paths, config: RunConfig, run: str)->None:
         resolved_settings=config.model_dump(), files=hash_files(_list_loose(paths, run), paths.root),
         steps=[{key: made[key] for key in _STEP_FACTS} for made in steps if set(_STEP_FACTS) <= set(made)])))
 
+# %% ../nbs/46_workflow.ipynb #bb933e84
+def _set_folder(path: Path, folder: Path)->str: # path: a run's settings
+    "Settings in which the images are a folder's; raises `ConfigError` where a run cannot have its images from one."
+    if not read_config(path).list_scraped(): raise ConfigError(f"{path.stem} is of published images alone: no --images")
+    said = f"archive = {json.dumps(f'{folder}/', ensure_ascii=False)}"
+    text = re.sub(r"(?m)^archive *=.*$", lambda _: said, path.read_text(encoding="utf-8"), count=1)
+    made = parse_config(tomllib.loads(text), f"{path.name} with --images {folder}")
+    if made.scraping.folder != f"{folder}/": raise ConfigError(f"{path}: [scraping] has no line that says archive = …")
+    return f"# As {path.stem}, with images from a folder: `radiogal prepare {path.stem} --images` wrote it.\n{text}"
+
+def derive_run(
+    run: str,     # A file of config/
+    folder: Path, # Of FITS images, with those below it
+)->str:           # The new run, such as real-mosaics
+    "Write the settings of a run as another, with images from a folder; raises `ConfigError` saying what is odd."
+    from radiogal.scraping import FitsFolder, _find_folder, check_folder
+    paths, folder = Paths(find_root()), folder.expanduser().resolve()
+    if os.pathsep in str(folder): raise ConfigError(f"--images {folder}: a folder without {os.pathsep!r} in its path")
+    check_folder(FitsFolder(_find_folder(str(folder))), "")
+    name = "-".join([run, *re.findall("[A-Za-z0-9]+", folder.name)])
+    path, text = paths.settings(name), _set_folder(paths.settings(run), folder)
+    if path.is_file() and path.read_text(encoding="utf-8") != text:
+        raise ConfigError(f"{path} is not {run} with images from {folder}: rename it, or radiogal prepare {name}")
+    return write_atomic(path, text).stem
+
 # %% ../nbs/46_workflow.ipynb #b7893ad9
 _OF_CELLS = ("metrics.json", "predictions*.parquet", "history.csv", "timing.json", "provenance.json")
 _KEPT = (*(f"{kind}/**/{name}" for kind in ("training", "transfer") for name in _OF_CELLS),
@@ -574,6 +603,8 @@ def read_request(
     network = more.pop("network", "fields")
     for what, name in dict(task=task, survey=survey, network=network).items(): check_name(name, what)
     paths = Paths(find_root())
+    if (own := read_config(paths.settings(run)).scraping.folder) and not more.get("images"):
+        more["images"] = str(paths.root/own)
     results, sky = paths.results(run), paths.results(run)/"sky"/"sky.ecsv"
     trained = next(iter(find_places(results, paths.kept(run), f"training/{task}/{network}/*/*/*.h5")), results)
     return Request(paths.settings(run), run, task, survey, network, results, trained, Path(positions).resolve(),
@@ -624,8 +655,12 @@ def make_catalogue(
     if waiting:
         print(f"{len(waiting)} shards are with other workers: the last one makes the catalogue", file=sys.stderr)
     else:
-        print(f"{read_job(folder)['n']} positions in {os.path.relpath(folder)}/catalogue.fits, "
+        job = read_job(folder)
+        print(f"{job['n']} positions in {os.path.relpath(folder)}/catalogue.fits, "
               f"at a glance in {write_page(folder).name}", file=sys.stderr)
+        if earlier := job.get("earlier_images"):
+            print(f"The images changed: shards in which every position had a class are still of {earlier}; "
+                  "another folder as --out asks for all again", file=sys.stderr)
         _write_digests(folder)
     return len(waiting)
 

@@ -147,6 +147,26 @@ def test_two_workers_do_no_shard_twice(project, whole):
     assert read_files(out) == read_files(whole)
 
 
+def list_kept_networks(folder):
+    "Exported networks, and when they were."
+    return {path: path.stat().st_mtime_ns for path in (folder/"results"/"real"/"engines").glob("*")}
+
+
+def test_rows_that_are_no_position_are_counted_and_networks_exported_once(project, whole):
+    folder, kept = project[0], list_kept_networks(project[0])
+    lines = (folder/"few.csv").read_text().splitlines()
+    (folder/"odd.csv").write_text("\n".join([*lines[:3], "odd,north,1", *lines[3:12]]) + "\n")
+    status, said = finish(ask(folder, "odd", "odd.csv"))
+    assert status == 3 and "row 3 of odd.csv: ra is not an angle: 'north'" in said.splitlines(), said
+    rows = pd.read_parquet(folder/"odd"/"catalogue.parquet")
+    assert re.search(r"\d+ of 12 classified: .*ra is not an angle: 'north' × 1", said.splitlines()[-1])
+    assert len(rows) == 12 and rows.state[2] == "reject" and (rows.state == "ok").sum() > 8
+    same = pd.read_parquet(whole/"catalogue.parquet").set_index("name")
+    good = rows[rows.state == "ok"].set_index("name")
+    assert same["class"][good.index].tolist() == good["class"].tolist()
+    assert kept and list_kept_networks(folder) == kept and not (folder/"odd"/"engines").exists()
+
+
 def test_shard_of_another_model_is_refused(whole):
     job, path = json.loads((whole/"job.json").read_text()), name_shard(whole, "shards", 3, ".parquet")
     before, rows = path.read_bytes(), pd.read_parquet(path)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import termios
 import time
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from importlib import metadata
 from pathlib import Path
@@ -22,13 +23,16 @@ from astropy.io.votable import parse
 from astropy.table import Table
 from click.testing import CliRunner
 from conftest import ROOT, copy_project
+from faulty import Service, say, serve
 from pyarrow.parquet import read_schema
 
-from radiogal import __version__, answers, doctor, pretrained
+from radiogal import __version__, answers, doctor, pretrained, scraping
 from radiogal.cli import _GROUPS, _tell_rows, commands, main
 from radiogal.config import read_config
 from radiogal.cutouts import read_cutout
+from radiogal.fetch import Limits
 from radiogal.pretrained import list_models
+from radiogal.surveys import LIVE_SERVICES
 
 
 def ask(*arguments, **more):
@@ -478,6 +482,38 @@ def test_a_catalogue_in_a_folder_is_made_by_workers_and_resumed(place):
     assert "0 shards done here" in ask(*asked).stderr
     assert "give --out a file" in ask("classify", "mine.fits", "--out", "other").stderr
     assert "--workers goes with --out FOLDER" in ask("classify", "here.csv", "--workers", "2").stderr
+
+
+def test_rows_that_are_no_position_are_in_a_catalogue_with_their_reason(place):
+    (place/"odd.csv").write_text("name,ra,dec\nb,north,3\nx,208.0607,12.5671\n")
+    said = ask("classify", "odd.csv", "mine.fits", "--images", "images", "--out", "folder", "--shard-size", "1",
+               "--min-covered", "0.2")
+    first, *_, named, image, last = said.stderr.splitlines()
+    assert said.exit_code == 3 and first == "3 shards done here", said.output
+    assert named.startswith("row 1 of odd.csv: ra is not an angle") and image.startswith("mine.fits: an image: a")
+    assert last.startswith("1 of 3 classified: 2 rejected (ra is not an angle")
+    rows = pd.read_parquet(place/"folder"/"catalogue.parquet")
+    assert list(rows.name) == ["row 1 of odd.csv", "x", "mine.fits"] and list(rows.state) == ["reject", "ok", "reject"]
+    assert list(rows.n_trained) == [0, 4, 0] and list(rows.crowding) == [0, 0, 0] and rows.ra.isna().sum() == 2
+    assert len(Table.read(place/"folder"/"catalogue.fits")) == 3
+    said = ask("classify", "nowhere.csv", "--out", "other")
+    assert said.exit_code == 1 and said.stderr == "radiogal: nowhere.csv: there is no such file\n"
+
+
+@pytest.mark.parametrize("out, more, status", [((), (), 1), (("--out", "folder"), (), 1), ((), ("mine.fits",), 3)])
+def test_an_archive_that_does_not_answer_is_said_and_counted(place, monkeypatch, out, more, status):
+    monkeypatch.setattr(scraping, "Limits", lambda: Limits(tries=2, wait_s=0.01, max_wait_s=0.05))
+    (place/"here.csv").write_text(f"name,ra,dec\nx,{HERE[:11]},{HERE[12:]}\n")
+    with serve() as server:
+        server.answers = Service(lambda path: say(status="503 Busy"))
+        monkeypatch.setattr(scraping, "LIVE_SERVICES", replace(
+            LIVE_SERVICES, first_cutout=f"http://{server.host}/", allowed_hosts=(server.host,),
+            seconds_between_requests=0.))
+        said = ask("classify", "here.csv", *more, *out)
+    n = 1 + len(more)
+    assert said.exit_code == status and len(server.requests) == 2, said.output
+    told = f"{n - 1} of {n} classified: 1 without an answer (given up after 2 of 2 tries: HTTP 503"
+    assert said.stderr.splitlines()[-1].startswith(told), said.stderr
 
 
 @pytest.mark.parametrize("asked, status, told", [

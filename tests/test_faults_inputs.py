@@ -27,8 +27,7 @@ from radiogal.fetch import Fetcher, Limits, Manifest
 from radiogal.inputs import read_positions
 from radiogal.positions import BadPositions, CatalogueError, read_frame
 from radiogal.preparation import Unusable, measure_flux, read_image
-from radiogal.scraping import FitsFolder, fetch_cutouts
-from radiogal.shards import open_images
+from radiogal.scraping import FitsFolder, fetch_cutouts, open_images
 from radiogal.sky import make_wcs
 
 fault = pytest.mark.fault

@@ -1,6 +1,9 @@
 "A folder of any FITS images as a source of images, and surveys that a user describes in a TOML file."
 import gzip
 import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,17 +12,30 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import Table
+from conftest import ROOT
 from test_cli import ask
 from test_learning import write_start
 
 from radiogal import config, shards, surveys
-from radiogal.config import ConfigError, find_root, read_config
+from radiogal.catalogues import Labels, build_targets, tabulate_labels
+from radiogal.config import ConfigError, Paths, find_root, read_config
 from radiogal.cutouts import CutoutPlan, read_cutout
+from radiogal.datasets import _prepare_survey
 from radiogal.engines import prepare_cutouts
 from radiogal.inputs import read_surveys
-from radiogal.scraping import FitsFolder, check_folder, fetch_cutouts, fetch_targets, open_archive
-from radiogal.shards import begin_job, open_images
+from radiogal.preparation import read_image
+from radiogal.scraping import (
+    FitsFolder,
+    _scrape_survey,
+    check_folder,
+    fetch_cutouts,
+    fetch_targets,
+    open_archive,
+    open_images,
+)
+from radiogal.shards import begin_job
 from radiogal.sky import draw_population, observe, write_image
+from radiogal.workflow import derive_run, plan_run
 
 SMOKE = read_config(find_root()/"config"/"smoke.toml")
 SOURCES = draw_population(SMOKE.sky, SMOKE.classes, SMOKE.surveys)
@@ -128,26 +144,73 @@ def test_a_small_image_is_refused_in_arcminutes_or_padded_and_flagged(tmp_path):
     assert refused.facts["reason"][0].startswith("the image spans 4.5′ × 4.5′ of 9.0′ × 9.0′: lower --min-covered")
 
 
-def write_shard(folder, states):
-    "A shard whose rows ended in some states."
-    rows = pd.DataFrame(dict(name=[f"s{i}" for i in range(len(states))], state=states))
-    shards._write_parquet(rows, folder/"shards"/"000000.parquet", {})
+def write_shards(folder, job, *states):
+    "A shard for each two states in which its rows ended, all prepared; the last row is no position."
+    rows = pd.DataFrame(dict(name=["s0", "s1", "s2", "row 4"], ra=[1., 2., 3., np.nan], model="m"))
+    for number, two in enumerate(states):
+        shard = rows[2*number:2*number + 2].assign(state=two)
+        shards._write_parquet(shard, shards.name_shard(folder, "shards", number, ".parquet"), job)
+        for name in ("prepared", "cutouts"): (folder/name/f"{number:06}.npz").parent.mkdir(exist_ok=True)
+        (folder/"prepared"/f"{number:06}.npz").touch()
+        (folder/"cutouts"/f"{number:06}").mkdir()
 
 
-@pytest.mark.parametrize("states, again", [(["not_covered", "reject"], True), (["ok", "not_covered"], False)])
-def test_positions_without_an_image_are_asked_again_when_images_changed(tmp_path, states, again):
-    block = Table(dict(name=["s0", "s1"], ra=[1., 2.], dec=[3., 4.], crowding=[0, 0]))
+def list_stems(folder): return [sorted(p.stem for p in (folder/n).glob("*")) for n in ("shards", "prepared", "cutouts")]
+
+
+@pytest.mark.parametrize("states, kept", [
+    ((["not_covered", "reject"], ["retry", "reject"]), []), ((["ok", "not_covered"], ["ok", "reject"]), ["000001"]),
+    ((["ok", "ok"], ["not_covered", "reject"]), ["000000"])])
+def test_positions_without_a_class_are_asked_again_when_images_changed(tmp_path, states, kept):
+    block = Table(dict(name=["s0", "s1", "s2", "row 4"], ra=[1., 2., 3., np.nan], dec=[3., 4., 5., np.nan],
+                       crowding=[0]*4, reason=["", "", "", "no position"]))
     job = dict(model="m", shard_size=2, images="folder a")
-    begin_job(tmp_path, job, lambda: block)
-    write_shard(tmp_path, states)
-    if again:
-        assert begin_job(tmp_path, job | dict(images="folder b"), lambda: block)["images"] == "folder b"
-        assert not (tmp_path/"shards").exists()
-    else:
-        with pytest.raises(shards.JobMismatch, match="images was 'folder a', is 'folder b'"):
-            begin_job(tmp_path, job | dict(images="folder b"), lambda: block)
+    write_shards(tmp_path, begin_job(tmp_path, job, lambda: block), *states)
+    with ThreadPoolExecutor(2) as pool:  # as two workers do
+        first, second = pool.map(lambda _: begin_job(tmp_path, job | dict(images="folder b"), lambda: block), range(2))
+    assert first == second == shards.read_job(tmp_path) and first["images"] == "folder b"
+    assert first["earlier_images"] == "folder a"*bool(kept) and list_stems(tmp_path) == [kept]*3
+    for stem in kept: assert len(shards._read_shard(tmp_path, first, int(stem))) == 2
     with pytest.raises(shards.JobMismatch, match="model was"):
         begin_job(tmp_path, job | dict(model="n"), lambda: block)
+    again = begin_job(tmp_path, job, lambda: block)
+    assert (again["images"], again["earlier_images"]) == ("folder a", "") and list_stems(tmp_path) == [kept]*3
+
+
+@pytest.mark.full
+def test_a_mended_folder_is_asked_by_the_same_command(first_of_two):
+    asked = ("classify", "two.csv", "--images", "images", "--out", "out", "--shard-size", "1")
+    said = ask(*asked)
+    assert said.exit_code == 3 and "1 of 2 classified: 1 not covered" in said.stderr, said.output
+    first_of_two("b", FAR)
+    said = ask(*asked)
+    told = said.stderr.splitlines()
+    assert said.exit_code == 0 and told[0] == "1 shards done here" and told[-1] == "2 of 2 classified", said.output
+    assert told[-2].startswith("The images changed: shards in which every position had a class are still of folder ")
+    assert list(pd.read_parquet("out/catalogue.parquet").state) == ["ok", "ok"]
+    assert fits.getheader("out/catalogue.fits", 1)["OLDIMAGE"].startswith("folder ")
+
+
+def draw_double(coord, pixel, beam, side):
+    "An image of a double source, real by its header."
+    y, x = np.mgrid[:side, :side]
+    blob = lambda column: 0.02*np.exp(-((x - column)**2 + (y - side//2)**2)/(2*(beam/pixel/2.355)**2))
+    data = np.random.default_rng(1).normal(0, 2e-4, (side, side)) + blob(side//2 - 10) + blob(side//2 + 10)
+    header = fits.Header(dict(CTYPE1="RA---SIN", CTYPE2="DEC--SIN", CRVAL1=coord.ra.deg, CRVAL2=coord.dec.deg,
+                              CRPIX1=side//2 + 1., CRPIX2=side//2 + 1., CDELT1=-pixel/3600, CDELT2=pixel/3600,
+                              CUNIT1="deg", CUNIT2="deg", RADESYS="ICRS", BUNIT="Jy/beam", BMAJ=beam/3600,
+                              BMIN=beam/3600, BPA=0.))
+    return fits.PrimaryHDU(data.astype("f4"), header)
+
+
+@pytest.fixture
+def first_of_two(tmp_path, monkeypatch):
+    "A folder to work in, with two positions, images of one of them, and a function that makes others."
+    monkeypatch.chdir(tmp_path)
+    make = lambda name, coord: write_image(tmp_path/"images"/f"{name}.fits", draw_double(coord, 1.8, 5.4, 320))
+    make("a", HERE)
+    (tmp_path/"two.csv").write_text(f"name,ra,dec\nhere,{HERE.ra.deg},{HERE.dec.deg}\nfar,200,-5\n")
+    return make
 
 
 @pytest.fixture
@@ -182,14 +245,58 @@ def racs(known, tmp_path, monkeypatch):
     "A folder to work in, with a survey in a file of the user's, and its mosaic of one double source."
     monkeypatch.chdir(tmp_path)
     (tmp_path/"racs.toml").write_text(RACS)
-    y, x = np.mgrid[:400, :400]
-    blob = lambda column: 0.02*np.exp(-((x - column)**2 + (y - 200)**2)/(2*(10.25/2/2.355)**2))
-    data = np.random.default_rng(1).normal(0, 2e-4, (400, 400)) + blob(190) + blob(210)
-    header = fits.Header(dict(CTYPE1="RA---SIN", CTYPE2="DEC--SIN", CRVAL1=HERE.ra.deg, CRVAL2=HERE.dec.deg,
-                              CRPIX1=201., CRPIX2=201., CDELT1=-2/3600, CDELT2=2/3600, CUNIT1="deg", CUNIT2="deg",
-                              RADESYS="ICRS", BUNIT="Jy/beam", BMAJ=11.2/3600, BMIN=9.3/3600, BPA=0.))
-    write_image(tmp_path/"mosaics"/"tile.fits", fits.PrimaryHDU(data.astype("f4"), header))
+    made = draw_double(HERE, 2., 10.25, 400)
+    made.header.update(dict(BMAJ=11.2/3600, BMIN=9.3/3600))
+    write_image(tmp_path/"mosaics"/"tile.fits", made)
     (tmp_path/"mine.csv").write_text(f"name,ra,dec\nhere,{HERE.ra.deg},{HERE.dec.deg}\nfar,200,-5\n")
+
+
+@pytest.fixture
+def clone(first_of_two, tmp_path):
+    "The same folder as a clone, with its settings; some of its images lie deeper, compressed, or have other names."
+    (tmp_path/"settings.ini").write_text("lib_name = radiogal")
+    shutil.copytree(ROOT/"config", tmp_path/"config")
+    for k, name in enumerate(("deep/b", "c")): first_of_two(name, HERE.directional_offset_by(0*u.deg, (k + 1)*u.deg))
+    pack(tmp_path/"images"/"d.fits.gz", draw_double(HERE.directional_offset_by(0*u.deg, 3*u.deg), 1.8, 5.4, 320))
+    (tmp_path/"images"/"notes.txt").write_text("mine")
+    return tmp_path
+
+
+def test_a_runs_images_may_be_a_folders(clone):
+    assert derive_run("real-short", clone/"images") == derive_run("real-short", Path("images")) == "real-short-images"
+    config = read_config("config/real-short-images.toml")
+    assert config.scraping.folder == f"{clone}/images/" and config.scraping.cutout_pixels == 150
+    coords = [HERE.directional_offset_by(0*u.deg, k*u.deg) for k in range(4)] + [FAR]
+    labels = Labels([*"abcde"], SkyCoord(coords), ["FRI", "FRII"]*2 + ["FRI"], [np.nan]*5)
+    targets, _ = build_targets([tabulate_labels(labels, "mine", simulated=False)], ("FRI", "FRII"), 30*u.arcsec,
+                               1*u.arcmin)
+    cutouts = _scrape_survey(config, "FIRST", targets, "", clone/"raw", clone/"out")
+    assert list(cutouts["state"]) == ["ok"]*4 + ["not_covered"], list(cutouts["reason"])
+    curated = Table(dict(name=[*"abcde"], survey=["FIRST"]*5, used=[True]*5, decision=[""]*5, reason=[""]*5))
+    two = config.model_copy(update=dict(preparation=config.preparation.model_copy(update=dict(n_folds=2))))
+    read = lambda path: read_image(clone/path, "FIRST")
+    prepared, left = _prepare_survey(targets, cutouts, curated, read, two, "FIRST")
+    assert prepared.images.shape == (4, 64, 64, 1) and not prepared.simulated and list(left["name"]) == ["e"]
+    assert left["reason"][0] == f"not_covered: no FIRST image in {clone}/images holds this position"
+    before = plan_run(config, Paths(clone), "real-short-images").settings
+    write_image(clone/"images"/"sim.fits", see("FIRST", 320, FAR))
+    after = plan_run(config, Paths(clone), "real-short-images").settings
+    assert [rule for rule in before if before[rule] != after[rule]] == ["scraping"]
+    with pytest.raises(ConfigError, match=r"e\.fits: simulated: leave it out of the folder"):
+        _scrape_survey(config, "FIRST", targets, "", clone/"raw", clone/"again")
+    shutil.rmtree("images")
+    with pytest.raises(ConfigError, match="neither registry nor a folder"): plan_run(config, Paths(clone), "x")
+
+
+@pytest.mark.parametrize("run, images, told", [
+    ("smoke", "images", "kind = 'demo' allows 'loopback'"), ("vlass", "images", "vlass is of published images alone"),
+    ("real", "nowhere", "neither registry nor a folder of FITS files"), ("real", "config", "no image that can be used"),
+    ("nix", "images", "the runs there are: benchmark, demo"), ("real-short", "images", "rename it, or radiogal prep")])
+def test_a_folder_that_a_run_cannot_have_is_told(clone, run, images, told):
+    (clone/"config"/"real-short-images.toml").write_text("# mine")
+    before = sorted(clone.rglob("*"))
+    said = ask("prepare", run, "--images", images)
+    assert said.exit_code == 1 and told in said.stderr and sorted(clone.rglob("*")) == before, said.output
 
 
 def test_commands_take_a_survey_of_a_toml_file(racs):

@@ -10,12 +10,13 @@ from astropy.table import Table
 from radiogal.archives import serve_archives
 from radiogal.clients import VLASS_ROUTES
 from radiogal.config import MorphologyClass, Sky
-from radiogal.cutouts import CutoutPlan
-from radiogal.fetch import Limits
+from radiogal.cutouts import CutoutPlan, Target
+from radiogal.fetch import FetchError, Limits
 from radiogal.positions import identify_positions
 from radiogal.scraping import (
     _CUTOUT_COLUMNS,
     FitsFolder,
+    _assign_clients,
     _read_positions,
     fetch_cutouts,
     fetch_targets,
@@ -70,10 +71,31 @@ def test_positions_are_named_and_may_repeat(tmp_path):
     odd = SkyCoord([0, 359.9999999, 12.5], [-0.5, 90, 0], unit="deg")
     names = identify_positions(odd)
     assert list(names[:2]) == ["J000000.000-003000.000", "J000000.000+900000.000"]
-    archive = open_archive(None, tmp_path, "FIRST")
-    twice = fetch_cutouts(SkyCoord([odd[2], odd[0], odd[2]]), "FIRST", 2.5*u.arcmin, archive)
+    archive = FitsFolder(tmp_path/"none")
+    twice = fetch_cutouts(SkyCoord([odd[2], odd[0], odd[2]]), "FIRST", 2.5*u.arcmin, archive, tmp_path)
     assert list(twice["name"]) == [names[i] for i in (2, 0, 2)]
     with pytest.raises(u.UnitsError, match="arcmin"): fetch_cutouts(odd, "FIRST", 2.5*u.Jy, archive)
+
+
+def test_a_pinned_image_is_found_by_name_or_without_one_by_position(tmp_path):
+    archive, plan = open_archive(None, tmp_path, "NVSS"), CutoutPlan("NVSS", 150, tmp_path)
+    (client,) = _assign_clients(archive, plan, COORD.reshape(1))
+    first, second, *_ = client.files
+    client.places = [first, second], SkyCoord([COORD, COORD.directional_offset_by(0*u.deg, 1*u.deg)])
+    find = lambda name, offset: client.find_file(Target(name, COORD.ra.deg, COORD.dec.deg + offset/3600))
+    (nameless,) = identify_positions(COORD.reshape(1))
+    assert find(second, 0) == client.files[second]  # as the name says
+    assert find(nameless, 4) == find(f"{nameless} (2)", -4) == client.files[first]
+    with pytest.raises(FetchError, match=r"reject: .* of 'J.*: the nearest is 0.01° away"): find(nameless, -30)
+    with pytest.raises(FetchError, match="reject: .* of 'mine' in frdeep by name"):
+        find("mine", 0)
+
+
+def test_pinned_images_are_where_their_catalogues_say(mirror, tmp_path):
+    archive = open_archive(None, tmp_path, "FIRST")
+    coords = SkyCoord(["07h45m42.3s +31d42m51s", "0h00m00s -80d00m00s"])  # the first is 4C 31.30
+    table = fetch_cutouts(coords, "FIRST", 4*u.arcmin, archive, tmp_path, min_covered=0.5)
+    assert list(table["state"]) == ["ok", "reject"], list(table["reason"])
 
 
 @pytest.mark.parametrize("route", VLASS_ROUTES)
