@@ -90,8 +90,7 @@ def _stop(number: int, _)->None:
 # %% ../nbs/48_cli.ipynb #f22f4e0e
 _WITH_BARS = ("_do_classify", "_do_cutout", "_do_finetune")  # On a terminal; other programs are spared them
 
-_LOADS_FRAMEWORKS = ("_do_classify", "_do_finetune", "_do_models", "_do_notebook", "_do_refresh", "_do_figures",
-                     "_do_report")
+_LOADS_FRAMEWORKS = [f"_do_{name}" for name in "classify finetune models notebook refresh figures report".split()]
 _STARTS = (r"^WARNING: All log messages before absl::|^I0000 |^To enable the following instructions|"
            r"^[EW]0000 .*(Unable to register cu|already registered)|^[0-9-]{10} .*: I (tensorflow|external)/")
 
