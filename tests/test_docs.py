@@ -119,9 +119,17 @@ def loopback():
     with serve_archives(sky) as services: yield json.dumps(asdict(replace(services, images=None)))
 
 
+# Seconds each; pages that train, or go through a whole run, are for `make test-long`
+QUICK = {"README.md", "docs/index.md", "docs/tutorials/classify.md", "docs/tutorials/add_survey.md"}
+
+
+def mark_page(page):
+    "A page as an argument of the test of its blocks."
+    return pytest.param(page, marks=() if page in QUICK or page.startswith("docs/how/") else pytest.mark.long)
+
+
 @pytest.mark.full
-@pytest.mark.long
-@pytest.mark.parametrize("page", [page for page, blocks in RUNNABLE.items() if blocks])
+@pytest.mark.parametrize("page", [mark_page(page) for page, blocks in RUNNABLE.items() if blocks])
 def test_blocks_of_a_page_run_in_order_without_a_network(page, clone, loopback):
     (clone/"blocks.json").write_text(json.dumps([asdict(block) for block in RUNNABLE[page]]))
     env = {k: v for k, v in os.environ.items() if k != "RADIOGAL_MIRROR"}
