@@ -18,16 +18,17 @@ ROOT = DOCS.parent
 MADE = [DOCS/name for name in ("notebooks", "modules", "commands", "cards", "gallery")]  # ignored by git
 DIRECTIVE = re.compile(r"^#\|.*\n?", flags=re.MULTILINE)
 DRAWS = re.compile(r"\b(_?(?:plot|draw|show)_\w+)\(")
+SAID = re.compile(r"^#\|\s*fig-alt: (.+)$", flags=re.MULTILINE)  # What a cell itself says that its pictures show
 THUMBNAIL = 480, 360  # px, twice what is shown
 WORDS = {}  # Alternative texts of a notebook's pictures, in order
 
 
 @cache
 def read_drawings():
-    "First line of the docstring of each function that draws, by its name: what its picture shows."
+    "First line of the docstring of each function that draws, by its name: what its picture shows. No methods."
     found = {}
     for path in sorted((ROOT/"radiogal").glob("[a-z]*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.FunctionDef) and DRAWS.match(f"{node.name}("):
                 found[node.name] = re.split(r"; (?:raises|a Figure)", ast.get_docstring(node) or "")[0].split("\n")[0]
     return found
@@ -42,7 +43,7 @@ def find_drawing(source):
 def first_sentence(text):
     "The first sentence of Markdown, without its marks."
     plain = re.sub(r"!?\[([^]]*)\]\([^)]*\)|[*_`$#>]", r"\1", text.strip().split("\n\n")[-1])
-    return re.split(r"(?<=[.!?:]) ", " ".join(plain.split()))[0]
+    return re.split(r"(?<=[.!?]) ", " ".join(plain.split()))[0]
 
 
 def list_pictures(cell):
@@ -60,7 +61,12 @@ def describe_picture(source, caption, prose):
 
 
 def describe_pictures(cell, prose):
-    return [describe_picture(cell.source, caption, prose) for _, caption in list_pictures(cell)]
+    "Alternative texts of a cell's pictures: what it says itself, divided by |, or as `describe_picture`."
+    pictures, said = list_pictures(cell), " ".join(SAID.findall(cell.source))
+    if not said: return [describe_picture(cell.source, caption, prose) for _, caption in pictures]
+    words = said.split(" | ")
+    assert len(words) == len(pictures), f"{len(words)} alternative texts for {len(pictures)} pictures: {said}"
+    return words
 
 
 def is_shown(cell): return cell.source.strip() and not (cell.cell_type == "code" and cell.source.startswith("#| hide"))
@@ -71,10 +77,10 @@ def dress_cells(name, cells):
     prose, n = "", 0
     for cell in filter(is_shown, cells):
         if cell.cell_type == "code":
-            cell.source = DIRECTIVE.sub("", cell.source)
-            if list_pictures(cell):
+            words, cell.source = describe_pictures(cell, prose), DIRECTIVE.sub("", cell.source)
+            if words:
                 n += 1
-                WORDS.setdefault(name, []).extend(describe_pictures(cell, prose))
+                WORDS.setdefault(name, []).extend(words)
                 yield nbformat.v4.new_markdown_cell(f"({name}-picture-{n})=")
         else:
             prose = cell.source

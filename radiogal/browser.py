@@ -17,6 +17,7 @@ from textwrap import shorten
 import anywidget
 import numpy as np
 import traitlets
+from astropy import units as u
 from astropy.coordinates import SkyCoord
 
 from .answers import _make_unique, choose_surveys
@@ -26,8 +27,9 @@ from .cutouts import read_cutout
 from .pages import _name_position, link_position
 from .pretrained import PretrainedModel, load_model
 from .scraping import find_home
-from .sources import (ImageSupply, Source, Wish, describe_trained, draw_attention, draw_survey, find_image,
-                              find_near_trained, judge_image, list_sources, map_attention, tell_calibration)
+from .sources import (ImageSupply, Source, Wish, describe_trained, draw_attention, draw_survey, find_catalogued,
+                              find_image, find_near_trained, judge_image, list_sources, map_attention,
+                              tell_calibration)
 from .surveys import Services
 
 # %% ../nbs/37_browser.ipynb #483dafd7
@@ -215,9 +217,14 @@ def _list_alike(tour: _Tour, opinion, survey: str)->list[Wish]: # opinion: an an
     return [Wish(Source(each["name"], *map(float, each["place"].split())), survey, tour.stretch, tour.side, "")
             for each in known if each["away"] != "this source"]
 
-# %% ../nbs/37_browser.ipynb #3d50e41b
+def _list_catalogued(source: Source, side: float)->dict: # side: of the square, arcsec
+    "The rows of label catalogues in the square, eight at most."
+    found = find_catalogued(SkyCoord(source.ra, source.dec, unit="deg"), side/2*u.arcsec)
+    return found | dict(rows=found["rows"][:8])
+
 _AHEAD = 2 # Sources whose images are fetched before one goes there
 
+# %% ../nbs/37_browser.ipynb #3d50e41b
 class _Studio:
     "All that is made in the background."
     def __init__(self,
@@ -232,6 +239,7 @@ class _Studio:
         self.pictures = _Background(lambda wish: draw_survey(wish, self.list_paths(wish.source)), tell)
         self.opinions = _Background(lambda source: judge_image(self.list_paths(source)[model.survey], model), tell)
         self.nearest = _Background(self.find_nearest, tell)
+        self.catalogued = _Background(lambda key: _list_catalogued(*key), tell)
         self.maps = _Background(lambda source: map_attention(self.list_paths(source)[model.survey], model), tell)
         self.drawn_maps = _Background(lambda key: self.draw_map(*key), tell)
 
@@ -264,6 +272,7 @@ class _Studio:
         for survey, work in self.images.items():
             work.want([*here, *(wish.source for wish in alike if survey == own), *coming])
         self.nearest.want(here)
+        self.catalogued.want([(each, tour.side) for each in here])
         wishes = list(_list_wishes(tour, self.list_paths(tour.here)).values())
         self.pictures.want([*wishes, *(wish for wish in alike if own in self.list_paths(wish.source))])
         ready = [each for each in here if own in self.list_paths(each)]
@@ -338,6 +347,11 @@ def _list_names(tour: _Tour)->list[dict]:
     return [dict(name=name, decision=tour.decided.get((name, survey), blank)["decision"],
                  here=name == tour.here.name) for name, survey in tour.list_page()]
 
+def _show_catalogued(tour: _Tour, studio: _Studio)->dict:
+    "What label catalogues say of the square; nothing while they are read."
+    answer = studio.catalogued.answers.get((tour.here, tour.side))
+    return answer if isinstance(answer, dict) else dict(rows=[], said=_say(answer))
+
 def _describe_source(source: Source)->dict:
     "Where a source is, and what is known of it elsewhere."
     known = dict(here=source.name, facts=source.facts, place="", degrees="", links=[])
@@ -355,7 +369,7 @@ def _describe_view(tour: _Tour, studio: _Studio)->tuple[dict, list]: # What the 
     shown = _show_pictures(tour, studio)
     return view | _describe_source(tour.here) | dict(
         names=_list_names(tour), near=_list_near(tour), opinion=_show_opinion(tour, studio),
-        squares=[square for square, _ in shown]), [png for _, png in shown]
+        catalogued=_show_catalogued(tour, studio), squares=[square for square, _ in shown]), [png for _, png in shown]
 
 # %% ../nbs/37_browser.ipynb #db7126e3
 def _join_found(tour: _Tour, found)->str: # found: an answer to what was typed; gives what is not found, in words

@@ -92,7 +92,7 @@ def _stop(number: int, _)->None:
 # %% ../nbs/48_cli.ipynb #f22f4e0e
 _WITH_BARS = ("_do_classify", "_do_cutout", "_do_finetune")  # On a terminal; other programs are spared them
 
-_LOADS_FRAMEWORKS = ("_do_classify", "_do_notebook", "_do_refresh", "_do_figures", "_do_report")
+_LOADS_FRAMEWORKS = [f"_do_{name}" for name in "classify finetune models notebook refresh figures report".split()]
 _STARTS = (r"^WARNING: All log messages before absl::|^I0000 |^To enable the following instructions|"
            r"^[EW]0000 .*(Unable to register cu|already registered)|^[0-9-]{10} .*: I (tensorflow|external)/")
 
@@ -273,7 +273,10 @@ def _do_open(run)->None:
     from radiogal.config import Paths, find_root
     from radiogal.watching import find_report, has_display
     address = find_report(Paths(find_root()).results(run)).as_uri()
-    if not has_display() or click.launch(address): click.echo(address)
+    if has_display() and not click.launch(address): return
+    click.echo("No browser can be opened here: open this address in one, or copy the file to a machine with a display",
+               err=True)
+    click.echo(address)
 
 # %% ../nbs/48_cli.ipynb #60123ac7
 def _add_redrawn(do: Callable)->Callable:

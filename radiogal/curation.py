@@ -457,6 +457,9 @@ class _DeskWidget(anywidget.AnyWidget):
         self.on_msg(lambda _, message, buffers: self.act(message["name"], message["args"]))
         self.draw()
 
+    def __repr__(self)->str: # What a terminal shows of it
+        return f"a gallery of {len(self.desk.images)} images, which JupyterLab draws: make lab opens it"
+
     def act(self,
         name: str,  # One of `_ACTIONS`
         args: list, # Its arguments

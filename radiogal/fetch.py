@@ -633,7 +633,7 @@ def fetch_all(
     label: str = "",     # In front of the bar
 )->list:                 # Results in the order of the items; a `FetchError` is a result
     "Apply a function that fetches to many items, a few at a time; raises any error but a `FetchError`."
-    with ThreadPoolExecutor(fetcher.limits.connections) as pool, tqdm(total=len(items), desc=label, delay=10) as bar:
+    with ThreadPoolExecutor(fetcher.limits.connections) as pool, tqdm(total=len(items), desc=label, delay=5) as bar:
         fetcher.hosts.tell = lambda text: bar.write(f"{label}: {text}", file=sys.stderr)
         try:
             futures, counts = [pool.submit(function, item) for item in items], Counter()

@@ -293,7 +293,7 @@ def work_through(worker: Worker)->list[int]: # Shards that this worker did
     from tqdm import tqdm
     done = []
     is_done = lambda number: name_shard(worker.folder, "shards", number, ".parquet").is_file()
-    for number in tqdm(range(_count_shards(worker.job)), desc="shards", delay=10):
+    for number in tqdm(range(_count_shards(worker.job)), desc="shards", delay=5):
         if is_done(number): continue
         with claim_shard(worker.folder, number) as mine:
             if not mine or is_done(number): continue

@@ -527,7 +527,7 @@ def fit_network(
     fingerprint = _fingerprint_training(whole, training, validation, settings, seed)
     best, history = _resume_training(trunk, checkpoints, fingerprint) if checkpoints else ([], [])
     kept = time.monotonic()
-    with tqdm(total=settings.epochs, initial=len(history), desc=model.name, unit="epoch", delay=10) as bar:
+    with tqdm(total=settings.epochs, initial=len(history), desc=model.name, unit="epoch", delay=5) as bar:
         while not _is_over(history, settings):
             row = _train_epoch(trunk, views, training, len(history))
             with _averaged_weights(trunk):

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from astropy.table import Table
 from astropy.wcs import WCS
-from conftest import LAB_OPTIONS, copy_project, find_lab
+from conftest import LAB_OPTIONS, ROOT, copy_project, find_lab
 from playwright.sync_api import expect, sync_playwright
 
 from radiogal.config import read_config
@@ -302,6 +302,9 @@ radiogal.explore("13h52m14.56s+12d34m01.7s", images="../radiogal/samples", surve
 
 
 def test_a_real_source_shows_what_the_networks_say_and_look_at(project, lab, chromium):
+    kept = "docs/results/benchmark/catalogues/targets.ecsv"
+    (project/kept).parent.mkdir(parents=True)
+    shutil.copy(ROOT/kept, project/kept)
     write_notebook(project/"nbs"/"real.ipynb", SAMPLES)
     page = chromium
     open_notebook(page, lab, "real")
@@ -311,7 +314,7 @@ def test_a_real_source_shows_what_the_networks_say_and_look_at(project, lab, chr
     expect(page.locator(".rx-best")).to_contain_text("FRI", timeout=PATIENCE_MS)
     side = page.locator(".rx-side")
     for told in ("calibrated on sources that the network was not trained on",
-                 "25% of the field has data", "Most similar", "this source"):
+                 "25% of the field has data", "Most similar", "this source", "FRI in frdeep, z 0.145, 0″"):
         expect(side).to_contain_text(told)
     expect(side.locator(".rx-links a")).to_have_count(2)
     page.locator(".rx-count").click()

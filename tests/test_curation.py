@@ -271,7 +271,7 @@ def test_a_gallery_opens_from_a_runs_results(tmp_path, paths):
     widget = open_gallery("lesson", "ann", tmp_path)
     widget.act("mark", ["good", ""])
     widget.close()
-    assert len(widget.view["cards"]) == 2
+    assert len(widget.view["cards"]) == 2 and "make lab opens it" in repr(widget)
     decisions = Path(tmp_path/"data"/"decisions"/"lesson.csv")
     assert len(_read_lines(decisions)) == 1
     _record_decision(decisions, "M 31", "FIRST", "good", "", "ann")

@@ -119,9 +119,17 @@ def loopback():
     with serve_archives(sky) as services: yield json.dumps(asdict(replace(services, images=None)))
 
 
+# Seconds each; pages that train, or go through a whole run, are for `make test-long`
+QUICK = {"README.md", "docs/index.md", "docs/tutorials/classify.md", "docs/tutorials/add_survey.md"}
+
+
+def mark_page(page):
+    "A page as an argument of the test of its blocks."
+    return pytest.param(page, marks=() if page in QUICK or page.startswith("docs/how/") else pytest.mark.long)
+
+
 @pytest.mark.full
-@pytest.mark.long
-@pytest.mark.parametrize("page", [page for page, blocks in RUNNABLE.items() if blocks])
+@pytest.mark.parametrize("page", [mark_page(page) for page, blocks in RUNNABLE.items() if blocks])
 def test_blocks_of_a_page_run_in_order_without_a_network(page, clone, loopback):
     (clone/"blocks.json").write_text(json.dumps([asdict(block) for block in RUNNABLE[page]]))
     env = {k: v for k, v in os.environ.items() if k != "RADIOGAL_MIRROR"}
@@ -129,6 +137,9 @@ def test_blocks_of_a_page_run_in_order_without_a_network(page, clone, loopback):
     done = subprocess.run([sys.executable, ROOT/"tests"/"blocks.py", "blocks.json"], cwd=clone, env=env, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=900)
     assert done.returncode == 0, done.stdout[-4000:]
+
+
+FEW = 20  # Letters of an alternative text that says nothing
 
 
 class Page(HTMLParser):
@@ -144,7 +155,8 @@ class Page(HTMLParser):
         if tag == "a" and "href" in said: self.links.append(said["href"])
         if tag in ("script", "img", "iframe") and said.get("src"): self.loaded.append(said["src"])
         if tag == "link" and said.get("rel") in ("stylesheet", "icon", "preload"): self.loaded.append(said["href"])
-        if tag == "img" and not (said.get("alt") or "").strip(): self.silent.append(said["src"][:80])
+        few = 1 if "_static/" in said.get("src", "") else FEW  # signs of Sphinx's own
+        if tag == "img" and len((said.get("alt") or "").strip()) < few: self.silent.append(said["src"][:80])
 
 
 def build_site(folder):
@@ -210,16 +222,35 @@ def test_the_gallery_leads_to_code(site):
     assert len(leads) > 30 and all(path.parent.name == "notebooks" for path, _ in leads)
 
 
-@pytest.mark.full
-@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed: apt-get install chromium")
-def test_search_finds_a_page_from_the_disk(site):
-    (page,) = (path for path in site if path.name == "search.html")
+@pytest.fixture(scope="module")
+def tab():
+    "A page of a headless Chromium."
+    if not shutil.which("chromium"): pytest.skip("chromium is not installed: apt-get install chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        tab = browser.new_page()
-        tab.goto(f"{page.as_uri()}?q=DS9+region")
-        expect(tab.locator("#search-results li").first).to_contain_text("Give positions", timeout=60_000)
+        yield browser.new_page()
         browser.close()
+
+
+@pytest.mark.full
+def test_search_finds_a_page_from_the_disk(site, tab):
+    (page,) = (path for path in site if path.name == "search.html")
+    tab.goto(f"{page.as_uri()}?q=DS9+region")
+    expect(tab.locator("#search-results li").first).to_contain_text("Give positions", timeout=60_000)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["index", "browser", "gallery/index", "notebooks/26_diagnosis", "modules/training"])
+def test_a_page_loads_little_and_only_from_the_disk(site, tab, name, record_property):
+    (page,) = (path for path in site if path.as_posix().endswith(f"html/{name}.html"))
+    asked, hear = [], lambda request: asked.append(request.url)
+    tab.on("request", hear)
+    tab.goto(page.as_uri(), wait_until="load")
+    tab.remove_listener("request", hear)
+    loaded = {urlsplit(url).path for url in asked if not url.startswith("data:")}
+    assert [url for url in asked if urlsplit(url).scheme not in ("file", "data")] == []
+    assert page.as_posix() in loaded and sum(os.stat(unquote(path)).st_size for path in loaded) < 3e6
+    record_property("load_ms", tab.evaluate("performance.getEntriesByType('navigation')[0].duration"))
 
 
 @pytest.mark.full

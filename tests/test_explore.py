@@ -18,11 +18,12 @@ from astropy.wcs import WCS
 import radiogal
 from radiogal import browser, sources
 from radiogal.browser import _Background, _BrowserWidget, _resume, _say, _Tour
-from radiogal.config import ConfigError
+from radiogal.config import ConfigError, Paths
 from radiogal.curation import _CurationError, _read_lines
 from radiogal.diagnosis import map_occlusion
 from radiogal.engines import _Answers
 from radiogal.fetch import FetchError
+from radiogal.positions import write_table
 from radiogal.pretrained import _prepare_any, _set_coverage, load_model
 from radiogal.sources import (
     ImageSupply,
@@ -30,10 +31,12 @@ from radiogal.sources import (
     Source,
     _place_pixels,
     _tell_angle,
+    find_catalogued,
     find_image,
     find_near_trained,
     list_sources,
     map_attention,
+    read_known_labels,
     tell_calibration,
 )
 
@@ -191,6 +194,9 @@ def test_a_folder_is_browsed_and_a_missing_image_says_why(tmp_path):
     widget.act("look", ["08h12m40.8s+48d46m02s"])
     wait_until(widget, lambda view: view["total"] == 3)
     assert widget.view["degrees"] == "123.17000 +48.76722"
+    widget.act("move", [-2])
+    wait_until(widget, lambda view: view["catalogued"]["said"])
+    assert [row["name"] for row in widget.view["catalogued"]["rows"]][-1] == "SDSS J135214.56+123401.7"
     with pytest.raises(ValueError, match="action '__init__'"): widget.act("__init__", [])
 
 
@@ -291,6 +297,51 @@ def test_the_nearest_training_source_is_the_nearest():
     ra, dec = model.ensemble.members[0].trained_on[7]
     found = find_near_trained(model, SkyCoord(ra, dec + 0.01, unit="deg"), 3)
     assert np.isclose(found.separation.iloc[0], 0.01) and found.separation.is_monotonic_increasing
+
+
+def write_targets(folder, run, label, simulated=False, dec=0.):
+    "Targets of a run: one labelled source, and one far away."
+    rows = [("one", 180., dec, label, "mine", "", 0.1, 0), ("far", 90., dec, label, "mine", "", np.nan, 1)]
+    names = ["name", "ra", "dec", "label", "label_source", "confidence", "redshift", "sky_group"]
+    (folder/"results"/run/"catalogues").mkdir(parents=True)
+    return write_table(Table(rows=rows, names=names, meta=dict(SIMULATE=simulated)),
+                       folder/"results"/run/"catalogues"/"targets.ecsv")
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    "A project without label catalogues, and without a mirror of them."
+    monkeypatch.delenv("RADIOGAL_MIRROR", raising=False)
+    monkeypatch.setattr(sources, "find_home", lambda: tmp_path)
+    monkeypatch.setattr(sources, "_read_once", read_known_labels)
+    return tmp_path
+
+
+def test_catalogue_rows_of_the_square_are_listed_without_those_of_the_artificial_sky(home):
+    here, radius = SkyCoord(180., 20/3600, unit="deg"), 90*u.arcsec
+    assert find_catalogued(here, radius) == dict(rows=[], said=sources._NO_LABELS)
+    for run in ("mine", "again"): write_targets(home, run, "FRI")
+    write_targets(home, "smoke", "FRII", simulated=True)
+    told = find_catalogued(here, radius)
+    assert told == dict(said="of 2 rows of mine", rows=[dict(
+        name="one", place="180.0000 +0.0000", distance="", away="FRI in mine, z 0.100, 20″")])
+    assert find_catalogued(here, 10*u.arcsec)["rows"] == []
+
+
+def test_a_damaged_catalogue_is_told_and_the_others_are_used(home):
+    write_targets(home, "mine", "FRI")
+    path = write_targets(home, "other", "FRII")
+    path.write_text(path.read_text().replace("FRII", "FRI"))
+    table, (lost,) = read_known_labels(Paths(home))
+    assert len(table) == 2 and "other/catalogues/targets.ecsv" in lost
+    assert lost in find_catalogued(SkyCoord(0., 0., unit="deg"), 90*u.arcsec)["said"]
+
+
+def test_registered_catalogues_are_read_from_a_mirror(home, mirror, monkeypatch):
+    monkeypatch.setenv("RADIOGAL_MIRROR", str(mirror))
+    found = find_catalogued(SkyCoord(208.06067, 12.56714, unit="deg"), 90*u.arcsec)
+    assert {row["name"] for row in found["rows"]} == {"SDSS J135214.56+123401.7"}
+    assert {row["away"].split(",")[0] for row in found["rows"]} >= {"FRI in FRICAT", "FRI in frdeep"}
 
 
 def test_empty_patches_need_no_network(monkeypatch):

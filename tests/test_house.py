@@ -139,6 +139,33 @@ def test_the_tour_is_short_and_light():
     assert len(nbformat.read(path, 4).cells) <= 25 and path.stat().st_size <= 1.5e6
 
 
+def list_headings(name):
+    "Levels of a notebook's headings, in order."
+    prose = (c.source for c in nbformat.read(ROOT/"nbs"/f"{name}.ipynb", 4).cells if c.cell_type == "markdown")
+    plain = "\n".join(re.sub(r"```.*?```", "", text, flags=re.DOTALL) for text in prose)
+    return [len(marks) for marks in re.findall(r"^(#+) ", plain, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_headings_are_an_outline(name):
+    levels = list_headings(name)
+    assert levels[0] == 1 and levels.count(1) == 1 and len(levels) > 1
+    assert [pair for pair in zip(levels, levels[1:], strict=False) if pair[1] > pair[0] + 1] == []
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_stored_outputs_are_no_wall_of_log_lines(name):
+    cells = [c for c in nbformat.read(ROOT/"nbs"/f"{name}.ipynb", 4).cells if c.cell_type == "code"]
+    said = [(c.source[:60], o) for c in cells for o in c.outputs if o.output_type == "stream"]
+    assert [(where, o.text) for where, o in said if len(o.text.splitlines()) > 12] == []
+    assert [(where, o.text) for where, o in said if o.name == "stderr" and not where.startswith("#| hide")] == []
+
+
+def test_bars_are_seen_after_five_seconds():
+    delays = [re.findall(r"delay=(\d+)", (ROOT/"radiogal"/f"{module}.py").read_text()) for module in MODULES]
+    assert max(int(delay) for found in delays for delay in found) <= 5
+
+
 def test_no_stored_output_claims_a_bare_nan():
     claims = {}
     for name in NOTEBOOKS:

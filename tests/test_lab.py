@@ -5,6 +5,7 @@ import sys
 import time
 import uuid
 
+import nbformat
 import pytest
 import requests
 import websocket
@@ -55,6 +56,14 @@ def run_code(address, kernel, code):
 
 def test_make_lab_opens_the_tour():
     assert f"jupyter lab nbs {TOUR}" in (ROOT/"Makefile").read_text()
+
+
+def test_a_kernel_without_radiogal_is_told_what_to_do(tmp_path):
+    tour = nbformat.read(ROOT/"nbs"/"00_tour.ipynb", 4)
+    first = next(cell.source for cell in tour.cells if cell.cell_type == "code")
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", first], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and "make lab, in the clone, opens JupyterLab with one that has" in done.stderr
+    assert "### *No module named 'radiogal'* in a notebook" in (ROOT/"docs"/"faq.md").read_text()
 
 
 def test_lab_has_the_notebooks_and_a_kernel_that_finds_radiogal(lab):

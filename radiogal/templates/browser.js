@@ -47,7 +47,7 @@ function drawBars(parent, bars, kind) {
   }
 }
 
-function drawTrained(parent, heading, rows, look) {
+function drawRows(parent, heading, rows, look) {
   if (!rows.length) return;
   add(parent, "h4", "", heading);
   const list = add(parent, "ul");
@@ -66,14 +66,18 @@ function drawOpinion(parent, opinion, look) {
   drawBars(parent, opinion.bars, opinion.kind);
   if (opinion.bars.length) add(parent, "small", "", `${opinion.calibration}; entropy ${opinion.entropy} bit`);
   for (const flag of opinion.flags) add(parent, "div", "rx-flag", flag);
-  drawTrained(parent, "Most similar training sources", opinion.similar, look);
+  drawRows(parent, "Most similar training sources", opinion.similar, look);
   const usual = `distances of features; a validation source has its tenth nearest at ${opinion.usual}`;
   if (opinion.similar.length) add(parent, "small", "", usual);
-  drawTrained(parent, "Nearest training sources on the sky", opinion.nearest, look);
+  drawRows(parent, "Nearest training sources on the sky", opinion.nearest, look);
 }
 
 function drawSide(parent, view, look) {
   drawOpinion(parent, view.opinion, look);
+  const { rows, said } = view.catalogued;
+  drawRows(parent, "In catalogues of labels, within this square", rows, look);
+  if (said && !rows.length) add(parent, "h4", "", "In catalogues of labels, within this square: none");
+  add(parent, "small", "", said);
   if (view.facts) add(parent, "h4", "", "Its row in the table");
   if (view.facts) add(parent, "div", "", view.facts);
   if (view.near.length) add(parent, "h4", "", "In this square, of the list");
