@@ -33,9 +33,10 @@ def refuse_rows(
     what: str, # What is wrong with them
 )->None:
     "Raises `ValueError` naming the first five of the wrong rows, if there are any."
-    found = [str(name) for name in np.asarray(names)[np.asarray(bad)]]
-    if found:
-        raise ValueError(f"{what}: {', '.join(found[:5])}" + (f" and {len(found) - 5} more" if len(found) > 5 else ""))
+    bad = np.asarray(bad)
+    if not bad.any(): return  # before names are made of a column, which takes longer than most checks
+    found = [str(name) for name in np.asarray(names)[bad]]
+    raise ValueError(f"{what}: {', '.join(found[:5])}" + (f" and {len(found) - 5} more" if len(found) > 5 else ""))
 
 _SUM_TOLERANCE = 1e-4  # float32 softmax sums to one within 1e-6
 
@@ -59,10 +60,11 @@ def check_predictions(
     if not len(predictions): raise ValueError("predictions have no rows")
     refuse_rows(names, names.duplicated(), "sources more than once (score each run by itself, then summarise_runs)")
     refuse_rows(names, predictions["sky_group"].isna(), "no sky group")
-    refuse_rows(names, ~predictions["label"].isin(classes), f"labels outside {classes}")
+    y = pd.Index(classes).get_indexer(predictions["label"])
+    refuse_rows(names, y < 0, f"labels outside {classes}")
     p = predictions[[f"p_{c}" for c in classes]].to_numpy(float)
     check_probabilities(p, names)
-    return predictions["label"].map(classes.index).to_numpy(int), p/p.sum(axis=1, keepdims=True)
+    return y, p/p.sum(axis=1, keepdims=True)
 
 # %% ../nbs/24_evaluation.ipynb #961b10f3
 _N_BINS = 15  # Guo et al. 2017
@@ -82,14 +84,17 @@ def bin_confidence(
                                      confidence=("confidence", "mean"))
     return table.assign(accuracy=table["correct"]/table["number"])
 
+def _sum_excess(bins: np.ndarray, excess: np.ndarray)->float: # (n,) int; (n,): 1 if right else 0, less the confidence
+    "Calibration error of answers by bin."
+    return float(np.abs(np.bincount(bins, weights=excess)).sum()/len(bins))
+
 def score_ece(
     y: np.ndarray, # True classes (n,), int
     p: np.ndarray, # Probabilities (n, classes), 0–1
 )->float:          # 0 (calibrated) to 1
     "Expected calibration error over 15 equal bins (Guo et al. 2017, equation 3)."
     confidence = p.max(axis=1)
-    excess = np.bincount(_place_in_bins(confidence), weights=(p.argmax(axis=1) == y) - confidence)
-    return float(np.abs(excess).sum()/len(y))
+    return _sum_excess(_place_in_bins(confidence), (p.argmax(axis=1) == y) - confidence)
 
 # %% ../nbs/24_evaluation.ipynb #fd3ee942
 def _score_average(measure: str, y, p)->float:
@@ -222,7 +227,9 @@ def _draw_ece(
     "Expected calibration errors that these probabilities would show if they were right."
     _, p = check_predictions(predictions)
     rng, steps = np.random.default_rng(seed), p.cumsum(axis=1)[:, :-1]
-    return _take_interval([score_ece((rng.random((len(p), 1)) > steps).sum(axis=1), p) for _ in range(n)])
+    confidence, called, draws = p.max(axis=1), p.argmax(axis=1), (rng.random((len(p), 1)) for _ in range(n))
+    bins = _place_in_bins(confidence)
+    return _take_interval([_sum_excess(bins, ((draw > steps).sum(axis=1) == called) - confidence) for draw in draws])
 
 def score_calibration(
     predictions: pd.DataFrame, # A table of predictions
@@ -466,7 +473,7 @@ def match_tables(
 def _compare_seeds(a: list[pd.DataFrame],
                   b: list[pd.DataFrame])->dict: # From `compare_predictions`, of the largest p-value
     "McNemar's test of two kinds of network, seed by seed; both from `match_tables`."
-    of_seed = lambda tables, seed: pool_tables([t for t in tables if t["seed"].iloc[0] == seed])
+    of_seed = lambda tables, seed: pd.concat([t for t in tables if t["seed"].iloc[0] == seed], ignore_index=True)
     tests = [compare_predictions(of_seed(a, seed), of_seed(b, seed)) for seed in sorted({t["seed"].iloc[0] for t in a})]
     return max(tests, key=lambda t: t["p_value"])
 
