@@ -220,12 +220,11 @@ def fit_temperature(
 
 # %% ../nbs/24_evaluation.ipynb #570f6db9
 def _draw_ece(
-    predictions: pd.DataFrame, # A table of predictions; its labels do not matter
-    n: int = 200,              # How many times to draw
-    seed: int = 0,             # The draw
-)->_Interval:                  # 2.5 to 97.5 percentile
+    p: np.ndarray, # Probabilities (n, classes), 0–1
+    n: int = 200,  # How many times to draw
+    seed: int = 0, # The draw
+)->_Interval:      # 2.5 to 97.5 percentile
     "Expected calibration errors that these probabilities would show if they were right."
-    _, p = check_predictions(predictions)
     rng, steps = np.random.default_rng(seed), p.cumsum(axis=1)[:, :-1]
     confidence, called, draws = p.max(axis=1), p.argmax(axis=1), (rng.random((len(p), 1)) for _ in range(n))
     bins = _place_in_bins(confidence)
@@ -237,7 +236,7 @@ def score_calibration(
 )->dict:                       # n, nll, brier, ece, and what chance alone would give: ece_chance_low, ece_chance_high
     "How well a table's probabilities are calibrated; raises `ValueError` naming rows that are wrong."
     y, p = check_predictions(predictions)
-    chance = _draw_ece(predictions, seed=seed)
+    chance = _draw_ece(p, seed=seed)
     return dict(n=len(y), nll=_score_nll(y, p), brier=_score_brier(y, p), ece=score_ece(y, p),
                 ece_chance_low=chance.low, ece_chance_high=chance.high)
 
