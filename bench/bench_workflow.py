@@ -2,10 +2,12 @@
 
     python bench/bench_workflow.py [ROW …] [--against COMMIT]
 
-Rows are environment, uncached, demo, second, real, figures, test, test-all and ci; the first four if none is named.
-Beside this commit's numbers stand those of another, made alike in a clone of its own. Real images need RADIOGAL_MIRROR.
+Rows are environment, uncached, demo, second, begin, real, figures, test, test-all and ci; the first four if none is
+named. Begin is how long the slowest notebook's kernel takes from its start to the first cell of a step's work. Beside
+this commit's numbers stand those of another, made alike in a clone of its own. Real images need RADIOGAL_MIRROR.
 """
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -13,6 +15,8 @@ import sys
 import tempfile
 import threading
 import time
+from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 from statistics import median
 
@@ -59,13 +63,44 @@ def make_environment(clone, **environment):
     return run(clone, "make", "export", **environment)
 
 
+def make_uncached(clone):
+    "The same where no package has been downloaded before."
+    with tempfile.TemporaryDirectory() as cache: return make_environment(clone, UV_CACHE_DIR=cache, PIP_CACHE_DIR=cache)
+
+
+def has_tag(cell, tag): return tag in cell["metadata"].get("tags", [])
+def is_work(cell): return not (has_tag(cell, "parameters") or "".join(cell["source"]).startswith("#|"))
+
+
+def begin_notebook(clone, path):
+    "Seconds from the start of a notebook's kernel until all is imported and defined, lessons left out as in a run."
+    told = json.loads(path.read_text())
+    cells = [cell for cell in told["cells"] if cell["cell_type"] == "code" and not has_tag(cell, "lesson")]
+    told["cells"] = [*takewhile(lambda cell: not is_work(cell), cells)]
+    with tempfile.TemporaryDirectory() as folder:
+        beginning, executed = Path(folder)/path.name, Path(folder)/"executed.ipynb"
+        beginning.write_text(json.dumps(told))
+        run(clone, clone/".venv"/"bin"/"papermill", beginning, executed, "--cwd", path.parent, "--kernel", "python3")
+        made = json.loads(executed.read_text())
+    ends = made["metadata"]["papermill"]["start_time"], made["cells"][-1]["metadata"]["papermill"]["end_time"]
+    began, ended = map(datetime.fromisoformat, ends)
+    return (ended - began).total_seconds()
+
+
+def measure_begin(clone):
+    "The longest of all notebooks that are steps; each a second time, as the first one compiles what it imports."
+    paths = [path for path in sorted((clone/"nbs").glob("*.ipynb"))
+             if any(has_tag(cell, "parameters") for cell in json.loads(path.read_text())["cells"])]
+    return max([begin_notebook(clone, path) for _ in range(2) for path in paths][len(paths):])
+
+
 def measure(clone, row):
-    "Seconds and MiB of one row; the median of three environments."
-    if row == "environment":
-        return median(make_environment(clone)[0] for _ in range(3)), 0
-    if row == "uncached":
-        with tempfile.TemporaryDirectory() as cache:
-            return make_environment(clone, UV_CACHE_DIR=cache, PIP_CACHE_DIR=cache)
+    "Seconds and MiB of one row; of three environments the median, and the most memory."
+    if row in ("environment", "uncached"):
+        make = make_environment if row == "environment" else make_uncached
+        made = [make(clone) for _ in range(3)]
+        return median(seconds for seconds, _ in made), max(mib for _, mib in made)
+    if row == "begin": return measure_begin(clone), 0
     commands = dict(demo=["run-all"], second=["run-all"], real=["run-all", "RUN=real"], test=["test"])
     if row == "figures":
         runs = [path.name for path in sorted((clone/"docs"/"results").iterdir()) if path.is_dir()]

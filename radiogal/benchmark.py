@@ -24,10 +24,10 @@ from .datasets import PreparedSet, choose_classes, cut_images, read_prepared
 from .diagnosis import (TrainedRun, assign_groups, bin_accuracy, guess_by_catalogue, map_occlusion,
                                 plot_intervals, read_facts, read_trainings)
 from .ensembles import calibrate_average, compare_calibration
-from .evaluation import (CalibrationError, apply_temperature, average_predictions, calibrate_across,
-                                 check_predictions, compare_kinds, correct_holm, fit_temperature, match_tables,
-                                 pool_tables, score_calibration, score_gain, score_pooled, score_predictions,
-                                 summarise_classes, summarise_tables, wilson_interval)
+from .evaluation import (CalibrationError, _score_brier, apply_temperature, average_predictions,
+                                 calibrate_across, check_predictions, compare_kinds, correct_holm, fit_temperature,
+                                 match_tables, pool_tables, score_calibration, score_gain, score_pooled,
+                                 score_predictions, summarise_classes, summarise_tables, wilson_interval)
 from .fetch import hash_file
 from .measures import measure_span
 from .models import build_network, choose_size, load_network_weights
@@ -356,14 +356,14 @@ def _gather_members(
 
 def _score_ensemble(
     parts: list[list[pd.DataFrame]],  # From `_gather_members`
-    unseen: list[list[pd.DataFrame]], # The same of validation sources
+    unseen: list[list[pd.DataFrame]], # The same of validation sources, where the parts are of others
 )->dict:
     "An ensemble beside its members, with intervals, and how far its answers can be believed."
     averages = [average_predictions(part) for part in parts]
     together, single = pd.concat(averages, ignore_index=True), [table for part in parts for table in part]
     (alone, around), (accuracy, ends) = score_pooled(single, "accuracy"), score_pooled([together], "accuracy")
     gain, gained = score_gain([together], single, "accuracy")
-    brier = np.mean([score_predictions(t)["brier"] for t in single])
+    brier = np.mean([_score_brier(*check_predictions(t)) for t in single])
     scaled = compare_calibration(together, lambda: calibrate_average(averages, [*map(average_predictions, unseen)]))
     return dict(members=len(parts[0]), n=len(together), single_accuracy=alone, single_low=around.low,
                 single_high=around.high, accuracy=accuracy, accuracy_low=ends.low, accuracy_high=ends.high, gain=gain,
@@ -380,8 +380,8 @@ def _tabulate_ensembles(
             found = [j for j in judged if j.task == task and j.network in networks]
             members = {where: _gather_members(of) for (where,), of in _group_judged(found, "split").items()}
             parts = [part for part in members[split] if len(part) > 1]
-            if parts: rows.append(dict(task=task, split=split, ensemble=name)
-                                  | _score_ensemble(parts, members.get("validation", [])))
+            unseen = members.get("validation", []) if split == "held-out" else []
+            if parts: rows.append(dict(task=task, split=split, ensemble=name) | _score_ensemble(parts, unseen))
     return pd.DataFrame(rows)
 
 # %% ../nbs/40_benchmark.ipynb #2a52ebc3

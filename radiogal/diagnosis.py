@@ -476,19 +476,21 @@ def save_figure(
     kinds: tuple[str, ...] = ("png",), # And "pdf" for print
 )->Path:                 # The PNG
     "Save a figure with the run's identity, atomically."
-    from matplotlib import rcParams
+    from matplotlib import rc_context, rcParams
     figure = getattr(figure, "figure", figure)
     if engine := figure.get_layout_engine(): engine.execute(figure)
-    figure.set_layout_engine("none")  # laid out and measured once, not again for each format
     box = figure.get_tightbbox().padded(rcParams["savefig.pad_inches"])
     stem = f"{name}_simulated" if identity["kind"] == "simulated" else name
     words = "; ".join(f"{k}: {v}" for k, v in identity.items())
     metadata = dict(pdf=dict(Title=stem, Subject=words, CreationDate=None, ModDate=None),
                     png=dict(Title=stem, Description=words))
-    for kind in kinds:
-        out = io.BytesIO()
-        figure.savefig(out, format=kind, metadata=metadata[kind], bbox_inches=box)
-        write_atomic(Path(folder)/f"{stem}.{kind}", out.getvalue())
+    # Laid out and measured once: with an engine, even the one named "none", each format is drawn twice
+    with rc_context({"figure.constrained_layout.use": False, "figure.autolayout": False}):
+        figure.set_layout_engine(None)
+        for kind in kinds:
+            out = io.BytesIO()
+            figure.savefig(out, format=kind, metadata=metadata[kind], bbox_inches=box)
+            write_atomic(Path(folder)/f"{stem}.{kind}", out.getvalue())
     return Path(folder)/f"{stem}.png"
 
 def save_table(
@@ -503,17 +505,22 @@ def save_table(
     write_atomic(folder/f"{name}.tex", short.to_latex(index=False, float_format="%.3f", escape=True))
 
 # %% ../nbs/26_diagnosis.ipynb #6ede3cad
+def _count_confusion(predictions: pd.DataFrame)->tuple[np.ndarray, list[str]]:
+    "Sources by true and predicted class, as `score_predictions` counts them, and the classes; no other score."
+    (y, p), classes = check_predictions(predictions), list_classes(predictions)
+    counts = np.zeros((len(classes), len(classes)), int)
+    np.add.at(counts, (y, p.argmax(axis=1)), 1)
+    return counts, classes
+
 def _draw_confusion(predictions: pd.DataFrame, ax)->None: # predictions: a table of them
     "The confusion of a table, in a panel."
-    scored = score_predictions(predictions)
-    plot_confusion(scored["confusion"], scored["classes"], ax)
+    plot_confusion(*_count_confusion(predictions), ax)
 
 def _tell_confusion(pooled: dict[str, pd.DataFrame])->str: # Tables of predictions, by what they are called
     "Which class is taken for which most often, in a sentence."
     found = []
     for name, table in pooled.items():
-        scored = score_predictions(table)
-        counts, classes = np.array(scored["confusion"]), scored["classes"]
+        counts, classes = _count_confusion(table)
         shares = counts/np.maximum(counts.sum(axis=1, keepdims=True), 1)*(1 - np.eye(len(counts)))
         true, called = np.unravel_index(shares.argmax(), shares.shape)
         told = f"{name} calls {counts[true, called]} of {counts[true].sum()} {classes[true]} sources {classes[called]}"
@@ -534,7 +541,7 @@ def _tell_areas(pooled: dict[str, pd.DataFrame])->str: # As for `_tell_confusion
 
 def _tell_reliability(pooled: dict[str, pd.DataFrame])->str: # As for `_tell_confusion`
     "How far probabilities can be believed, in a sentence."
-    found = [(score_predictions(table)["ece"], name) for name, table in pooled.items()]
+    found = [(score_ece(*check_predictions(table)), name) for name, table in pooled.items()]
     (low, best), (high, worst) = min(found), max(found)
     return f"Before any scaling the calibration error is between {low:.3f} ({best}) and {high:.3f} ({worst})."
 

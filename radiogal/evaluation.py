@@ -33,9 +33,10 @@ def refuse_rows(
     what: str, # What is wrong with them
 )->None:
     "Raises `ValueError` naming the first five of the wrong rows, if there are any."
-    found = [str(name) for name in np.asarray(names)[np.asarray(bad)]]
-    if found:
-        raise ValueError(f"{what}: {', '.join(found[:5])}" + (f" and {len(found) - 5} more" if len(found) > 5 else ""))
+    bad = np.asarray(bad)
+    if not bad.any(): return  # before names are made of a column, which takes longer than most checks
+    found = [str(name) for name in np.asarray(names)[bad]]
+    raise ValueError(f"{what}: {', '.join(found[:5])}" + (f" and {len(found) - 5} more" if len(found) > 5 else ""))
 
 _SUM_TOLERANCE = 1e-4  # float32 softmax sums to one within 1e-6
 
@@ -59,10 +60,11 @@ def check_predictions(
     if not len(predictions): raise ValueError("predictions have no rows")
     refuse_rows(names, names.duplicated(), "sources more than once (score each run by itself, then summarise_runs)")
     refuse_rows(names, predictions["sky_group"].isna(), "no sky group")
-    refuse_rows(names, ~predictions["label"].isin(classes), f"labels outside {classes}")
+    y = pd.Index(classes).get_indexer(predictions["label"])
+    refuse_rows(names, y < 0, f"labels outside {classes}")
     p = predictions[[f"p_{c}" for c in classes]].to_numpy(float)
     check_probabilities(p, names)
-    return predictions["label"].map(classes.index).to_numpy(int), p/p.sum(axis=1, keepdims=True)
+    return y, p/p.sum(axis=1, keepdims=True)
 
 # %% ../nbs/24_evaluation.ipynb #961b10f3
 _N_BINS = 15  # Guo et al. 2017
@@ -82,14 +84,17 @@ def bin_confidence(
                                      confidence=("confidence", "mean"))
     return table.assign(accuracy=table["correct"]/table["number"])
 
+def _sum_excess(bins: np.ndarray, excess: np.ndarray)->float: # (n,) int; (n,): 1 if right else 0, less the confidence
+    "Calibration error of answers by bin."
+    return float(np.abs(np.bincount(bins, weights=excess)).sum()/len(bins))
+
 def score_ece(
     y: np.ndarray, # True classes (n,), int
     p: np.ndarray, # Probabilities (n, classes), 0–1
 )->float:          # 0 (calibrated) to 1
     "Expected calibration error over 15 equal bins (Guo et al. 2017, equation 3)."
     confidence = p.max(axis=1)
-    excess = np.bincount(_place_in_bins(confidence), weights=(p.argmax(axis=1) == y) - confidence)
-    return float(np.abs(excess).sum()/len(y))
+    return _sum_excess(_place_in_bins(confidence), (p.argmax(axis=1) == y) - confidence)
 
 # %% ../nbs/24_evaluation.ipynb #fd3ee942
 def _score_average(measure: str, y, p)->float:
@@ -215,14 +220,15 @@ def fit_temperature(
 
 # %% ../nbs/24_evaluation.ipynb #570f6db9
 def _draw_ece(
-    predictions: pd.DataFrame, # A table of predictions; its labels do not matter
-    n: int = 200,              # How many times to draw
-    seed: int = 0,             # The draw
-)->_Interval:                  # 2.5 to 97.5 percentile
+    p: np.ndarray, # Probabilities (n, classes), 0–1
+    n: int = 200,  # How many times to draw
+    seed: int = 0, # The draw
+)->_Interval:      # 2.5 to 97.5 percentile
     "Expected calibration errors that these probabilities would show if they were right."
-    _, p = check_predictions(predictions)
     rng, steps = np.random.default_rng(seed), p.cumsum(axis=1)[:, :-1]
-    return _take_interval([score_ece((rng.random((len(p), 1)) > steps).sum(axis=1), p) for _ in range(n)])
+    confidence, called, draws = p.max(axis=1), p.argmax(axis=1), (rng.random((len(p), 1)) for _ in range(n))
+    bins = _place_in_bins(confidence)
+    return _take_interval([_sum_excess(bins, ((draw > steps).sum(axis=1) == called) - confidence) for draw in draws])
 
 def score_calibration(
     predictions: pd.DataFrame, # A table of predictions
@@ -230,7 +236,7 @@ def score_calibration(
 )->dict:                       # n, nll, brier, ece, and what chance alone would give: ece_chance_low, ece_chance_high
     "How well a table's probabilities are calibrated; raises `ValueError` naming rows that are wrong."
     y, p = check_predictions(predictions)
-    chance = _draw_ece(predictions, seed=seed)
+    chance = _draw_ece(p, seed=seed)
     return dict(n=len(y), nll=_score_nll(y, p), brier=_score_brier(y, p), ece=score_ece(y, p),
                 ece_chance_low=chance.low, ece_chance_high=chance.high)
 
@@ -253,6 +259,10 @@ def calibrate_across(
     return pd.concat(scaled).iloc[np.argsort(np.argsort(parts, kind="stable"), kind="stable")]
 
 # %% ../nbs/24_evaluation.ipynb #f9e13976
+def _find_absent(names: pd.Series, others: pd.Series)->np.ndarray: # (n,), bool
+    "Which names are not among others."
+    return ~names.astype(object).isin(others.astype(object)).to_numpy()  # a column of strings is asked one by one
+
 def align_predictions(
     tables: list[pd.DataFrame], # Tables of predictions of the same sources, each in any order
 )->list[pd.DataFrame]:          # All in the order of the first
@@ -265,7 +275,7 @@ def align_predictions(
         if (other := list_classes(table)) != list_classes(first):
             raise ValueError(f"classes {other}, not {list_classes(first)}")
         refuse_rows(first["name"], rows["name"].isna(), "sources that are not in every table")
-        refuse_rows(table["name"], ~table["name"].isin(first["name"]), "sources that are not in every table")
+        refuse_rows(table["name"], _find_absent(table["name"], first["name"]), "sources that are not in every table")
         refuse_rows(first["name"], rows["label"] != first["label"], "sources whose label differs between the tables")
         refuse_rows(first["name"], rows["sky_group"] != first["sky_group"],
                     "sources whose sky group differs between the tables")
@@ -342,9 +352,10 @@ def _count_groups(
 _DRAWS = 1000  # Of the bootstrap
 
 @lru_cache(maxsize=8)
-def _draw_weights(n_groups: int)->np.ndarray: # (_DRAWS, groups), int; the same array again, not to be changed
+def _draw_weights(n_groups: int)->np.ndarray: # (_DRAWS, groups), float64; the same array again, not to be changed
     "How often each sky group is in each draw. A report asks for the same draws hundreds of times."
     weights = np.random.default_rng(0).multinomial(n_groups, np.full(n_groups, 1/n_groups), size=_DRAWS)
+    weights = weights.astype(float)  # whole still, and BLAS multiplies no integers
     weights.setflags(write=False)
     return weights
 
@@ -360,14 +371,36 @@ def _join_groups(*several: list[pd.DataFrame])->np.ndarray: # Lists of tables of
     "All sky groups of some tables, sorted."
     return np.unique(np.concatenate([table["sky_group"] for tables in several for table in tables]))
 
+def _pool_scores(tables: list[pd.DataFrame], *scores: str)->dict[str, tuple]: # As `score_pooled`, by score
+    "Several pooled scores, each with its interval, of answers that are counted and drawn once."
+    counts, pooled = _count_groups(tables, _join_groups(tables)), {}
+    draws = _draw_counts(counts)
+    for score in scores:
+        measure = _MATRIX_MEASURES[score]
+        value, ends = float(measure(counts.sum(axis=0))), _take_interval(measure(draws))
+        if ends.low == ends.high: ends = wilson_interval(round(value*len(counts)), len(counts))
+        pooled[score] = value, ends
+    return pooled
+
 def score_pooled(
     tables: list[pd.DataFrame], # What networks of one kind said, each source at most once per table
     score: str,                 # accuracy or macro_f1
 )->tuple[float, _Interval]:      # Of all answers together; bootstrap over sky groups
     "A pooled score and its 95 % interval, Wilson's where all draws are alike; raises `ValueError` for one sky group."
-    measure, counts = _MATRIX_MEASURES[score], _count_groups(tables, _join_groups(tables))
-    value, ends = float(measure(counts.sum(axis=0))), _take_interval(measure(_draw_counts(counts)))
-    return value, ends if ends.low < ends.high else wilson_interval(round(value*len(counts)), len(counts))
+    return _pool_scores(tables, score)[score]
+
+def _subtract_scores(a: list[pd.DataFrame], b: list[pd.DataFrame], *scores: str)->dict[str, tuple]:
+    "As `score_gain`, by score: of answers that are counted and drawn once."
+    for one, other in ((a, b), (b, a)):
+        names, others = (pd.concat([t["name"] for t in tables]) for tables in (one, other))
+        refuse_rows(names, _find_absent(names, others), "sources that only one kind judged")
+    groups, subtract = _join_groups(a, b), lambda scored: scored[..., 0] - scored[..., 1]
+    counts = np.stack([_count_groups(a, groups), _count_groups(b, groups)], axis=1)
+    total, draws, gains = counts.sum(axis=0), _draw_counts(counts), {}
+    for score in scores:
+        measure = _MATRIX_MEASURES[score]
+        gains[score] = float(subtract(measure(total))), _take_interval(subtract(measure(draws)))
+    return gains
 
 def score_gain(
     a: list[pd.DataFrame], # What networks of one kind said
@@ -375,13 +408,7 @@ def score_gain(
     score: str,            # accuracy or macro_f1
 )->tuple[float, _Interval]: # Score of a less score of b; paired bootstrap over sky groups
     "How much one kind is better, with its 95 % interval; raises `ValueError` naming sources that only one judged."
-    for one, other in ((a, b), (b, a)):
-        names = pd.concat([t["name"] for t in one])
-        refuse_rows(names, ~names.isin(pd.concat([t["name"] for t in other])), "sources that only one kind judged")
-    groups, measure = _join_groups(a, b), _MATRIX_MEASURES[score]
-    subtract = lambda counts: measure(counts[..., 0, :, :]) - measure(counts[..., 1, :, :])
-    counts = np.stack([_count_groups(a, groups), _count_groups(b, groups)], axis=1)
-    return float(subtract(counts.sum(axis=0))), _take_interval(subtract(_draw_counts(counts)))
+    return _subtract_scores(a, b, score)[score]
 
 # %% ../nbs/24_evaluation.ipynb #56ea27c6
 def correct_holm(
@@ -412,10 +439,11 @@ def summarise_tables(
     summary = summarise_runs(scores or [score_predictions(t) for t in tables]).set_index("score")
     sources = pd.concat(tables).drop_duplicates("name")
     row = {key: int(summary[key].iloc[0]) for key in ("runs", "folds", "seeds")} | dict(n=len(sources))
+    pooled = _pool_scores(tables, *_MATRIX_MEASURES)
     for score in ("accuracy", "macro_f1", "balanced_accuracy", "brier"):
         row |= {score: summary.loc[score, "mean"], f"{score}_std": summary.loc[score, "std"]}
-        if score in _MATRIX_MEASURES:
-            value, ends = score_pooled(tables, score)
+        if score in pooled:
+            value, ends = pooled[score]
             row |= {score: value, f"{score}_low": ends.low, f"{score}_high": ends.high}
     return row | dict(majority=float(sources["label"].value_counts(normalize=True).max()))
 
@@ -444,7 +472,7 @@ def match_tables(
 def _compare_seeds(a: list[pd.DataFrame],
                   b: list[pd.DataFrame])->dict: # From `compare_predictions`, of the largest p-value
     "McNemar's test of two kinds of network, seed by seed; both from `match_tables`."
-    of_seed = lambda tables, seed: pool_tables([t for t in tables if t["seed"].iloc[0] == seed])
+    of_seed = lambda tables, seed: pd.concat([t for t in tables if t["seed"].iloc[0] == seed], ignore_index=True)
     tests = [compare_predictions(of_seed(a, seed), of_seed(b, seed)) for seed in sorted({t["seed"].iloc[0] for t in a})]
     return max(tests, key=lambda t: t["p_value"])
 
@@ -455,8 +483,7 @@ def compare_kinds(
     "Two kinds of network on the same sources, folds and seeds; raises as `score_gain` and `compare_predictions` do."
     test, shared = _compare_seeds(a, b), pd.concat(a)
     row = dict(folds=shared["fold"].nunique(), seeds=shared["seed"].nunique(), n=test["n"])
-    for score in _MATRIX_MEASURES:
-        difference, ends = score_gain(a, b, score)
+    for score, (difference, ends) in _subtract_scores(a, b, *_MATRIX_MEASURES).items():
         row |= {f"{score}_difference": difference, f"{score}_low": ends.low, f"{score}_high": ends.high}
     return row | dict(only_first=test["only_a"], only_second=test["only_b"], p_value=test["p_value"])
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy import special
 
+from radiogal import evaluation
 from radiogal.evaluation import (
     CalibrationError,
     _measure_macro_f1,
@@ -235,6 +236,19 @@ def test_kinds_are_compared_seed_by_seed():
     assert [len(side) for side in match_tables(ours, theirs[:1])] == [1, 1]
     unclear = compare_kinds(*match_tables(ours + second, theirs + second))  # the second seed's networks are the same
     assert (unclear["seeds"], unclear["p_value"]) == (2, 1)
+
+
+def test_answers_are_counted_once_for_all_scores(monkeypatch):
+    counted, count = [], evaluation._count_groups
+    monkeypatch.setattr(evaluation, "_count_groups", lambda *given: counted.append(given) or count(*given))
+    ours, theirs = in_folds(RUN, 1), in_folds(imagine_run(2, skill=0.6), 1)
+    row, verdict = summarise_tables(ours), compare_kinds(*match_tables(ours, theirs))
+    assert len(counted) == 1 + 2
+    for score in ("accuracy", "macro_f1"):
+        value, ends = score_pooled(ours, score)
+        assert (row[score], row[f"{score}_low"], row[f"{score}_high"]) == (value, *ends)
+        gain, ends = score_gain(ours, theirs, score)
+        assert tuple(verdict[f"{score}_{key}"] for key in ("difference", "low", "high")) == (gain, *ends)
 
 
 def test_ensemble_of_copies_is_its_member():

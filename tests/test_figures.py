@@ -2,6 +2,7 @@
 from dataclasses import replace
 from operator import ge, le
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +10,8 @@ from conftest import ROOT
 
 from radiogal import benchmark, figures
 from radiogal.config import read_config
-from radiogal.diagnosis import read_trainings, read_transfers
-from radiogal.evaluation import summarise_tables
+from radiogal.diagnosis import _count_confusion, read_trainings, read_transfers, save_figure
+from radiogal.evaluation import score_predictions, summarise_tables
 
 KEPT = ROOT/"docs"/"results"
 ROW = ["pair", "method", "sources", "network"]
@@ -35,6 +36,24 @@ def table(story):
 def judged():
     found = benchmark._read_validation(KEPT/"benchmark", read_config(ROOT/"config"/"benchmark.toml"))
     return [j for j in found if j.task == "griese-fr"]
+
+
+def test_a_figure_is_drawn_once_for_each_format(tmp_path, monkeypatch):
+    drawn, draw = [], plt.Axes.draw
+    monkeypatch.setattr(plt.Axes, "draw", lambda ax, *given: drawn.append(ax) or draw(ax, *given))
+    with plt.style.context("radiogal.radiogal"):
+        figure, ax = plt.subplots()
+        ax.set_ylabel("Accuracy")
+        save_figure(figure, tmp_path, "plot", dict(kind="real"), ("png", "pdf"))
+    plt.close(figure)
+    assert len(drawn) == 2 and {path.name for path in tmp_path.iterdir()} == {"plot.png", "plot.pdf"}
+
+
+def test_confusion_of_a_panel_is_the_score_s(judged):
+    table = judged[0].predictions
+    counts, classes = _count_confusion(table)
+    scored = score_predictions(table)
+    assert (counts.tolist(), classes) == (scored["confusion"], scored["classes"])
 
 
 def test_missing_runs_have_a_reason_and_are_gathered(story, tmp_path):

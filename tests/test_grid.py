@@ -1,9 +1,13 @@
-"The grid of trainings and transfers: the same bytes however many cells a step takes. Simulated."
+"The grid of trainings and transfers: the same bytes however many cells a step takes; what the demo's networks find."
 import shutil
 
 import nbformat
+import pandas as pd
 import pytest
-from conftest import finish, forget_later, radiogal, read_numbers
+from conftest import copy_project, copy_state, finish, forget_later, radiogal, read_numbers
+
+from radiogal.config import read_config
+from radiogal.diagnosis import read_trainings
 
 pytestmark = pytest.mark.full
 
@@ -51,3 +55,19 @@ def test_a_cell_that_fails_leaves_its_neighbours_and_is_named(several):
     trained = sorted((several/"results"/"smoke"/"training").glob("*/*/fold*/seed1/metrics.json"))
     assert {path.parents[3].name for path in trained} == {"FIRST"} and len(trained) == 2
     assert len(list((several/"results"/"smoke"/"training"/"VLASS").rglob("error.txt"))) == 2
+
+
+def score_fr(folder):
+    "Share of the demo's FR I and FR II in FIRST and VLASS that its networks call so; of TGSS's beam many look alike."
+    trainings = read_trainings(folder/"results"/"demo", read_config(folder/"config"/"demo.toml"))
+    told = pd.concat([trained.predictions for key, trained in trainings.items() if key[0] in ("FIRST", "VLASS")])
+    fr = told[told["label"].isin(["FRI", "FRII"])]
+    return (fr.filter(like="p_").idxmax(axis=1) == "p_" + fr["label"]).mean()
+
+
+@pytest.mark.long
+def test_the_demo_s_fr_classes_are_neither_trivial_nor_out_of_reach(tmp_path):
+    copy_state("demo", folder := copy_project(tmp_path))
+    status, said = finish(radiogal(folder, "run", "demo", "--cores", "2"))
+    assert status == 0, said
+    assert 0.8 <= score_fr(folder) <= 0.95

@@ -1,5 +1,6 @@
 "What a run is planned to do, told by its settings alone: no Snakemake, no network, nothing started."
 import json
+import re
 
 import pytest
 from conftest import ROOT
@@ -101,3 +102,10 @@ def test_a_run_on_published_images_scrapes_nothing():
     assert made.prepared == [f"results/vlass/preparation/panels/{name}/prepared.h5"
                              for name in ("FIRST", "VLASS", "griese")]
     assert {"study-vlass", "frdeep", "griese", "vlass"} <= {file.dataset for file in made.files}
+
+
+def test_what_takes_long_begins_before_what_else_is_ready():
+    "A free core takes the rule of the highest priority; those without have none."
+    rules = re.split(r"^ *rule ", (ROOT/"workflow"/"Snakefile").read_text(), flags=re.M)[1:]
+    priorities = {re.match(r"\w*", rule)[0]: re.findall(r"^ +priority: (\d+)$", rule, re.M) for rule in rules}
+    assert {name: found for name, found in priorities.items() if found} == dict(training=["2"], transfer=["1"])
