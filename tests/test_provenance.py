@@ -1,12 +1,13 @@
 "What a result says of how it was made, and what makes it stale: seeds, tasks, code, kept results, exports."
 import json
 import shutil
+from dataclasses import replace
 
 import nbformat
 import pytest
 from conftest import ROOT
 
-from radiogal import provenance, training, transfer
+from radiogal import fetch, provenance, training, transfer
 from radiogal.config import Cell, Paths, find_images, parse_config, read_config
 from radiogal.datasets import sample_set, write_prepared
 from radiogal.joining import hash_kept
@@ -143,6 +144,20 @@ def test_a_preparation_depends_on_the_labels_of_its_tasks():
     assert plan_preparation(smoke | dict(tasks=dict(fr=task, wider=wider))) != before
     elsewhere = wider | dict(images="VLASS")
     assert plan_preparation(smoke | dict(tasks=dict(fr=task, wider=elsewhere))) != before  # folds are those of all
+
+
+@pytest.mark.parametrize(("dataset", "split", "matters"), [
+    ("frdeep", "train", True), ("frdeep", "test", False), ("griese", "fold0", False)])
+def test_a_real_run_depends_on_the_rows_of_the_registry_that_it_fetches(monkeypatch, dataset, split, matters):
+    list_files = lambda: plan_run(read_config(ROOT/"config"/"real-short.toml"), Paths(ROOT), "real-short").files
+    before, rows = list_files(), fetch.read_registry()
+    edited = next(row for row in rows if (row.dataset, row.survey, row.split) == (dataset, "FIRST", split))
+    monkeypatch.setattr(fetch, "read_registry", lambda: tuple(
+        replace(row, sha256="0"*64) if row == edited else row for row in rows))
+    assert (list_files() != before) == matters
+    rules = (ROOT/"workflow"/"Snakefile").read_text()
+    for rule in ("rule catalogues:", 'name: f"scraping_{part}"', "rule published:", "rule panels:"):
+        assert "registered=REGISTERED" in rules.partition(rule)[2].partition("shell:")[0]
 
 
 NOTEBOOK = """import radiogal.helper
