@@ -271,11 +271,12 @@ def test_every_lost_result_names_its_step(project, saw):
 
 @fault(77)
 def test_lost_cell_names_the_step_of_its_grid(project, saw):
-    weights = make_step(project, "training/FIRST/dense/fold0/seed1/network.weights.h5", notebook="22_modelling")
-    cells = write_json(project/"results"/"smoke"/"steps"/"training"/"1of1"/"cells.json",
-                       {os.path.relpath(weights, project): ""})
-    write_provenance(cells.parent, Origin("22_modelling", "", {}, {}), SMOKE, "smoke", project, {})
-    record = cells.with_name("provenance.json")
+    for step, survey in {"2of2": "VLASS", "1of2": "FIRST"}.items():
+        weights = make_step(project, f"training/{survey}/dense/fold0/seed1/network.weights.h5", notebook="22_modelling")
+        cells = write_json(project/"results"/"smoke"/"steps"/"training"/step/"cells.json",
+                           {os.path.relpath(weights, project): ""})
+        write_provenance(cells.parent, Origin("22_modelling", "", {}, {}), SMOKE, "smoke", project, {})
+    record = cells.with_name("provenance.json")  # of one of both
     assert _find_lost(project, project/"results"/"smoke") == {}
     flip(weights)
     assert list(_find_lost(project, project/"results"/"smoke")) == [record]
@@ -617,12 +618,25 @@ def is_told(path, content, said, folder):
     return str(path.relative_to(folder)) in said or path.read_bytes() != content
 
 
+def lose_some(folder):
+    "Remove a network, a prepared set, the executed report, figures, all of scraping; what of it records still name."
+    results = folder/"results"/"smoke"
+    cell = sorted(results.glob("training/*/*/fold0/seed1/metrics.json"))[0].parent
+    lost = [*(cell/name for name in ("network.weights.h5", "metrics.json", "predictions.parquet")),
+            results/"preparation"/"FIRST"/"prepared.h5", results/"notebooks"/"41_final_plots.ipynb",
+            *(folder/"figures"/"smoke").glob("*.png")]
+    for path in lost: path.unlink()
+    for name in ("scraping", "steps/scraping"): shutil.rmtree(results/name)
+    return {str(path.relative_to(folder)) for path in lost}
+
+
 N_FLIPS = 30, 10  # Of a run, and of a catalogue
 
 
 @fault(90, "40 flips and cuts below results/, data/ and a catalogue, drawn at random",
        "named or made again; the same numbers")
-def test_random_damage_is_named_or_made_again(smoke_run, tmp_path, saw):
+@fault(77)
+def test_random_damage_is_named_or_made_again_and_so_is_what_was_lost(smoke_run, tmp_path, saw):
     rng, folder = random.Random(1), shutil.copytree(smoke_run, tmp_path/"project", symlinks=True)  # noqa: S311
     numbers = read_numbers(folder)
     ask = ("classify", "--run", "smoke", "--task", "FIRST", "--survey", "FIRST", "--network", "alhassan",
@@ -631,6 +645,8 @@ def test_random_damage_is_named_or_made_again(smoke_run, tmp_path, saw):
     status, said = finish(radiogal(folder, *ask))
     assert status == 0, said
     catalogue = (folder/"mine"/"catalogue.fits").read_bytes()
+    lost = lose_some(folder)
+    assert lost <= set(sum(_find_lost(folder, folder/"results"/"smoke").values(), []))
     summary = folder/"results"/"smoke"/"provenance.json"  # written anew at each call
     files = [path for part in ("results", "data") for path in list_atomic_writes(folder/part) if path != summary]
     hit = damage_some(rng, [path for path in files if path.suffix != ".sqlite"], N_FLIPS[0])
@@ -639,7 +655,7 @@ def test_random_damage_is_named_or_made_again(smoke_run, tmp_path, saw):
     status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
     assert status == 0 and "Traceback" not in said, said
     assert not [path for path, content in hit.items() if not is_told(path, content, said, folder)], said
-    assert read_numbers(folder) == numbers
+    assert read_numbers(folder) == numbers and not [place for place in lost if not (folder/place).is_file()]
     status, said = finish(radiogal(folder, *ask))
     assert status == 0 and "Traceback" not in said, said
     assert not [path for path, content in hit_there.items() if not is_told(path, content, said, folder/"mine")], said
@@ -648,23 +664,5 @@ def test_random_damage_is_named_or_made_again(smoke_run, tmp_path, saw):
     status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
     assert status == 0 and said.count(".sqlite") == 2 and "Nothing to do" in said, said
     assert read_numbers(folder) == numbers
-    saw(f"{len(hit) + len(hit_there)} of {sum(N_FLIPS)} named or made again; every number as before")
-
-
-@fault(77)
-@pytest.mark.full
-def test_results_lost_in_the_middle_are_made_again(smoke_run, tmp_path, saw):
-    folder = shutil.copytree(smoke_run, tmp_path/"project", symlinks=True)
-    results, numbers = folder/"results"/"smoke", read_numbers(folder)
-    cell = next(path.parent for path in sorted(results.glob("training/*/*/fold0/seed1/metrics.json")))
-    for name in ("network.weights.h5", "metrics.json", "predictions.parquet"): (cell/name).unlink()
-    (results/"preparation"/"FIRST"/"prepared.h5").unlink()
-    (results/"notebooks"/"41_final_plots.ipynb").unlink()
-    for name in ("scraping", "steps/scraping"): shutil.rmtree(results/name)
-    for path in (folder/"figures"/"smoke").glob("*.png"): path.unlink()
-    status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
-    assert status == 0 and "Traceback" not in said, said
-    assert read_numbers(folder) == numbers and list((folder/"figures"/"smoke").glob("*.png"))
-    status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
-    assert status == 0 and "Nothing to do" in said, said
-    saw("network, prepared set, all of scraping, executed report, figures: made again, the same numbers")
+    saw(f"{len(hit) + len(hit_there)} of {sum(N_FLIPS)} named or made again, and a network, a prepared set, all of "
+        "scraping, an executed report and figures that were lost; every number as before")

@@ -28,7 +28,7 @@ PAGES = sorted(path for path in DOCS.rglob("*.md") if path.relative_to(DOCS).par
 # README is rendered from a notebook, so what its blocks are not run for is said here
 README = {"git clone https://github.com/radiogal/radiogal && cd radiogal": "it fetches the project; other tests run it",
           ".venv/bin/radiogal classify mine.csv --survey FIRST --out mine --workers 2": "it asks the real archive",
-          "make run-all RUN=real": "minutes; tests/test_real_data.py runs a short one",
+          "make run-all RUN=real": "minutes; tests make the smoke run, and tests/test_real_data.py reads its files",
           "make lab": "it opens a browser; tests/test_browser.py does",
           "from radiogal.curation import open_gallery": "of the demo's run; the tutorial opens that of a shorter one",
           "make test": "it would run this test"}

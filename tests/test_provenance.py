@@ -1,16 +1,25 @@
 "What a result says of how it was made, and what makes it stale: seeds, tasks, code, kept results, exports."
 import json
 import shutil
+from dataclasses import replace
 
 import nbformat
 import pytest
 from conftest import ROOT
 
-from radiogal import provenance, training, transfer
+from radiogal import fetch, provenance, training, transfer
 from radiogal.config import Cell, Paths, find_images, parse_config, read_config
 from radiogal.datasets import sample_set, write_prepared
 from radiogal.joining import hash_kept
-from radiogal.provenance import digest_code, find_unexported, run_notebook
+from radiogal.provenance import (
+    Origin,
+    check_network,
+    digest_code,
+    find_change,
+    find_unexported,
+    run_notebook,
+    write_provenance,
+)
 from radiogal.training import train_cell
 from radiogal.workflow import plan_run
 
@@ -52,12 +61,20 @@ def test_notebooks_that_write_results_of_their_own_take_a_seed():
 class Stopped(Exception): "In place of a training."
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    "Results of a run that has prepared sets only."
+    config, folder = read_config(ROOT/"config"/"smoke.toml"), tmp_path_factory.mktemp("results")
+    for survey in ("FIRST", "VLASS"):
+        write_prepared(sample_set(config, survey), find_images(folder, survey)/"prepared.h5")
+    return folder
+
+
 @pytest.fixture
-def checkpoints(tmp_path, monkeypatch):
+def checkpoints(prepared, tmp_path, monkeypatch):
     "Where a training, or a transfer, of some code looks for checkpoints."
     config, seen = read_config(ROOT/"config"/"smoke.toml"), []
-    for survey in ("FIRST", "VLASS"):
-        write_prepared(sample_set(config, survey), find_images(tmp_path, survey)/"prepared.h5")
+    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(ROOT)
 
     def stop(*given):
@@ -87,6 +104,32 @@ def test_a_transfer_goes_on_from_a_checkpoint_of_the_same_code_only(checkpoints,
     assert one == again != other and one.parent == other.parent
 
 
+def write_old_result(folder, origin):
+    "A result with a record as it was before it had a digest of its code, and of itself; the bytes of both."
+    (folder/"metrics.json").write_text("{}")
+    record = write_provenance(folder, origin, read_config(ROOT/"config"/"smoke.toml"), "smoke", ROOT, {})
+    told = json.loads(record.read_text())
+    record.write_text(json.dumps({key: value for key, value in told.items() if key not in ("code", "digest")}))
+    return {path: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_result_of_before_the_digest_of_its_code_is_kept_and_said_to_be_one(tmp_path):
+    origin = Origin("22_modelling", "a"*64, {}, {})
+    before = write_old_result(tmp_path, origin)
+    assert find_change(tmp_path, origin, ROOT) == "it was made before the digest of its code was kept"
+    check_network(tmp_path)  # as a report does that reads it
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_run_says_why_a_result_of_before_the_digest_is_made_again(checkpoints, tmp_path, caplog):
+    caplog.set_level("INFO", "radiogal.training")
+    folder = tmp_path/"training"/"FIRST"/"alhassan"/"fold0"/"seed1"
+    folder.mkdir(parents=True)
+    write_old_result(folder, Origin("22_modelling", "a"*64, {}, {}))
+    checkpoints(train_cell, ("FIRST", "alhassan", 0, 1), "a"*64)
+    assert "fold0/seed1 is made: it was made before the digest of its code was kept" in caplog.text
+
+
 def plan_preparation(settings):
     "The settings that a preparation depends on, as text."
     return plan_run(parse_config(settings, "made"), Paths(ROOT), "smoke").settings["preparation"]
@@ -101,6 +144,20 @@ def test_a_preparation_depends_on_the_labels_of_its_tasks():
     assert plan_preparation(smoke | dict(tasks=dict(fr=task, wider=wider))) != before
     elsewhere = wider | dict(images="VLASS")
     assert plan_preparation(smoke | dict(tasks=dict(fr=task, wider=elsewhere))) != before  # folds are those of all
+
+
+@pytest.mark.parametrize(("dataset", "split", "matters"), [
+    ("frdeep", "train", True), ("frdeep", "test", False), ("griese", "fold0", False)])
+def test_a_real_run_depends_on_the_rows_of_the_registry_that_it_fetches(monkeypatch, dataset, split, matters):
+    list_files = lambda: plan_run(read_config(ROOT/"config"/"real-short.toml"), Paths(ROOT), "real-short").files
+    before, rows = list_files(), fetch.read_registry()
+    edited = next(row for row in rows if (row.dataset, row.survey, row.split) == (dataset, "FIRST", split))
+    monkeypatch.setattr(fetch, "read_registry", lambda: tuple(
+        replace(row, sha256="0"*64) if row == edited else row for row in rows))
+    assert (list_files() != before) == matters
+    rules = (ROOT/"workflow"/"Snakefile").read_text()
+    for rule in ("rule catalogues:", 'name: f"scraping_{part}"', "rule published:", "rule panels:"):
+        assert "registered=REGISTERED" in rules.partition(rule)[2].partition("shell:")[0]
 
 
 NOTEBOOK = """import radiogal.helper

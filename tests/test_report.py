@@ -23,16 +23,38 @@ freeze-1 = { frozen = "conv1" }
 """
 
 
+def stamp_networks(folder):
+    "When each network was written."
+    return {path: path.stat().st_mtime_ns for path in (folder/"results"/"smoke").glob("t*/**/network.weights.h5")}
+
+
+LOST = "results/smoke/training/FIRST/alhassan/fold0/seed1/network.weights.h5"
+
+
 @pytest.fixture(scope="module")
-def finished(smoke_run, tmp_path_factory):
-    "A smoke run that went on to two folds and two ways of transfer, up to its report."
+def grown(smoke_run, tmp_path_factory):
+    "A smoke run that lost a network and went on to two folds and two ways of transfer; its networks before, stamped."
     folder = shutil.copytree(smoke_run, tmp_path_factory.mktemp("report")/"project", symlinks=True)
     toml = folder/"config"/"smoke.toml"
     text = toml.read_text()
     toml.write_text(text[:text.index("[transfer.pairs]")].replace("folds = [0]", "folds = [0, 1]") + GRID)
+    before = stamp_networks(folder)
+    (folder/LOST).unlink()
     status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
     assert status == 0, said
-    return folder
+    return folder, before
+
+
+@pytest.fixture(scope="module")
+def finished(grown): return grown[0]
+
+
+def test_what_is_new_or_lost_is_trained_and_the_rest_is_left(smoke_run, grown):
+    folder, before = grown
+    after = stamp_networks(folder)
+    assert (len(before), len(after)) == (3, 8)  # trainings and transfers
+    assert [path.relative_to(folder).as_posix() for path in before if after[path] != before[path]] == [LOST]
+    assert (folder/LOST).read_bytes() == (smoke_run/LOST).read_bytes()
 
 
 def read_tables(folder):

@@ -1,8 +1,10 @@
 "What an edit makes a run do again: exactly what depends on it, as `radiogal plan` tells of a finished smoke run."
 import json
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import finish, radiogal
@@ -55,10 +57,8 @@ EDITS = {
 }
 
 
-def foretell(folder):
-    "What would be run."
-    status, said = finish(radiogal(folder, "plan", "smoke"))
-    assert status == 0, said
+def read_plan(said):
+    "The steps that would be run."
     lines = said.splitlines()
     counted = [line for line in lines if "to run" in line]
     return ({line.split()[0] for line in lines[lines.index(counted[0]) + 1:] if line.startswith("  ")}
@@ -70,14 +70,31 @@ def project(smoke_run, tmp_path_factory):
     return shutil.copytree(smoke_run, tmp_path_factory.mktemp("reruns")/"project", symlinks=True)
 
 
+@pytest.fixture(scope="module")
+def foretell(project, tmp_path_factory):
+    "What would be run in the project, asked of one process that has imported what all plans need."
+    path, env = tmp_path_factory.mktemp("plan")/"said", os.environ | dict(
+        PYTHONPATH=f"{project}{os.pathsep}{project/'workflow'}", PYTHONHASHSEED="0")
+    env.pop("RADIOGAL_MIRROR", None)
+    with subprocess.Popen([sys.executable, Path(__file__).with_name("planner.py")], cwd=project, env=env, text=True,
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as planner:
+        def ask():
+            print(path, file=planner.stdin, flush=True)
+            assert planner.stdout.readline() == "done\n"
+            said = path.read_text()
+            assert "to run" in said or "Nothing to do" in said, said
+            return read_plan(said)
+        yield ask
+
+
 @pytest.mark.parametrize("name", EDITS)
-def test_an_edit_reruns_what_depends_on_it(project, name):
+def test_an_edit_reruns_what_depends_on_it(project, foretell, name):
     edit, expected = EDITS[name]
     touched = [project/part for part in ("nbs", "radiogal", "config")]
     before = {path: path.read_bytes() for part in touched for path in part.rglob("*") if path.is_file()}
     try:
         edit(project)
-        assert foretell(project) == expected
+        assert foretell() == expected
     finally:
         for path, content in before.items(): path.write_bytes(content)
 
@@ -92,35 +109,16 @@ def test_a_run_does_not_begin_where_notebook_and_module_differ(project):
     assert status != 0 and "22_modelling.ipynb" in said and "make export" in said
 
 
-def test_a_lost_result_is_made_again_and_its_neighbour_is_not(smoke_run, tmp_path):
-    folder = shutil.copytree(smoke_run, tmp_path/"project", symlinks=True)
-    cells = sorted((folder/"results"/"smoke"/"training").glob("*/alhassan/fold0/seed1"))
-    lost, neighbour = (cell/"network.weights.h5" for cell in cells)
-    content, stamp = lost.read_bytes(), neighbour.stat().st_mtime_ns
-    lost.unlink()
-    status, said = finish(radiogal(folder, "run", "smoke"))
-    assert status == 0, said
-    assert lost.read_bytes() == content and neighbour.stat().st_mtime_ns == stamp
-    assert sum(line.startswith("  22_modelling") for line in said.splitlines()) == 1
-
-
-def test_more_cells_train_what_is_new_and_leave_the_rest(smoke_run, tmp_path):
-    folder = shutil.copytree(smoke_run, tmp_path/"project", symlinks=True)
-    before = {p: p.stat().st_mtime_ns for p in (folder/"results"/"smoke"/"training").glob("**/network.weights.h5")}
-    edit_text(folder/"config"/"smoke.toml", "folds = [0]", "folds = [0, 1]")
-    status, said = finish(radiogal(folder, "run", "smoke"))
-    assert status == 0, said
-    after = {p: p.stat().st_mtime_ns for p in (folder/"results"/"smoke"/"training").glob("**/network.weights.h5")}
-    assert len(after) == 2*len(before) and {p: after[p] for p in before} == before
-
-
 def test_every_record_of_a_seeded_run_tells_the_seed_and_the_settings_that_it_used(smoke_run, tmp_path):
     folder = shutil.copytree(smoke_run, tmp_path/"project", symlinks=True)
     shutil.rmtree(folder/"results"/"smoke")
+    toml = folder/"config"/"smoke.toml"  # One survey without transfers: each kind of record, and no more
+    text = toml.read_text().replace('surveys = ["FIRST", "VLASS"]', 'surveys = ["FIRST"]')
+    toml.write_text(text[:text.index("[transfer.pairs]")])
     status, said = finish(radiogal(folder, "run", "smoke", "--seed", "7"))
     assert status == 0, said
     made = [json.loads(path.read_text()) for path in (folder/"results"/"smoke").rglob("provenance.json")]
-    assert len(made) > 15 and {tuple(each["resolved_settings"]["seeds"]) for each in made} == {(7,)}
+    assert len(made) > 9 and {tuple(each["resolved_settings"]["seeds"]) for each in made} == {(7,)}
     settings = {each["settings"] for each in made}
     assert len(settings) == 1
     assert f"settings `{settings.pop()}`" in (folder/"results"/"smoke"/"report"/"findings.md").read_text()

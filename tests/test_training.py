@@ -17,7 +17,7 @@ from radiogal.training import fit_network, predict_sources, start_keras, write_t
 
 pytestmark = pytest.mark.full
 ROOT = Path(__file__).parent.parent
-SETTINGS = Training(epochs=10, batch_size=8, schedule="cosine", ema_decay=0.9, augmentation="turns", max_shift=1,
+SETTINGS = Training(epochs=6, batch_size=8, schedule="cosine", ema_decay=0.9, augmentation="turns", max_shift=1,
                     label_smoothing=0.1, class_weights=0.5, bn_recalibration_sources=12)
 
 
@@ -76,9 +76,8 @@ def assert_same(folder, whole):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("kills", [(), (3, 9)])
-def test_the_same_seed_gives_the_same_bytes(whole, tmp_path, kills):
-    for last in kills: assert train(tmp_path, 1, last) == -signal.SIGKILL
+def test_the_same_seed_gives_the_same_bytes_though_killed(whole, tmp_path):
+    for last in (2, 5): assert train(tmp_path, 1, last) == -signal.SIGKILL
     assert train(tmp_path, 1) == 0
     assert_same(tmp_path, whole)
 

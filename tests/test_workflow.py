@@ -91,21 +91,28 @@ def test_broken_cell_is_named_and_what_does_not_depend_on_it_is_finished(smoke_r
 
 
 def draw_kills(folder, seed):
-    "Ten moments of a run's later parts, in its order, and a pause (s) after each: between two files, perhaps."
+    "Ten moments of a run's later parts, in one process' order, and a pause (s) after each: between two files, perhaps."
     rng, moments = random.Random(seed), list_moments(folder)  # noqa: S311
+    in_order = lambda path: (path.parts[3:-1][:1], moments.index(path))  # one survey after the other
     drawn = [rng.sample([path for path in moments if path.parts[2] == part], n)
              for part, n in (("training", 3), ("transfer", 3), ("classify", 2), ("report", 2))]
-    return [(path, rng.uniform(0, 1)) for several in drawn for path in sorted(several, key=moments.index)]
+    return [(path, rng.uniform(0, 1)) for several in drawn for path in sorted(several, key=in_order)]
 
 
-def test_killed_ten_times_it_ends_as_if_uninterrupted(smoke_run, tmp_path):
+def list_trainings(folder):
+    "The steps that trainings were dealt to."
+    return sorted(path.name for path in (folder/"results"/"smoke"/"steps"/"training").iterdir())
+
+
+def test_killed_ten_times_with_many_trainings_a_step_it_ends_as_if_uninterrupted_with_one_a_step(smoke_run, tmp_path):
     folder = forget_later(shutil.copytree(smoke_run, tmp_path/"project", symlinks=True))
     for moment, pause in draw_kills(smoke_run, seed=1):
-        process = radiogal(folder, "run", "smoke", "--cores", "2")
+        process = radiogal(folder, "run", "smoke", "--cores", "1")
         stop_when((folder/moment).exists, process, pause)
         process.communicate()
-    status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
+    status, said = finish(radiogal(folder, "run", "smoke", "--cores", "1"))
     assert status == 0, said
+    assert (list_trainings(folder), list_trainings(smoke_run)) == (["1of1"], ["1of2", "2of2"])
     assert read_numbers(folder) == read_numbers(smoke_run)
     assert not list(folder.glob("**/.*.part*"))
 

@@ -43,13 +43,18 @@ def cluster(tmp_path_factory):
     finally: subprocess.run([sys.executable, SCRIPT, "stop", folder], check=True)
 
 
+def end_processes(folder):
+    "End what jobs had started: without control groups Slurm loses sight of some of that."
+    for pid in find_processes(folder):
+        with suppress(ProcessLookupError): os.kill(pid, signal.SIGKILL)
+
+
 @pytest.fixture(autouse=True)
 def end_jobs(cluster, tmp_path):
-    "No job outlives its test, nor what it had started: without control groups Slurm loses sight of some of that."
+    "No job outlives its test, nor what it had started."
     yield
     ask("scancel", "--user=root")
-    for pid in find_processes(tmp_path):
-        with suppress(ProcessLookupError): os.kill(pid, signal.SIGKILL)
+    end_processes(tmp_path)
 
 
 def be_quick(folder):
@@ -167,14 +172,18 @@ def limit_training(folder, **limits):
     profile.write_text(text)
 
 
-def test_a_job_beyond_its_time_says_so_and_leaves_its_checkpoint(unfinished):
-    folder, _ = unfinished
+def test_a_job_beyond_its_time_says_so_and_the_next_call_goes_on_from_its_checkpoint(unfinished):
+    folder, held = unfinished
     limit_training(folder)
     process, job = begin_training(folder)
     ask("scontrol", "update", f"jobid={job}", "timelimit=1")
     status, said = finish(process)
     assert status != 0 and "22_modelling" in said and "TIMEOUT" in said, said
     assert any((folder/"results"/"smoke"/TRAINING/"checkpoints").rglob("*.npz"))
+    end_processes(folder)
+    held.unlink()
+    status, said = finish(radiogal(folder, "run", "smoke", "--profile", "slurm"))
+    assert status == 0 and was_resumed(folder), said
 
 
 def test_slurm_gives_the_same_bytes_though_a_job_is_cancelled_and_the_node_dies(finished, tmp_path):
@@ -196,19 +205,6 @@ def test_slurm_gives_the_same_bytes_though_a_job_is_cancelled_and_the_node_dies(
     assert "22_modelling-1of2" in said
     status, said = finish(radiogal(folder, "run", "smoke", "--profile", "slurm"))
     assert status == 0 and "Nothing to do" in said
-
-
-def test_a_run_that_lost_a_job_recovers_when_called_again(unfinished):
-    folder, held = unfinished
-    limit_training(folder)
-    process, job = begin_training(folder)
-    ask("scancel", job)
-    status, said = finish(process)
-    assert status != 0 and "CANCELLED" in said, said
-    held.unlink()
-    status, said = finish(radiogal(folder, "run", "smoke", "--profile", "slurm"))
-    assert status == 0, said
-    assert was_resumed(folder)
 
 
 def test_a_job_beyond_its_memory_says_so(unfinished):
