@@ -294,8 +294,17 @@ def _tell_cost(rows: pd.DataFrame)->str: # As for `_plot_cost`, at least one row
     "What the most accurate network costs beside the smallest, in a sentence."
     best, small = rows.loc[rows["accuracy"].idxmax()], rows.loc[rows["parameters"].idxmin()]
     time = f" and {best['minutes']:.1f} minutes a training" if np.isfinite(best["minutes"]) else ""
-    return (f"{best['network'].capitalize()} is most accurate, with {best['parameters']:,.0f} parameters{time}; the "
-            f"smallest, {small['network']}, has {small['parameters']:,.0f} and an accuracy of {small['accuracy']:.3f}.")
+    if len(rows) == 1:
+        return (f"{best['network'].capitalize()} has an accuracy of {best['accuracy']:.3f} with "
+                f"{best['parameters']:,.0f} parameters{time}.")
+    told = f"{best['network'].capitalize()} is most accurate, with {best['parameters']:,.0f} parameters{time}; "
+    if best["network"] == small["network"]: return told + "no other is smaller."
+    return (told + f"the smallest, {small['network']}, has {small['parameters']:,.0f} and an accuracy of "
+            f"{small['accuracy']:.3f}.")
+
+def _name_leader(mine: list[_Judged])->str: # From `_find_leader`
+    "A network with its seed: its scores differ from those of all seeds together."
+    return f"{mine[0].network}, seed {mine[0].seed},"
 
 def _find_leader(several: list[_Judged])->list[_Judged]: # Of one task
     "Trainings of our network, else of the first there is, of one seed."

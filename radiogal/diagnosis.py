@@ -180,20 +180,19 @@ def plot_reliability(
     predictions: pd.DataFrame, # A table of predictions
     ax=None,
 ):                             # Axes
-    "Reliability diagram: accuracy in 15 bins of confidence, Wilson's 95 % interval of each; bins of few sources pale."
+    "Accuracy in 15 bins of confidence, Wilson's 95 % interval of each; bins of few sources pale; under it the ECE."
     import matplotlib.pyplot as plt
     ax, (y, p) = ax or plt.subplots()[1], check_predictions(predictions)
     bins = bin_confidence(y, p)
     ends = np.array([wilson_interval(k, n) for k, n in zip(bins["correct"], bins["number"], strict=True)])
-    ax.plot([0, 1], [0, 1], color="0.6", ls="--", label="calibrated")
+    ax.plot([0, 1], [0, 1], color="0.6", ls="--")
     few = (bins["number"] < _FEW).to_numpy()
     for chosen, looks in ((~few, dict(fmt="o")), (few, dict(fmt="o", mfc="w", alpha=0.35, lw=0.8))):
         bars = abs(ends[chosen].T - bins["accuracy"].values[chosen])
         if chosen.any(): ax.errorbar(bins["confidence"][chosen], bins["accuracy"][chosen], bars, ms=4, capsize=2,
                                      color="C0", **looks)
-    ax.set(xlabel="Confidence (largest probability)", ylabel="Accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
-    ax.plot([], [], " ", label=f"ECE = {score_ece(y, p):.3f}\nn = {len(y)}")
-    ax.legend(loc="upper left", handlelength=1.2)
+    ax.set(xlabel=f"Confidence (largest probability)\nECE = {score_ece(y, p):.3f}, n = {len(y)}",  # A legend would lie
+           ylabel="Accuracy (dashed: calibrated)", xlim=(0, 1.02), ylim=(0, 1.02))              # over a bar somewhere
     return ax
 
 def plot_calibration(
@@ -526,16 +525,20 @@ def _tell_areas(pooled: dict[str, pd.DataFrame])->str: # As for `_tell_confusion
     from sklearn.metrics import roc_auc_score
     found = []
     for name, table in pooled.items():
-        y, p = check_predictions(table)
-        found += [(roc_auc_score(y == k, p[:, k]), f"{c} by {name}") for k, c in enumerate(list_classes(table))
-                  if 0 < (y == k).sum() < len(y)]
+        (y, p), classes = check_predictions(table), list_classes(table)
+        known = [k for k in range(len(classes)) if 0 < (y == k).sum() < len(y)]
+        areas = [(roc_auc_score(y == k, p[:, k]), f"{classes[k]} by {name}") for k in known]
+        found += areas if len(classes) > 2 else [(area, name) for area, _ in areas[:1]]  # two classes have the same
+    if not found: return "All sources are of one class, so no area under a curve is known."
     (low, worst), (high, best) = min(found), max(found)
+    if len(found) == 1: return f"The area under the curve is {low:.3f} ({worst})."
     return f"The area under the curve is between {low:.3f} ({worst}) and {high:.3f} ({best})."
 
 def _tell_reliability(pooled: dict[str, pd.DataFrame])->str: # As for `_tell_confusion`
     "How far probabilities can be believed, in a sentence."
     found = [(score_predictions(table)["ece"], name) for name, table in pooled.items()]
     (low, best), (high, worst) = min(found), max(found)
+    if len(found) == 1: return f"Before any scaling the calibration error is {low:.3f} ({best})."
     return f"Before any scaling the calibration error is between {low:.3f} ({best}) and {high:.3f} ({worst})."
 
 def _tell_curves(histories: dict[str, list[pd.DataFrame]])->str: # As for `_plot_curves`
@@ -555,14 +558,15 @@ def _shrink_picture(path: Path)->bytes: # PNG
 
 def _locate_points(
     figure,               # As saved: its layout is done
-    points: pd.DataFrame, # x, y (as drawn in its first Axes), name
-)->list[tuple]:           # x, y: fractions of the saved figure from its upper left corner; name
-    "Where named points are in a saved figure, so that a page can tell their names."
+    points: pd.DataFrame, # x, y (as drawn in its first Axes), name; picture, a data URL, if they have pictures
+)->list[tuple]:           # x, y: fractions of the saved figure from its upper left corner; name; picture, or ""
+    "Where named points are in a saved figure, so that a page can tell their names and show what they are."
     from matplotlib import rcParams
     box = figure.get_tightbbox().padded(rcParams["savefig.pad_inches"])
     x, y = (figure.axes[0].transData.transform(points[["x", "y"]])/figure.dpi).T
-    places = zip((x - box.x0)/box.width, (box.y1 - y)/box.height, points["name"], strict=True)
-    return [(round(float(across), 4), round(float(down), 4), str(name)) for across, down, name in places]
+    pictures = points["picture"] if "picture" in points else [""]*len(points)
+    places = zip((x - box.x0)/box.width, (box.y1 - y)/box.height, points["name"], pictures, strict=True)
+    return [(round(float(across), 4), round(float(down), 4), str(name), shown) for across, down, name, shown in places]
 
 class Album:
     "The figures of a run: each is saved, shown, and has a number and a sentence that says what is seen in it."

@@ -6,6 +6,8 @@
 __all__ = []
 
 # %% ../nbs/41_final_plots.ipynb #c7bfcae6
+import base64
+import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from astropy import units as u
+from astropy.table import Table
 
+from .candidates import find_link, score_link
 from .config import Cell, RunConfig, find_place, list_asked, parse_config, rename_settings, write_atomic
 from .datasets import PreparedSet
 from .diagnosis import TrainedRun, plot_images, plot_intervals
@@ -191,12 +196,9 @@ def _judge_gain(row)->str: # A row of `_tabulate_transfers`
     if not row["p_holm"] < 0.05: return "not shown"  # nor where nothing was tested
     return "helps" if row["gain_low"] > 0 else "hurts" if row["gain_high"] < 0 else "not shown"
 
-def _tell_score(row)->str: # A row of `_tabulate_scores`, or of `_tabulate_transfers`
-    "A score in words, with its uncertainty and its baseline."
-    spread = f" ± {row['accuracy_std']:.3f}" if row["runs"] > 1 else ""
-    return (f"accuracy {row['accuracy']:.3f}{spread} (95 % {row['accuracy_low']:.3f} to {row['accuracy_high']:.3f}; "
-            f"{row['n']} {row['sky']} validation sources, folds × seeds = {row['folds']} × {row['seeds']}; "
-            f"majority {row['majority']:.3f})")
+def _write_score(row)->str: # A row of `_tabulate_scores`, or of `_tabulate_transfers`
+    "An accuracy with its interval."
+    return f"{row['accuracy']:.3f} ({row['accuracy_low']:.3f} to {row['accuracy_high']:.3f})"
 
 def _tell_gain(row)->str: # A row of `_tabulate_transfers` that has a gain
     "A gain in words, in percentage points with its 95 % interval."
@@ -204,14 +206,27 @@ def _tell_gain(row)->str: # A row of `_tabulate_transfers` that has a gain
 
 _VERDICTS = {"helps": "it helps", "hurts": "it hurts", "not shown": "neither a gain nor a loss has been shown"}
 
-def _answer_question(row)->str: # A row of `_tabulate_transfers` that has a gain
-    "What a transfer gained, in a sentence with its uncertainty."
-    verdict = f"p = {row['p_holm']:.2g}: {_VERDICTS[_judge_gain(row)]}"
-    if np.isnan(row["p_holm"]): verdict = "not judged, because one was trained for more epochs than the other"
-    seen = f" {row['seen']} of the validation sources were seen by the source network." if row["seen"] else ""
-    return (f"{row['source']} → {row['target']}, {row['network']}, {row['method']}, {row['sources']} sources: "
-            f"{_tell_score(row)}, against {row['scratch']:.3f} from scratch: {_tell_gain(row)}, "
-            f"{verdict}.{seen}")
+def _write_verdict(row)->str: # A row of `_tabulate_transfers` that has a gain
+    "What is judged of a gain, or why nothing is."
+    if np.isnan(row["p_holm"]): return "not judged, because one was trained for more epochs than the other"
+    return _VERDICTS[_judge_gain(row)]
+
+def _name_way(row)->str: # A row of `_tabulate_transfers`
+    "A transfer in words."
+    few = "" if row.get("sources", "all") == "all" else f" with {row['sources']} sources"
+    return f"{row['method']} of {row['network']} from {row['source']} to {row['target']}{few}"
+
+def _tell_ways(
+    what: str,           # Begins the sentence
+    table: pd.DataFrame, # Rows of `_tabulate_transfers` that have a gain
+)->list[str]:            # One sentence, none without rows
+    "How often a transfer helps and hurts, and the ends of what it gains."
+    if table.empty: return []
+    told, ends = [_judge_gain(row) for row in table.to_dict("records")], table.sort_values("gain", kind="stable")
+    low, high = (f"{_tell_gain(row)}, {_name_way(row)}" for row in (ends.iloc[0], ends.iloc[-1]))
+    gains = f"the gain is {low}" if len(table) == 1 else f"gains are between {low}, and {high}"
+    return [f"{what}: {gains}. Comparisons with training from scratch: {len(told)}; shown to help: "
+            f"{told.count('helps')}; to hurt: {told.count('hurts')}."]
 
 def _plot_matrix(
     table: pd.DataFrame, # From `_tabulate_transfers`, of one network
@@ -272,14 +287,14 @@ def _compare_seen(
             gain_high=test["accuracy_high"], p_value=test["p_value"]))
     return pd.DataFrame(rows).assign(p_holm=lambda table: correct_holm(table["p_value"])) if rows else pd.DataFrame()
 
-_MEMORY = {"helps": "having seen them helps", "hurts": "having seen them hurts",
-          "not shown": "no difference has been shown"}
-
-def _tell_memory(row)->str: # A row of `_compare_seen`
-    "What having seen the sources changed, in a sentence."
-    return (f"{row['source']} → {row['target']}, {row['network']}, {row['method']}: accuracy {row['seen']:.3f} on "
-            f"{row['n']} sources that the source network was trained on, {row['not_seen']:.3f} where it was not: "
-            f"{_tell_gain(row)}, p = {row['p_holm']:.2g}: {_MEMORY[_judge_gain(row)]}.")
+def _tell_memory(table: pd.DataFrame)->list[str]: # As from `_compare_seen`
+    "What having seen the sources changed, in a sentence; none without rows."
+    if table.empty: return []
+    most = table.loc[table["gain"].abs().idxmax()]
+    told = [_judge_gain(row) for row in table.to_dict("records")]
+    return [f"A source network that was trained on the {most['n']} sources that are validated differs from one that "
+            f"was not by at most {_tell_gain(most)}, {_name_way(most)}. Comparisons: {len(told)}; shown to help: "
+            f"{told.count('helps')}; to hurt: {told.count('hurts')}."]
 
 # %% ../nbs/41_final_plots.ipynb #12d41268
 _LEARNING = ["pair", "network", "way", "n_target", "accuracy", "accuracy_low", "accuracy_high"]
@@ -391,6 +406,29 @@ def _find_disputes(
     apart = apart[apart["apart"] >= _FAR_APART]
     return apart.sort_values(["apart", "name"], ascending=[False, True], ignore_index=True)[:n]
 
+_SIDE = 64           # Of a picture of a source on a page, in pixels
+_MOST_PICTURES = 600 # On a page
+
+def _draw_thumbnail(images: list[np.ndarray])->str: # (size, size) each, 0–1; a data URL, "" of no image
+    "Images of one source, small and side by side, square root of brightness."
+    from matplotlib.image import imsave
+    from PIL import Image
+    if not images: return ""
+    small, out = [Image.fromarray(image).resize((_SIDE, _SIDE), Image.Resampling.BOX) for image in images], io.BytesIO()
+    imsave(out, np.sqrt(np.hstack(small)), vmin=0, vmax=1, format="webp", pil_kwargs=dict(quality=60))
+    return f"data:image/webp;base64,{base64.b64encode(out.getvalue()).decode()}"
+
+def _picture_sources(
+    matched: pd.DataFrame,   # From `_match_sources`
+    sets: list[PreparedSet], # With the images, of one survey or more; may be empty
+)->pd.DataFrame:             # The same, with picture: a data URL, or "" where no survey has an image
+    "Sources with pictures of what the networks were given, at most those that are judged most differently."
+    rows = [{name: k for k, name in enumerate(s.names)} for s in sets]
+    asked = (matched["first"] - matched["second"]).abs().nlargest(_MOST_PICTURES).index
+    find = lambda name: [s.images[row[name], :, :, 0] for s, row in zip(sets, rows, strict=True) if name in row]
+    pictures = {k: _draw_thumbnail(find(name)) for k, name in matched.loc[asked, "name"].items()}
+    return matched.assign(picture=[pictures.get(k, "") for k in matched.index])
+
 # %% ../nbs/41_final_plots.ipynb #b78a5060
 _LOGIT_TICKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 _LOGIT_ENDS = (0.001, 0.999)  # Those closer to 0 or 1 are drawn here
@@ -439,13 +477,13 @@ def _plot_disputes(
 def _plot_examples(
     sets: list[PreparedSet], # One per survey, same classes
 ):                           # Figure
-    "A source of each class, as prepared from each survey, where possible one that all surveys have."
+    "A source of each class in its whole frame, as prepared from each survey, where possible one that all surveys have."
     common = set.intersection(*(set(s.names) for s in sets))
     kinds = [(s, i) for s in sets for i in range(len(s.classes))]
     found = [[k for k in range(len(s)) if s.labels[k] == i and (s.names[k] in common or not common)] for s, i in kinds]
     images = [s.images[k[0], :, :, 0] if k else np.zeros((1, 1)) for (s, _), k in zip(kinds, found, strict=True)]
-    return plot_images(images, [f"{s.survey}, {s.classes[i]}" for s, i in kinds], "simulated"*sets[0].simulated,
-                       columns=len(sets[0].classes))
+    captions = [f"{s.survey}, {s.images.shape[1]*s.pixel_arcsec/60:.1f} arcmin:\n{s.classes[i]}" for s, i in kinds]
+    return plot_images(images, captions, "simulated"*sets[0].simulated, columns=len(sets[0].classes))
 
 # %% ../nbs/41_final_plots.ipynb #fefc2f10
 _STUDY = pd.DataFrame([("VLASS", "FIRST", 0.930, 0.913, 0.855, 0.769), ("FIRST", "VLASS", 0.820, 0.785, 0.668, 0.639)],
@@ -500,14 +538,75 @@ def _plot_beside(
     return ax
 
 # %% ../nbs/41_final_plots.ipynb #a4f96cea
+_LONGEST = 10  # Sentences that the findings begin with
+
+def _tell_range(what: str, table: pd.DataFrame)->list[str]: # table: from `_tabulate_scores`; what: begins the sentence
+    "The ends of the accuracies, each with its interval, in a sentence; none without rows."
+    if table.empty: return []
+    low, high = (table.loc[getattr(table["accuracy"], end)()] for end in ("idxmin", "idxmax"))
+    ends = [f"{_write_score(row)} ({row['network']} on {row['task']})" for row in (low, high)]
+    told = f"is {ends[0]}" if len(table) == 1 else f"is between {ends[0]} and {ends[1]}"
+    return [f"{what} {told}; naming the commonest class would give at most {table['majority'].max():.3f}."]
+
+def _tell_claims(claims: pd.DataFrame)->list[str]: # From `_judge_claims`
+    "Each published claim with what its tests say, in a sentence."
+    told = []
+    for (source, target, claim, who), rows in claims.groupby(["source", "target", "claim", "who"], sort=False):
+        low, high = (rows.loc[getattr(rows["gain"], end)()] for end in ("idxmin", "idxmax"))
+        counts = rows["holds"].value_counts()
+        told.append(f"“{source} → {target} {claim}” ({who}): of {len(rows)} tests {counts.get('yes', 0)} agree, "
+                    f"{counts.get('no', 0)} contradict, and {counts.get('not shown', 0)} show neither; gains are "
+                    f"between {_tell_gain(low)}, {low['method']} of {low['network']}, and {_tell_gain(high)}, "
+                    f"{high['method']} of {high['network']}.")
+    return told
+
+_COLUMNS = {  # Of tables in words: by heading the column that it needs, and how a row is written
+    "Task": ("task", lambda row: row["task"]), "From": ("source", lambda row: row["source"]),
+    "To": ("target", lambda row: row["target"]), "Claim": ("claim", lambda row: f"it {row['claim']}"),
+    "Network": ("network", lambda row: row["network"]), "Method": ("method", lambda row: row["method"]),
+    "Trained with": ("sources", lambda row: f"{row['sources']} sources"),
+    "Accuracy (95 %)": ("accuracy", _write_score), "From scratch": ("scratch", lambda row: f"{row['scratch']:.3f}"),
+    "Gain (95 %)": ("gain", _tell_gain),
+    "p, corrected": ("p_holm", lambda row: "" if np.isnan(row["p_holm"]) else f"{row['p_holm']:.2g}"),
+    "Found": ("p_value", _write_verdict), "Does the claim hold?": ("holds", lambda row: row["holds"]),
+    "Judged on": ("n", lambda row: f"{row['n']} {row.get('sky', '')} sources".replace("  ", " ")),
+    "Folds × seeds": ("folds", lambda row: f"{row['folds']} × {row['seeds']}"),
+    "Commonest class": ("majority", lambda row: f"{row['majority']:.3f}")}
+
+def _write_rows(table: pd.DataFrame)->pd.DataFrame: # Of scores, or of gains
+    "A table in words; what it does not know has no column."
+    rows = table.to_dict("records")
+    return pd.DataFrame({head: [write(row) for row in rows] for head, (name, write) in _COLUMNS.items()
+                         if name in table})
+
 def _write_findings(
-    path: str|Path,            # Where
-    findings: dict[str, list], # Sentences by heading; one without a sentence is left out
-    identity: dict,            # From `describe_run`
+    path: str|Path,   # Where
+    findings: dict,   # By heading: sentences, and a table in words; one without either is left out
+    identity: dict,   # From `describe_run`
 )->Path:
-    "Write what was found as Markdown, atomically."
+    "Write what was found as Markdown, atomically: at most ten sentences, then the tables that they are from."
     head = (f"# Findings\n\nWritten by `41_final_plots` from the results of the run `{identity['run']}` "
-            f"({identity['kind']}), settings `{identity['settings']}`.")
-    parts = [f"## {name}\n\n" + "\n".join(f"* {said}" for said in sentences) for name,
-             sentences in findings.items() if sentences]
-    return write_atomic(path, "\n\n".join([head, *parts]) + "\n")
+            f"({identity['kind']}), settings `{identity['settings']}`. Intervals are of 95 %.")
+    told = [f"* {said}" for sentences, _ in findings.values() for said in sentences][:_LONGEST]
+    parts = [f"## {name}\n\n{table.to_markdown(index=False, disable_numparse=True)}"
+             for name, (_, table) in findings.items() if len(table)]
+    return write_atomic(path, "\n\n".join([head, *["\n".join(told)]*bool(told), *parts]) + "\n")
+
+# %% ../nbs/41_final_plots.ipynb #c9b919dd
+def _tell_separations(
+    separations: Table, # As from `measure_separations`
+    link: u.Quantity,   # The length that is used
+)->str:
+    "Whether a linking length links what belongs together, and how well the line of chance holds beyond it."
+    best, high = find_link(separations), separations["high"].quantity
+    count = lambda rows: (separations["pairs"][rows].sum(), separations["expected"][rows].sum())
+    more, of_chance = count((high > min(link, best)) & (high <= max(link, best)))
+    than = (", which is the length" if best == link else
+            f"; the length is {'shorter' if link < best else 'longer'}, and of the {more} pairs between the two "
+            f"{of_chance:.0f} are expected by chance")
+    beyond, line = count(high > max(link, best))
+    fits = ("the line holds" if abs(beyond - line) < 2*np.sqrt(line) else
+            f"there it is the line that is wrong, too {'high' if beyond < line else 'low'}")
+    return (f"Of the pairs closer than {link:g}, which are linked, {100*score_link(separations, link):.0f} % are "
+            f"expected by chance. They are more than twice as many as by chance up to {best:g}{than}. Beyond, "
+            f"up to {high.max():g}, there are {beyond} pairs where the line of chance has {line:.0f}: {fits}.")
