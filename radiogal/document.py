@@ -475,8 +475,8 @@ def _tell_tasks(config: RunConfig)->str:
 
 def _tell_recipes(rows: list[dict])->str: # From `_describe_recipes`
     "How far the trainings differ."
-    return (f"Where a task says nothing else, networks are trained for {_tell_span(rows, 'epochs')} epochs, with a peak "
-            f"rate of {_tell_span(rows, 'rate')}; those without a patience, in epochs, to the last.")
+    return (f"Where a task says nothing else, networks are trained for {_tell_span(rows, 'epochs')} epochs, with a "
+            f"peak rate of {_tell_span(rows, 'rate')}; those without a patience, in epochs, to the last.")
 
 def _describe_methods(config: RunConfig)->list[_Item]:
     "Tables of the tasks and of the trainings."
