@@ -261,7 +261,8 @@ def _plot_comparison(
                         "accuracy_high", "split")
     lines = found["network"].map(list(dict.fromkeys(found["network"])).index)
     ax.plot(found["majority"], lines, "|", ms=9, color="0.5")
-    ax.set(title=title, xlabel="Accuracy, 95 % interval")
+    ax.set(title=title, xlabel="Accuracy, 95 % interval" + " (published: their own spread)"*bool(len(theirs))
+           + "\ntick: commonest class")
     return ax
 
 # %% ../nbs/40_benchmark.ipynb #04e3f09a
@@ -282,7 +283,7 @@ def _plot_cost(
             ax.annotate(row.network, place, xytext=(4, (3, -10)[k % 2]), textcoords="offset points", fontsize=8)
         ax.set(xscale="log", xlabel=label)
         ax.margins(x=0.2)
-        ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 3), numticks=9))
+        ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if column == "minutes" else (1, 3), numticks=9))
         ax.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}") if column == "minutes"
                                      else ticker.EngFormatter(sep=""))
         ax.xaxis.set_minor_formatter(ticker.NullFormatter())

@@ -531,7 +531,7 @@ def _tell_areas(pooled: dict[str, pd.DataFrame])->str: # As for `_tell_confusion
         found += areas if len(classes) > 2 else [(area, name) for area, _ in areas[:1]]  # two classes have the same
     if not found: return "All sources are of one class, so no area under a curve is known."
     (low, worst), (high, best) = min(found), max(found)
-    if len(found) == 1: return f"The area under the curve is {low:.3f} ({worst})."
+    if low == high: return f"The area under the curve is {low:.3f} ({worst if len(found) == 1 else 'all'})."
     return f"The area under the curve is between {low:.3f} ({worst}) and {high:.3f} ({best})."
 
 def _tell_reliability(pooled: dict[str, pd.DataFrame])->str: # As for `_tell_confusion`

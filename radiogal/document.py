@@ -20,7 +20,7 @@ from string import Formatter
 import pandas as pd
 
 from .candidates import find_group_radius
-from .config import Damaged, Method, RunConfig, find_root, list_asked, read_json, write_atomic
+from .config import Damaged, Method, RunConfig, find_root, read_json, write_atomic
 from .figures import _VERDICTS, _judge_gain, _name_way
 from .models import NETWORKS
 from .provenance import need_extra, read_signed
@@ -462,16 +462,16 @@ _RECIPE_FORMS = {"Network": "{network}", "Epochs": "{epochs}", "Patience": "{pat
 def _tell_span(rows: list[dict], key: str)->str: # rows: from `_describe_recipes`
     "The smallest and the largest value of a recipe, with whose they are."
     low, high = (end(rows, key=lambda row: row[key]) for end in (min, max))
-    if low[key] == high[key]: return f"{low[key]:g}"
-    return f"{low[key]:g} ({low['network']}) to {high[key]:g} ({high['network']})"
+    if low[key] == high[key]: return _write_cell(low, f"{{{key}:g}}")
+    return " to ".join(_write_cell(row, f"{{{key}:g}} ({{network}})") for row in (low, high))
 
-def _tell_tasks(config: RunConfig)->str:
+def _tell_tasks(tasks: dict)->str: # By name, as from the settings
     "How much the tasks ask for."
-    tasks = config.list_tasks()
-    name, most = max(tasks.items(), key=lambda item: len(item[1].networks))
-    return (f"{_count_words(len(tasks), 'task').capitalize()} and {_count_words(len(list_asked(config)), 'training')}; "
-            f"most networks are asked about {name}, {len(most.networks)}. In brackets, how many folds each "
-            "network is trained on.")
+    n, networks = len(tasks), {len(task.networks) for task in tasks.values()}
+    folds = {len(folds) for task in tasks.values() for folds in task.networks.values()}
+    span = lambda numbers: " to ".join(dict.fromkeys(f"{end(numbers)}" for end in (min, max)))
+    return (f"{_count_words(n, 'task').capitalize()}, with networks to compare on each: {span(networks)}; folds that a "
+            f"network is trained on, in brackets: {span(folds)}.")
 
 def _tell_recipes(rows: list[dict])->str: # From `_describe_recipes`
     "How far the trainings differ."
@@ -481,7 +481,7 @@ def _tell_recipes(rows: list[dict])->str: # From `_describe_recipes`
 def _describe_methods(config: RunConfig)->list[_Item]:
     "Tables of the tasks and of the trainings."
     tasks, recipes = _describe_tasks(config), _describe_recipes(config)
-    return [_make_table("tasks", pd.DataFrame(tasks), _TASK_FORMS, _tell_tasks(config)),
+    return [_make_table("tasks", pd.DataFrame(tasks), _TASK_FORMS, _tell_tasks(config.list_tasks())),
             _make_table("recipes", pd.DataFrame(recipes), _RECIPE_FORMS, _tell_recipes(recipes))]
 
 # %% ../nbs/42_document.ipynb #67480a0f
@@ -526,7 +526,7 @@ def _number_items(items: list[_Item])->dict[str, int]: # How many there are, by 
 def _tell_limits(
     place: Path,                     # Of the notebook's results
     made: dict,                      # Their provenance.json
-    tables: dict[str, pd.DataFrame], # From `_read_tables`
+    tables: dict[str, pd.DataFrame], # From `_read_tables`, of those that the document shows
 )->dict:
     "What the limits depend on: held-out sources, published scores, missing runs, and results of several runs."
     lost = [len(pd.read_csv(path)) for path in place.glob("missing_runs_*.csv")]
@@ -555,7 +555,8 @@ def _put_together(
     sections = _make_sections(outline[kind], _deal_figures(outline[kind], shown, leader), folder, tables)
     methods = _describe_methods(config)
     counts = _number_items([*(item for section in sections for item in section["items"]), *methods])
-    return _sum_up(config, tables) | _tell_limits(place, made, tables) | dict(
+    shown_too = {name: tables[name] for section in outline[kind] for name in section["tables"] if name in tables}
+    return _sum_up(config, tables) | _tell_limits(place, made, shown_too) | dict(
         config=config, made=made, place=place.name, sections=sections, methods=methods, tasks=methods[0],
         references=_References(outline["cited"]), name_images=_name_images, join=_join_words,
         classes=_name_classes(config), networks=_list_networks(config), surveys=_list_surveys(config),

@@ -202,14 +202,14 @@ def _write_score(row)->str: # A row of `_tabulate_scores`, or of `_tabulate_tran
 
 def _tell_gain(row)->str: # A row of `_tabulate_transfers` that has a gain
     "A gain in words, in percentage points with its 95 % interval."
-    return f"{100*row['gain']:+.1f} points ({100*row['gain_low']:+.1f} to {100*row['gain_high']:+.1f})"
+    told = f"{100*row['gain']:+.1f} points ({100*row['gain_low']:+.1f} to {100*row['gain_high']:+.1f})"
+    return told.replace("-", "\N{MINUS SIGN}")
 
 _VERDICTS = {"helps": "it helps", "hurts": "it hurts", "not shown": "neither a gain nor a loss has been shown"}
 
 def _write_verdict(row)->str: # A row of `_tabulate_transfers` that has a gain
     "What is judged of a gain, or why nothing is."
-    if np.isnan(row["p_holm"]): return "not judged, because one was trained for more epochs than the other"
-    return _VERDICTS[_judge_gain(row)]
+    return "not judged: other epochs" if np.isnan(row["p_holm"]) else _judge_gain(row)
 
 def _name_way(row)->str: # A row of `_tabulate_transfers`
     "A transfer in words."
@@ -544,8 +544,9 @@ def _tell_range(what: str, table: pd.DataFrame)->list[str]: # table: from `_tabu
     "The ends of the accuracies, each with its interval, in a sentence; none without rows."
     if table.empty: return []
     low, high = (table.loc[getattr(table["accuracy"], end)()] for end in ("idxmin", "idxmax"))
-    ends = [f"{_write_score(row)} ({row['network']} on {row['task']})" for row in (low, high)]
-    told = f"is {ends[0]}" if len(table) == 1 else f"is between {ends[0]} and {ends[1]}"
+    ends = [f"{_write_score(row)}, {row['network']} on {row['task']}" for row in (low, high)]
+    same = low["accuracy"] == high["accuracy"]
+    told = f"is {ends[0]}{', and all others' if len(table) > 1 else ''}" if same else f"is between {ends[0]}, and {ends[1]}"
     return [f"{what} {told}; naming the commonest class would give at most {table['majority'].max():.3f}."]
 
 def _tell_claims(claims: pd.DataFrame)->list[str]: # From `_judge_claims`
@@ -574,7 +575,8 @@ _COLUMNS = {  # Of tables in words: by heading the column that it needs, and how
     "Commonest class": ("majority", lambda row: f"{row['majority']:.3f}")}
 
 def _write_rows(table: pd.DataFrame)->pd.DataFrame: # Of scores, or of gains
-    "A table in words; what it does not know has no column."
+    "A table in words; what it does not know has no column, nor what is the same for all gains."
+    if "gain" in table: table = table.drop(columns=["folds", "majority"], errors="ignore")
     rows = table.to_dict("records")
     return pd.DataFrame({head: [write(row) for row in rows] for head, (name, write) in _COLUMNS.items()
                          if name in table})

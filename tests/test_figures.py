@@ -180,7 +180,8 @@ def predict(n_classes, n=60):
     rng, labels = np.random.default_rng(1), np.arange(n) % n_classes
     p = rng.dirichlet(np.ones(n_classes), n) + np.eye(n_classes)[labels]
     columns = {f"p_{'ABC'[k]}": p[:, k]/2 for k in range(n_classes)}
-    return pd.DataFrame(dict(name=[f"S{k}" for k in range(n)], label=[*map("ABC".__getitem__, labels)]) | columns)
+    facts = dict(name=[f"S{k}" for k in range(n)], label=[*map("ABC".__getitem__, labels)], sky_group=range(n))
+    return pd.DataFrame(facts | columns)
 
 
 def test_two_classes_have_one_area_and_one_network_is_no_range():
@@ -203,7 +204,7 @@ def test_the_words_of_a_reliability_diagram_lie_over_no_bar():
 def test_ways_are_told_with_their_ends_and_one_way_without(table):
     few = table[table["gain"].notna()]
     (told,) = figures._tell_ways("Retrained", few)
-    assert told.startswith("Retrained: gains are between -") and f"from scratch: {len(few)}; shown to help: 1;" in told
+    assert told.startswith("Retrained: gains are between −") and f"from scratch: {len(few)}; shown to help: 1;" in told
     (alone,) = figures._tell_ways("Retrained", few[:1])
     assert alone.startswith("Retrained: the gain is ")
     assert alone.endswith("from scratch: 1; shown to help: 0; to hurt: 0.")
@@ -224,7 +225,7 @@ def test_findings_begin_with_at_most_ten_sentences_and_have_tables_of_the_rest(s
 def test_kept_findings_are_ten_sentences_with_intervals_and_those_of_the_site():
     text = (ROOT/"docs"/"findings.md").read_text()
     told = [line for line in text.splitlines() if line.startswith("* ")]
-    assert 5 <= len(told) <= 10 and all(re.search(r"\(-?\+?[\d.]+ to [-+]?[\d.]+\)", line) for line in told)
+    assert 5 <= len(told) <= 10 and all(re.search(r"\([−+]?[\d.]+ to [−+]?[\d.]+\)", line) for line in told)
     assert text == (KEPT/"transfer"/"report"/"findings.md").read_text()
 
 
