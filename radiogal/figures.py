@@ -545,8 +545,8 @@ def _tell_range(what: str, table: pd.DataFrame)->list[str]: # table: from `_tabu
     if table.empty: return []
     low, high = (table.loc[getattr(table["accuracy"], end)()] for end in ("idxmin", "idxmax"))
     ends = [f"{_write_score(row)}, {row['network']} on {row['task']}" for row in (low, high)]
-    same = low["accuracy"] == high["accuracy"]
-    told = f"is {ends[0]}{', and all others' if len(table) > 1 else ''}" if same else f"is between {ends[0]}, and {ends[1]}"
+    told = f"is between {ends[0]}, and {ends[1]}"
+    if low["accuracy"] == high["accuracy"]: told = f"is {ends[0]}" + ", and all others"*(len(table) > 1)
     return [f"{what} {told}; naming the commonest class would give at most {table['majority'].max():.3f}."]
 
 def _tell_claims(claims: pd.DataFrame)->list[str]: # From `_judge_claims`
