@@ -65,13 +65,13 @@ def _join_words(words: list[str])->str:
 
 # %% ../nbs/42_document.ipynb #79f9a45f
 _SHORT = 16  # Letters of a cell that is not broken
-_SHOWN = (150, 92)  # Width and height of the box that shows a source, in pixels of a page
+_BOX = (150, 92)  # Width and height of the box that shows a source, in pixels of a page
 
 def _place_mark(across: float, down: float, name: str, picture: str, width: int, height: int)->dict:
     "A point of a figure with the box that shows its source: inside the figure, and not over the point."
     x, y = across*width, down*height
-    return dict(x=round(x, 1), y=round(y, 1), name=name, picture=picture, left=round(min(max(x - _SHOWN[0]/2, 0),
-                width - _SHOWN[0]), 1), top=round(y + 9 if y < height/2 else y - 9 - _SHOWN[1], 1))
+    return dict(x=round(x, 1), y=round(y, 1), name=name, picture=picture, left=round(min(max(x - _BOX[0]/2, 0),
+                width - _BOX[0]), 1), top=round(y + 9 if y < height/2 else y - 9 - _BOX[1], 1))
 
 @dataclass
 class _Item:

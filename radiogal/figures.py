@@ -406,7 +406,7 @@ def _find_disputes(
     apart = apart[apart["apart"] >= _FAR_APART]
     return apart.sort_values(["apart", "name"], ascending=[False, True], ignore_index=True)[:n]
 
-_SIDE = 64           # Of a picture of a source on a page, in pixels
+_PICTURE_SIDE = 64           # Of a picture of a source on a page, in pixels
 _MOST_PICTURES = 600 # On a page
 
 def _draw_thumbnail(images: list[np.ndarray])->str: # (size, size) each, 0–1; a data URL, "" of no image
@@ -414,7 +414,7 @@ def _draw_thumbnail(images: list[np.ndarray])->str: # (size, size) each, 0–1; 
     from matplotlib.image import imsave
     from PIL import Image
     if not images: return ""
-    small, out = [Image.fromarray(image).resize((_SIDE, _SIDE), Image.Resampling.BOX) for image in images], io.BytesIO()
+    small, out = [Image.fromarray(image).resize((_PICTURE_SIDE, _PICTURE_SIDE), Image.Resampling.BOX) for image in images], io.BytesIO()
     imsave(out, np.sqrt(np.hstack(small)), vmin=0, vmax=1, format="webp", pil_kwargs=dict(quality=60))
     return f"data:image/webp;base64,{base64.b64encode(out.getvalue()).decode()}"
 
@@ -538,7 +538,7 @@ def _plot_beside(
     return ax
 
 # %% ../nbs/41_final_plots.ipynb #a4f96cea
-_LONGEST = 10  # Sentences that the findings begin with
+_MOST_SENTENCES = 10  # Sentences that the findings begin with
 
 def _tell_range(what: str, table: pd.DataFrame)->list[str]: # table: from `_tabulate_scores`; what: begins the sentence
     "The ends of the accuracies, each with its interval, in a sentence; none without rows."
@@ -549,7 +549,7 @@ def _tell_range(what: str, table: pd.DataFrame)->list[str]: # table: from `_tabu
     if low["accuracy"] == high["accuracy"]: told = f"is {ends[0]}" + ", and all others"*(len(table) > 1)
     return [f"{what} {told}; naming the commonest class would give at most {table['majority'].max():.3f}."]
 
-def _tell_claims(claims: pd.DataFrame)->list[str]: # From `_judge_claims`
+def _tell_each_claim(claims: pd.DataFrame)->list[str]: # From `_judge_claims`
     "Each published claim with what its tests say, in a sentence."
     told = []
     for (source, target, claim, who), rows in claims.groupby(["source", "target", "claim", "who"], sort=False):
@@ -561,7 +561,7 @@ def _tell_claims(claims: pd.DataFrame)->list[str]: # From `_judge_claims`
                     f"{high['method']} of {high['network']}.")
     return told
 
-_COLUMNS = {  # Of tables in words: by heading the column that it needs, and how a row is written
+_WRITTEN = {  # Of tables in words: by heading the column that it needs, and how a row is written
     "Task": ("task", lambda row: row["task"]), "From": ("source", lambda row: row["source"]),
     "To": ("target", lambda row: row["target"]), "Claim": ("claim", lambda row: f"it {row['claim']}"),
     "Network": ("network", lambda row: row["network"]), "Method": ("method", lambda row: row["method"]),
@@ -578,7 +578,7 @@ def _write_rows(table: pd.DataFrame)->pd.DataFrame: # Of scores, or of gains
     "A table in words; what it does not know has no column, nor what is the same for all gains."
     if "gain" in table: table = table.drop(columns=["folds", "majority"], errors="ignore")
     rows = table.to_dict("records")
-    return pd.DataFrame({head: [write(row) for row in rows] for head, (name, write) in _COLUMNS.items()
+    return pd.DataFrame({head: [write(row) for row in rows] for head, (name, write) in _WRITTEN.items()
                          if name in table})
 
 def _write_findings(
@@ -589,7 +589,7 @@ def _write_findings(
     "Write what was found as Markdown, atomically: at most ten sentences, then the tables that they are from."
     head = (f"# Findings\n\nWritten by `41_final_plots` from the results of the run `{identity['run']}` "
             f"({identity['kind']}), settings `{identity['settings']}`. Intervals are of 95 %.")
-    told = [f"* {said}" for sentences, _ in findings.values() for said in sentences][:_LONGEST]
+    told = [f"* {said}" for sentences, _ in findings.values() for said in sentences][:_MOST_SENTENCES]
     parts = [f"## {name}\n\n{table.to_markdown(index=False, disable_numparse=True)}"
              for name, (_, table) in findings.items() if len(table)]
     return write_atomic(path, "\n\n".join([head, *["\n".join(told)]*bool(told), *parts]) + "\n")

@@ -642,9 +642,8 @@ def _plot_measures(rows: pd.DataFrame, title: str): # Figure; rows: flux_density
     for ax, (column, label) in zip(axes, dict(mjy="Flux density [mJy]", extent="Extent [arcsec]").items(), strict=True):
         bins = np.geomspace(good[column].min(), good[column].max()*1.001, 16) if len(good) else 16
         _plot_histogram(good, column, label, bins, ax).set_xscale("log")
-        ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5), numticks=6))
-        ax.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))  # 2×10¹ and 3×10¹ would overlap
-        ax.xaxis.set_minor_formatter(ticker.NullFormatter())
+        ax.xaxis.set(major_locator=ticker.LogLocator(subs=(1, 2, 5), numticks=6),  # 2×10¹ and 3×10¹ would overlap
+                     major_formatter=ticker.StrMethodFormatter("{x:g}"), minor_formatter=ticker.NullFormatter())
     fig.suptitle(title)
     return fig
 

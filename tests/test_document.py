@@ -124,8 +124,8 @@ def test_points_of_a_figure_have_their_names_and_pictures_on_the_page(tmp_path):
 @pytest.mark.parametrize("across, down", [(0, 0), (0.5, 0.4), (1, 1), (0.9, 0.55)])
 def test_the_picture_of_a_source_is_inside_the_figure_and_beside_its_point(across, down):
     mark = document._place_mark(across, down, "J1", "", 480, 360)
-    assert 0 <= mark["left"] <= 480 - document._SHOWN[0] and 0 <= mark["top"] <= 360 - document._SHOWN[1]
-    assert mark["top"] > mark["y"] or mark["top"] + document._SHOWN[1] < mark["y"]
+    assert 0 <= mark["left"] <= 480 - document._BOX[0] and 0 <= mark["top"] <= 360 - document._BOX[1]
+    assert mark["top"] > mark["y"] or mark["top"] + document._BOX[1] < mark["y"]
 
 
 def test_points_are_found_where_they_are_drawn(tmp_path):
