@@ -406,7 +406,7 @@ def _find_disputes(
     apart = apart[apart["apart"] >= _FAR_APART]
     return apart.sort_values(["apart", "name"], ascending=[False, True], ignore_index=True)[:n]
 
-_PICTURE_SIDE = 64           # Of a picture of a source on a page, in pixels
+_THUMB_SIDE = 64           # Of a picture of a source on a page, in pixels
 _MOST_PICTURES = 600 # On a page
 
 def _draw_thumbnail(images: list[np.ndarray])->str: # (size, size) each, 0–1; a data URL, "" of no image
@@ -414,7 +414,8 @@ def _draw_thumbnail(images: list[np.ndarray])->str: # (size, size) each, 0–1; 
     from matplotlib.image import imsave
     from PIL import Image
     if not images: return ""
-    small, out = [Image.fromarray(image).resize((_PICTURE_SIDE, _PICTURE_SIDE), Image.Resampling.BOX) for image in images], io.BytesIO()
+    small = [Image.fromarray(image).resize((_THUMB_SIDE, _THUMB_SIDE), Image.Resampling.BOX) for image in images]
+    out = io.BytesIO()
     imsave(out, np.sqrt(np.hstack(small)), vmin=0, vmax=1, format="webp", pil_kwargs=dict(quality=60))
     return f"data:image/webp;base64,{base64.b64encode(out.getvalue()).decode()}"
 
