@@ -313,12 +313,6 @@ def _find_leader(several: list[_Judged])->list[_Judged]: # Of one task
     mine = [j for j in several if j.network == name]
     return [j for j in mine if j.seed == mine[0].seed]
 
-def _tell_precision(predictions: pd.DataFrame, title: str)->str: # As for `plot_precision_recall`
-    "Which classes are named most and least precisely, in a sentence."
-    found = [(scores["precision"], name) for name, scores in score_predictions(predictions)["per_class"].items()]
-    (low, worst), (high, best) = (end(each for each in found if np.isfinite(each[0])) for end in (min, max))
-    return f"{title}: precision is lowest for {worst}, {low:.2f}, and highest for {best}, {high:.2f}."
-
 # %% ../nbs/40_benchmark.ipynb #f24f59a9
 def _tabulate_pairs(
     judged: list[_Judged],  # On validation sources

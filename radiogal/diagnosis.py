@@ -501,6 +501,22 @@ def save_table(
     write_atomic(folder/f"{name}.md", short.to_markdown(index=False) + "\n")
     write_atomic(folder/f"{name}.tex", short.to_latex(index=False, float_format="%.3f", escape=True))
 
+# %% ../nbs/26_diagnosis.ipynb #97630f1c
+_MOST_SENTENCES = 10  # Sentences that the findings begin with
+
+def _write_findings(
+    path: str|Path,   # Where
+    findings: dict,   # By heading: sentences, and a table in words; one without either is left out
+    identity: dict,   # From `describe_run`
+)->Path:
+    "Write what was found as Markdown, atomically: at most ten sentences, then the tables that they are from."
+    head = (f"# Findings\n\nWritten by `41_final_plots` from the results of the run `{identity['run']}` "
+            f"({identity['kind']}), settings `{identity['settings']}`. Intervals are of 95 %.")
+    told = [f"* {said}" for sentences, _ in findings.values() for said in sentences][:_MOST_SENTENCES]
+    parts = [f"## {name}\n\n{table.to_markdown(index=False, disable_numparse=True)}"
+             for name, (_, table) in findings.items() if len(table)]
+    return write_atomic(path, "\n\n".join([head, *["\n".join(told)]*bool(told), *parts]) + "\n")
+
 # %% ../nbs/26_diagnosis.ipynb #6ede3cad
 def _draw_confusion(predictions: pd.DataFrame, ax)->None: # predictions: a table of them
     "The confusion of a table, in a panel."
@@ -545,6 +561,12 @@ def _tell_curves(histories: dict[str, list[pd.DataFrame]])->str: # As for `_plot
     "The highest mean validation accuracy of each, in words."
     ends = {name: _average_histories(several, "val_accuracy")["mean"].max() for name, several in histories.items()}
     return ", ".join(f"{value:.3f} ({name})" for name, value in ends.items())
+
+def _tell_precision(predictions: pd.DataFrame, title: str)->str: # As for `plot_precision_recall`
+    "Which classes are named most and least precisely, in a sentence."
+    found = [(scores["precision"], name) for name, scores in score_predictions(predictions)["per_class"].items()]
+    (low, worst), (high, best) = (end(each for each in found if np.isfinite(each[0])) for end in (min, max))
+    return f"{title}: precision is lowest for {worst}, {low:.2f}, and highest for {best}, {high:.2f}."
 
 # %% ../nbs/26_diagnosis.ipynb #91620cba
 def _shrink_picture(path: Path)->bytes: # PNG

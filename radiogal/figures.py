@@ -6,8 +6,6 @@
 __all__ = []
 
 # %% ../nbs/41_final_plots.ipynb #c7bfcae6
-import base64
-import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,15 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from astropy import units as u
-from astropy.table import Table
 
-from .candidates import find_link, score_link
 from .config import Cell, RunConfig, find_place, list_asked, parse_config, rename_settings, write_atomic
 from .datasets import PreparedSet
 from .diagnosis import TrainedRun, plot_images, plot_intervals
 from .evaluation import (compare_kinds, correct_holm, list_classes, match_tables,
                                  score_pooled, score_predictions, summarise_classes, summarise_tables)
+from .pages import draw_small
 from .provenance import _find_kind
 
 # %% ../nbs/41_final_plots.ipynb #e8dae65a
@@ -406,18 +402,7 @@ def _find_disputes(
     apart = apart[apart["apart"] >= _FAR_APART]
     return apart.sort_values(["apart", "name"], ascending=[False, True], ignore_index=True)[:n]
 
-_THUMB_SIDE = 64           # Of a picture of a source on a page, in pixels
 _MOST_PICTURES = 600 # On a page
-
-def _draw_thumbnail(images: list[np.ndarray])->str: # (size, size) each, 0–1; a data URL, "" of no image
-    "Images of one source, small and side by side, square root of brightness."
-    from matplotlib.image import imsave
-    from PIL import Image
-    if not images: return ""
-    small = [Image.fromarray(image).resize((_THUMB_SIDE, _THUMB_SIDE), Image.Resampling.BOX) for image in images]
-    out = io.BytesIO()
-    imsave(out, np.sqrt(np.hstack(small)), vmin=0, vmax=1, format="webp", pil_kwargs=dict(quality=60))
-    return f"data:image/webp;base64,{base64.b64encode(out.getvalue()).decode()}"
 
 def _picture_sources(
     matched: pd.DataFrame,   # From `_match_sources`
@@ -427,7 +412,7 @@ def _picture_sources(
     rows = [{name: k for k, name in enumerate(s.names)} for s in sets]
     asked = (matched["first"] - matched["second"]).abs().nlargest(_MOST_PICTURES).index
     find = lambda name: [s.images[row[name], :, :, 0] for s, row in zip(sets, rows, strict=True) if name in row]
-    pictures = {k: _draw_thumbnail(find(name)) for k, name in matched.loc[asked, "name"].items()}
+    pictures = {k: draw_small(find(name)) for k, name in matched.loc[asked, "name"].items()}
     return matched.assign(picture=[pictures.get(k, "") for k in matched.index])
 
 # %% ../nbs/41_final_plots.ipynb #b78a5060
@@ -539,8 +524,6 @@ def _plot_beside(
     return ax
 
 # %% ../nbs/41_final_plots.ipynb #a4f96cea
-_MOST_SENTENCES = 10  # Sentences that the findings begin with
-
 def _tell_range(what: str, table: pd.DataFrame)->list[str]: # table: from `_tabulate_scores`; what: begins the sentence
     "The ends of the accuracies, each with its interval, in a sentence; none without rows."
     if table.empty: return []
@@ -562,7 +545,7 @@ def _tell_each_claim(claims: pd.DataFrame)->list[str]: # From `_judge_claims`
                     f"{high['method']} of {high['network']}.")
     return told
 
-_WRITTEN = {  # Of tables in words: by heading the column that it needs, and how a row is written
+_IN_WORDS = {  # Of tables in words: by heading the column that it needs, and how a row is written
     "Task": ("task", lambda row: row["task"]), "From": ("source", lambda row: row["source"]),
     "To": ("target", lambda row: row["target"]), "Claim": ("claim", lambda row: f"it {row['claim']}"),
     "Network": ("network", lambda row: row["network"]), "Method": ("method", lambda row: row["method"]),
@@ -579,37 +562,5 @@ def _write_rows(table: pd.DataFrame)->pd.DataFrame: # Of scores, or of gains
     "A table in words; what it does not know has no column, nor what is the same for all gains."
     if "gain" in table: table = table.drop(columns=["folds", "majority"], errors="ignore")
     rows = table.to_dict("records")
-    return pd.DataFrame({head: [write(row) for row in rows] for head, (name, write) in _WRITTEN.items()
+    return pd.DataFrame({head: [write(row) for row in rows] for head, (name, write) in _IN_WORDS.items()
                          if name in table})
-
-def _write_findings(
-    path: str|Path,   # Where
-    findings: dict,   # By heading: sentences, and a table in words; one without either is left out
-    identity: dict,   # From `describe_run`
-)->Path:
-    "Write what was found as Markdown, atomically: at most ten sentences, then the tables that they are from."
-    head = (f"# Findings\n\nWritten by `41_final_plots` from the results of the run `{identity['run']}` "
-            f"({identity['kind']}), settings `{identity['settings']}`. Intervals are of 95 %.")
-    told = [f"* {said}" for sentences, _ in findings.values() for said in sentences][:_MOST_SENTENCES]
-    parts = [f"## {name}\n\n{table.to_markdown(index=False, disable_numparse=True)}"
-             for name, (_, table) in findings.items() if len(table)]
-    return write_atomic(path, "\n\n".join([head, *["\n".join(told)]*bool(told), *parts]) + "\n")
-
-# %% ../nbs/41_final_plots.ipynb #c9b919dd
-def _tell_separations(
-    separations: Table, # As from `measure_separations`
-    link: u.Quantity,   # The length that is used
-)->str:
-    "Whether a linking length links what belongs together, and how well the line of chance holds beyond it."
-    best, high = find_link(separations), separations["high"].quantity
-    count = lambda rows: (separations["pairs"][rows].sum(), separations["expected"][rows].sum())
-    more, of_chance = count((high > min(link, best)) & (high <= max(link, best)))
-    than = (", which is the length" if best == link else
-            f"; the length is {'shorter' if link < best else 'longer'}, and of the {more} pairs between the two "
-            f"{of_chance:.0f} are expected by chance")
-    beyond, line = count(high > max(link, best))
-    fits = ("the line holds" if abs(beyond - line) < 2*np.sqrt(line) else
-            f"there it is the line that is wrong, too {'high' if beyond < line else 'low'}")
-    return (f"Of the pairs closer than {link:g}, which are linked, {100*score_link(separations, link):.0f} % are "
-            f"expected by chance. They are more than twice as many as by chance up to {best:g}{than}. Beyond, "
-            f"up to {high.max():g}, there are {beyond} pairs where the line of chance has {line:.0f}: {fits}.")

@@ -14,7 +14,7 @@ from astropy.table import Table
 from conftest import ROOT
 from PIL import Image
 
-from radiogal import benchmark, diagnosis, figures
+from radiogal import benchmark, candidates, diagnosis, figures
 from radiogal.config import read_config, read_json
 from radiogal.datasets import sample_set
 from radiogal.diagnosis import read_trainings, read_transfers
@@ -216,7 +216,7 @@ def test_findings_begin_with_at_most_ten_sentences_and_have_tables_of_the_rest(s
     told = figures._tell_range("The accuracy", scores)*12
     gains = figures._write_rows(table[table["gain"].notna()])
     found = dict(Scores=(told, figures._write_rows(scores)), Gains=([], gains), Nothing=([], pd.DataFrame()))
-    text = figures._write_findings(tmp_path/"findings.md", found, dict(run="a", kind="real", settings="b")).read_text()
+    text = diagnosis._write_findings(tmp_path/"findings.md", found, dict(run="a", kind="real", settings="b")).read_text()
     assert text.count("\n* The accuracy is between 0.") == 10 and "## Nothing" not in text
     assert text.count("\n| ") == len(scores) + len(gains) + 2
     assert "| FIRST" in text and "Gain (95 %)" in text and "nan" not in text.lower()
@@ -244,10 +244,10 @@ def test_a_linking_length_is_told_from_the_line_of_chance(link, said):
     low = np.arange(0., 120, 20)
     pairs, expected = np.array([30, 20, 7, 8, 9, 10]), np.array([1., 4, 8, 20, 25, 30])
     rows = Table(dict(low=low*u.arcsec, high=(low + 20)*u.arcsec, pairs=pairs, expected=expected))
-    told = figures._tell_separations(rows, link*u.arcsec)
+    told = candidates._tell_separations(rows, link*u.arcsec)
     assert said in told and "there it is the line that is wrong, too high" in told
     rows["pairs"] = np.append(pairs[:2], [8, 20, 25, 30])
-    assert figures._tell_separations(rows, link*u.arcsec).endswith(": the line holds.")
+    assert candidates._tell_separations(rows, link*u.arcsec).endswith(": the line holds.")
 
 
 def test_sources_have_pictures_where_images_are_at_hand():
