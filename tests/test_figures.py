@@ -216,7 +216,8 @@ def test_findings_begin_with_at_most_ten_sentences_and_have_tables_of_the_rest(s
     told = figures._tell_range("The accuracy", scores)*12
     gains = figures._write_rows(table[table["gain"].notna()])
     found = dict(Scores=(told, figures._write_rows(scores)), Gains=([], gains), Nothing=([], pd.DataFrame()))
-    text = diagnosis._write_findings(tmp_path/"findings.md", found, dict(run="a", kind="real", settings="b")).read_text()
+    written = diagnosis._write_findings(tmp_path/"findings.md", found, dict(run="a", kind="real", settings="b"))
+    text = written.read_text()
     assert text.count("\n* The accuracy is between 0.") == 10 and "## Nothing" not in text
     assert text.count("\n| ") == len(scores) + len(gains) + 2
     assert "| FIRST" in text and "Gain (95 %)" in text and "nan" not in text.lower()
