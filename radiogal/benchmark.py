@@ -261,8 +261,8 @@ def _plot_comparison(
                         "accuracy_high", "split")
     lines = found["network"].map(list(dict.fromkeys(found["network"])).index)
     ax.plot(found["majority"], lines, "|", ms=9, color="0.5")
-    ax.set(title=title, xlabel="Accuracy, 95 % interval" + " (published: their own spread)"*bool(len(theirs))
-           + "\ntick: commonest class")
+    spread = " (published: their own spread)"*bool(len(theirs))
+    ax.set(title=title, xlabel=f"Accuracy, 95 % interval{spread}\ntick: commonest class")
     return ax
 
 # %% ../nbs/40_benchmark.ipynb #04e3f09a
@@ -295,13 +295,11 @@ def _tell_cost(rows: pd.DataFrame)->str: # As for `_plot_cost`, at least one row
     "What the most accurate network costs beside the smallest, in a sentence."
     best, small = rows.loc[rows["accuracy"].idxmax()], rows.loc[rows["parameters"].idxmin()]
     time = f" and {best['minutes']:.1f} minutes a training" if np.isfinite(best["minutes"]) else ""
-    if len(rows) == 1:
-        return (f"{best['network'].capitalize()} has an accuracy of {best['accuracy']:.3f} with "
-                f"{best['parameters']:,.0f} parameters{time}.")
-    told = f"{best['network'].capitalize()} is most accurate, with {best['parameters']:,.0f} parameters{time}; "
-    if best["network"] == small["network"]: return told + "no other is smaller."
-    return (told + f"the smallest, {small['network']}, has {small['parameters']:,.0f} and an accuracy of "
-            f"{small['accuracy']:.3f}.")
+    size, name = f"with {best['parameters']:,.0f} parameters{time}", best["network"].capitalize()
+    if len(rows) == 1: return f"{name} has an accuracy of {best['accuracy']:.3f} {size}."
+    told = f"{name} is most accurate, {size}; "
+    return told + ("no other is smaller." if best["network"] == small["network"] else f"the smallest, "
+                   f"{small['network']}, has {small['parameters']:,.0f} and an accuracy of {small['accuracy']:.3f}.")
 
 def _name_leader(mine: list[_Judged])->str: # From `_find_leader`
     "A network with its seed: its scores differ from those of all seeds together."

@@ -261,7 +261,6 @@ def sample_components(
     table.meta["area_deg2"] = cap_area(radius).to_value(u.deg**2)
     return table
 
-# %% ../nbs/08_candidates.ipynb #41bcca73
 _SEPARATION_EDGES = np.arange(0., 121., 5.) # arcsec
 
 def _tabulate_separations(
@@ -275,6 +274,7 @@ def _tabulate_separations(
     return Table(dict(low=low*u.arcsec, high=high*u.arcsec, pairs=np.histogram(pairs.separation, _SEPARATION_EDGES)[0],
                       expected=expected), meta=dict(SIMULATE=simulated))
 
+# %% ../nbs/08_candidates.ipynb #41bcca73
 def measure_separations(
     components: Table,  # Columns as `FIRST_COLUMNS`, meta SIMULATE and area_deg2
     cuts: Candidates,   # Says what is a side lobe

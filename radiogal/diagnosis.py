@@ -517,6 +517,44 @@ def _write_findings(
              for name, (_, table) in findings.items() if len(table)]
     return write_atomic(path, "\n\n".join([head, *["\n".join(told)]*bool(told), *parts]) + "\n")
 
+# %% ../nbs/26_diagnosis.ipynb #9b63373a
+def _judge_gain(row)->str: # A row of `_tabulate_transfers`
+    "'helps' or 'hurts' where the whole interval and the corrected test (p < 0.05) say so, else 'not shown'."
+    if not row["p_holm"] < 0.05: return "not shown"  # nor where nothing was tested
+    return "helps" if row["gain_low"] > 0 else "hurts" if row["gain_high"] < 0 else "not shown"
+
+def _write_score(row)->str: # A row of `_tabulate_scores`, or of `_tabulate_transfers`
+    "An accuracy with its interval."
+    return f"{row['accuracy']:.3f} ({row['accuracy_low']:.3f} to {row['accuracy_high']:.3f})"
+
+def _tell_gain(row)->str: # A row of `_tabulate_transfers` that has a gain
+    "A gain in words, in percentage points with its 95 % interval."
+    told = f"{100*row['gain']:+.1f} points ({100*row['gain_low']:+.1f} to {100*row['gain_high']:+.1f})"
+    return told.replace("-", "\N{MINUS SIGN}")
+
+_VERDICTS = {"helps": "it helps", "hurts": "it hurts", "not shown": "neither a gain nor a loss has been shown"}
+
+def _write_verdict(row)->str: # A row of `_tabulate_transfers` that has a gain
+    "What is judged of a gain, or why nothing is."
+    return "not judged: other epochs" if np.isnan(row["p_holm"]) else _judge_gain(row)
+
+def _name_way(row)->str: # A row of `_tabulate_transfers`
+    "A transfer in words."
+    few = "" if row.get("sources", "all") == "all" else f" with {row['sources']} sources"
+    return f"{row['method']} of {row['network']} from {row['source']} to {row['target']}{few}"
+
+def _tell_ways(
+    what: str,           # Begins the sentence
+    table: pd.DataFrame, # Rows of `_tabulate_transfers` that have a gain
+)->list[str]:            # One sentence, none without rows
+    "How often a transfer helps and hurts, and the ends of what it gains."
+    if table.empty: return []
+    told, ends = [_judge_gain(row) for row in table.to_dict("records")], table.sort_values("gain", kind="stable")
+    low, high = (f"{_tell_gain(row)}, {_name_way(row)}" for row in (ends.iloc[0], ends.iloc[-1]))
+    gains = f"the gain is {low}" if len(table) == 1 else f"gains are between {low}, and {high}"
+    return [f"{what}: {gains}. Comparisons with training from scratch: {len(told)}; shown to help: "
+            f"{told.count('helps')}; to hurt: {told.count('hurts')}."]
+
 # %% ../nbs/26_diagnosis.ipynb #6ede3cad
 def _draw_confusion(predictions: pd.DataFrame, ax)->None: # predictions: a table of them
     "The confusion of a table, in a panel."

@@ -21,7 +21,7 @@ import pandas as pd
 
 from .candidates import find_group_radius
 from .config import Damaged, Method, RunConfig, find_root, read_json, write_atomic
-from .figures import _VERDICTS, _judge_gain, _name_way
+from .diagnosis import _VERDICTS, _judge_gain, _name_way
 from .models import NETWORKS
 from .provenance import need_extra, read_signed
 

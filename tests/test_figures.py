@@ -203,12 +203,12 @@ def test_the_words_of_a_reliability_diagram_lie_over_no_bar():
 
 def test_ways_are_told_with_their_ends_and_one_way_without(table):
     few = table[table["gain"].notna()]
-    (told,) = figures._tell_ways("Retrained", few)
+    (told,) = diagnosis._tell_ways("Retrained", few)
     assert told.startswith("Retrained: gains are between −") and f"from scratch: {len(few)}; shown to help: 1;" in told
-    (alone,) = figures._tell_ways("Retrained", few[:1])
+    (alone,) = diagnosis._tell_ways("Retrained", few[:1])
     assert alone.startswith("Retrained: the gain is ")
     assert alone.endswith("from scratch: 1; shown to help: 0; to hurt: 0.")
-    assert figures._tell_ways("Retrained", few[:0]) == figures._tell_memory(few[:0]) == []
+    assert diagnosis._tell_ways("Retrained", few[:0]) == figures._tell_memory(few[:0]) == []
 
 
 def test_findings_begin_with_at_most_ten_sentences_and_have_tables_of_the_rest(story, table, tmp_path):
