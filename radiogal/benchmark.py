@@ -261,7 +261,8 @@ def _plot_comparison(
                         "accuracy_high", "split")
     lines = found["network"].map(list(dict.fromkeys(found["network"])).index)
     ax.plot(found["majority"], lines, "|", ms=9, color="0.5")
-    ax.set(title=title, xlabel="Accuracy, 95 % interval")
+    spread = " (published: their own spread)"*bool(len(theirs))
+    ax.set(title=title, xlabel=f"Accuracy, 95 % interval{spread}\ntick: commonest class")
     return ax
 
 # %% ../nbs/40_benchmark.ipynb #04e3f09a
@@ -282,7 +283,7 @@ def _plot_cost(
             ax.annotate(row.network, place, xytext=(4, (3, -10)[k % 2]), textcoords="offset points", fontsize=8)
         ax.set(xscale="log", xlabel=label)
         ax.margins(x=0.2)
-        ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 3), numticks=9))
+        ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if column == "minutes" else (1, 3), numticks=9))
         ax.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}") if column == "minutes"
                                      else ticker.EngFormatter(sep=""))
         ax.xaxis.set_minor_formatter(ticker.NullFormatter())
@@ -294,20 +295,21 @@ def _tell_cost(rows: pd.DataFrame)->str: # As for `_plot_cost`, at least one row
     "What the most accurate network costs beside the smallest, in a sentence."
     best, small = rows.loc[rows["accuracy"].idxmax()], rows.loc[rows["parameters"].idxmin()]
     time = f" and {best['minutes']:.1f} minutes a training" if np.isfinite(best["minutes"]) else ""
-    return (f"{best['network'].capitalize()} is most accurate, with {best['parameters']:,.0f} parameters{time}; the "
-            f"smallest, {small['network']}, has {small['parameters']:,.0f} and an accuracy of {small['accuracy']:.3f}.")
+    size, name = f"with {best['parameters']:,.0f} parameters{time}", best["network"].capitalize()
+    if len(rows) == 1: return f"{name} has an accuracy of {best['accuracy']:.3f} {size}."
+    told = f"{name} is most accurate, {size}; "
+    return told + ("no other is smaller." if best["network"] == small["network"] else f"the smallest, "
+                   f"{small['network']}, has {small['parameters']:,.0f} and an accuracy of {small['accuracy']:.3f}.")
+
+def _name_leader(mine: list[_Judged])->str: # From `_find_leader`
+    "A network with its seed: its scores differ from those of all seeds together."
+    return f"{mine[0].network}, seed {mine[0].seed},"
 
 def _find_leader(several: list[_Judged])->list[_Judged]: # Of one task
     "Trainings of our network, else of the first there is, of one seed."
     name = _OURS[0] if any(j.network == _OURS[0] for j in several) else several[0].network
     mine = [j for j in several if j.network == name]
     return [j for j in mine if j.seed == mine[0].seed]
-
-def _tell_precision(predictions: pd.DataFrame, title: str)->str: # As for `plot_precision_recall`
-    "Which classes are named most and least precisely, in a sentence."
-    found = [(scores["precision"], name) for name, scores in score_predictions(predictions)["per_class"].items()]
-    (low, worst), (high, best) = (end(each for each in found if np.isfinite(each[0])) for end in (min, max))
-    return f"{title}: precision is lowest for {worst}, {low:.2f}, and highest for {best}, {high:.2f}."
 
 # %% ../nbs/40_benchmark.ipynb #f24f59a9
 def _tabulate_pairs(

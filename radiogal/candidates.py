@@ -261,7 +261,6 @@ def sample_components(
     table.meta["area_deg2"] = cap_area(radius).to_value(u.deg**2)
     return table
 
-# %% ../nbs/08_candidates.ipynb #41bcca73
 _SEPARATION_EDGES = np.arange(0., 121., 5.) # arcsec
 
 def _tabulate_separations(
@@ -275,6 +274,7 @@ def _tabulate_separations(
     return Table(dict(low=low*u.arcsec, high=high*u.arcsec, pairs=np.histogram(pairs.separation, _SEPARATION_EDGES)[0],
                       expected=expected), meta=dict(SIMULATE=simulated))
 
+# %% ../nbs/08_candidates.ipynb #41bcca73
 def measure_separations(
     components: Table,  # Columns as `FIRST_COLUMNS`, meta SIMULATE and area_deg2
     cuts: Candidates,   # Says what is a side lobe
@@ -313,6 +313,24 @@ def plot_separations(
            title="Neighbours" + ", simulated"*bool(separations.meta["SIMULATE"]))
     ax.legend()
     return ax
+
+def _tell_separations(
+    separations: Table, # As returned by `_tabulate_separations`
+    link: u.Quantity,   # The length that is used
+)->str:
+    "Whether a linking length links what belongs together, and how well the line of chance holds beyond it."
+    best, high = find_link(separations), separations["high"].quantity
+    count = lambda rows: (separations["pairs"][rows].sum(), separations["expected"][rows].sum())
+    more, of_chance = count((high > min(link, best)) & (high <= max(link, best)))
+    than = (", which is the length" if best == link else
+            f"; the length is {'shorter' if link < best else 'longer'}, and of the {more} pairs between the two "
+            f"{of_chance:.0f} are expected by chance")
+    beyond, line = count(high > max(link, best))
+    fits = ("the line holds" if abs(beyond - line) < 2*np.sqrt(line) else
+            f"there it is the line that is wrong, too {'high' if beyond < line else 'low'}")
+    return (f"Of the pairs closer than {link:g}, which are linked, {100*score_link(separations, link):.0f} % are "
+            f"expected by chance. They are more than twice as many as by chance up to {best:g}{than}. Beyond, "
+            f"up to {high.max():g}, there are {beyond} pairs where the line of chance has {line:.0f}: {fits}.")
 
 # %% ../nbs/08_candidates.ipynb #d01f7b5f
 _CUTS = ("side lobe", "too faint", "too large", "resolved but round", "marginal", "has neighbours", "not drawn")

@@ -180,20 +180,19 @@ def plot_reliability(
     predictions: pd.DataFrame, # A table of predictions
     ax=None,
 ):                             # Axes
-    "Reliability diagram: accuracy in 15 bins of confidence, Wilson's 95 % interval of each; bins of few sources pale."
+    "Accuracy in 15 bins of confidence, Wilson's 95 % interval of each; bins of few sources pale; under it the ECE."
     import matplotlib.pyplot as plt
     ax, (y, p) = ax or plt.subplots()[1], check_predictions(predictions)
     bins = bin_confidence(y, p)
     ends = np.array([wilson_interval(k, n) for k, n in zip(bins["correct"], bins["number"], strict=True)])
-    ax.plot([0, 1], [0, 1], color="0.6", ls="--", label="calibrated")
+    ax.plot([0, 1], [0, 1], color="0.6", ls="--")
     few = (bins["number"] < _FEW).to_numpy()
     for chosen, looks in ((~few, dict(fmt="o")), (few, dict(fmt="o", mfc="w", alpha=0.35, lw=0.8))):
         bars = abs(ends[chosen].T - bins["accuracy"].values[chosen])
         if chosen.any(): ax.errorbar(bins["confidence"][chosen], bins["accuracy"][chosen], bars, ms=4, capsize=2,
                                      color="C0", **looks)
-    ax.set(xlabel="Confidence (largest probability)", ylabel="Accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
-    ax.plot([], [], " ", label=f"ECE = {score_ece(y, p):.3f}\nn = {len(y)}")
-    ax.legend(loc="upper left", handlelength=1.2)
+    ax.set(xlabel=f"Confidence (largest probability)\nECE = {score_ece(y, p):.3f}, n = {len(y)}",  # A legend would lie
+           ylabel="Accuracy (dashed: calibrated)", xlim=(0, 1.02), ylim=(0, 1.02))              # over a bar somewhere
     return ax
 
 def plot_calibration(
@@ -504,6 +503,60 @@ def save_table(
     write_atomic(folder/f"{name}.md", short.to_markdown(index=False) + "\n")
     write_atomic(folder/f"{name}.tex", short.to_latex(index=False, float_format="%.3f", escape=True))
 
+# %% ../nbs/26_diagnosis.ipynb #97630f1c
+_MOST_SENTENCES = 10  # Sentences that the findings begin with
+
+def _write_findings(
+    path: str|Path,   # Where
+    findings: dict,   # By heading: sentences, and a table in words; one without either is left out
+    identity: dict,   # From `describe_run`
+)->Path:
+    "Write what was found as Markdown, atomically: at most ten sentences, then the tables that they are from."
+    head = (f"# Findings\n\nWritten by `41_final_plots` from the results of the run `{identity['run']}` "
+            f"({identity['kind']}), settings `{identity['settings']}`. Intervals are of 95 %.")
+    told = [f"* {said}" for sentences, _ in findings.values() for said in sentences][:_MOST_SENTENCES]
+    parts = [f"## {name}\n\n{table.to_markdown(index=False, disable_numparse=True)}"
+             for name, (_, table) in findings.items() if len(table)]
+    return write_atomic(path, "\n\n".join([head, *["\n".join(told)]*bool(told), *parts]) + "\n")
+
+# %% ../nbs/26_diagnosis.ipynb #9b63373a
+def _judge_gain(row)->str: # A row of `_tabulate_transfers`
+    "'helps' or 'hurts' where the whole interval and the corrected test (p < 0.05) say so, else 'not shown'."
+    if not row["p_holm"] < 0.05: return "not shown"  # nor where nothing was tested
+    return "helps" if row["gain_low"] > 0 else "hurts" if row["gain_high"] < 0 else "not shown"
+
+def _write_score(row)->str: # A row of `_tabulate_scores`, or of `_tabulate_transfers`
+    "An accuracy with its interval."
+    return f"{row['accuracy']:.3f} ({row['accuracy_low']:.3f} to {row['accuracy_high']:.3f})"
+
+def _tell_gain(row)->str: # A row of `_tabulate_transfers` that has a gain
+    "A gain in words, in percentage points with its 95 % interval."
+    told = f"{100*row['gain']:+.1f} points ({100*row['gain_low']:+.1f} to {100*row['gain_high']:+.1f})"
+    return told.replace("-", "\N{MINUS SIGN}")
+
+_VERDICTS = {"helps": "it helps", "hurts": "it hurts", "not shown": "neither a gain nor a loss has been shown"}
+
+def _write_verdict(row)->str: # A row of `_tabulate_transfers` that has a gain
+    "What is judged of a gain, or why nothing is."
+    return "not judged: other epochs" if np.isnan(row["p_holm"]) else _judge_gain(row)
+
+def _name_way(row)->str: # A row of `_tabulate_transfers`
+    "A transfer in words."
+    few = "" if row.get("sources", "all") == "all" else f" with {row['sources']} sources"
+    return f"{row['method']} of {row['network']} from {row['source']} to {row['target']}{few}"
+
+def _tell_ways(
+    what: str,           # Begins the sentence
+    table: pd.DataFrame, # Rows of `_tabulate_transfers` that have a gain
+)->list[str]:            # One sentence, none without rows
+    "How often a transfer helps and hurts, and the ends of what it gains."
+    if table.empty: return []
+    told, ends = [_judge_gain(row) for row in table.to_dict("records")], table.sort_values("gain", kind="stable")
+    low, high = (f"{_tell_gain(row)}, {_name_way(row)}" for row in (ends.iloc[0], ends.iloc[-1]))
+    gains = f"the gain is {low}" if len(table) == 1 else f"gains are between {low}, and {high}"
+    return [f"{what}: {gains}. Comparisons with training from scratch: {len(told)}; shown to help: "
+            f"{told.count('helps')}; to hurt: {told.count('hurts')}."]
+
 # %% ../nbs/26_diagnosis.ipynb #6ede3cad
 def _count_confusion(predictions: pd.DataFrame)->tuple[np.ndarray, list[str]]:
     "Sources by true and predicted class, as `score_predictions` counts them, and the classes; no other score."
@@ -533,22 +586,32 @@ def _tell_areas(pooled: dict[str, pd.DataFrame])->str: # As for `_tell_confusion
     from sklearn.metrics import roc_auc_score
     found = []
     for name, table in pooled.items():
-        y, p = check_predictions(table)
-        found += [(roc_auc_score(y == k, p[:, k]), f"{c} by {name}") for k, c in enumerate(list_classes(table))
-                  if 0 < (y == k).sum() < len(y)]
+        (y, p), classes = check_predictions(table), list_classes(table)
+        known = [k for k in range(len(classes)) if 0 < (y == k).sum() < len(y)]
+        areas = [(roc_auc_score(y == k, p[:, k]), f"{classes[k]} by {name}") for k in known]
+        found += areas if len(classes) > 2 else [(area, name) for area, _ in areas[:1]]  # two classes have the same
+    if not found: return "All sources are of one class, so no area under a curve is known."
     (low, worst), (high, best) = min(found), max(found)
+    if low == high: return f"The area under the curve is {low:.3f} ({worst if len(found) == 1 else 'all'})."
     return f"The area under the curve is between {low:.3f} ({worst}) and {high:.3f} ({best})."
 
 def _tell_reliability(pooled: dict[str, pd.DataFrame])->str: # As for `_tell_confusion`
     "How far probabilities can be believed, in a sentence."
     found = [(score_ece(*check_predictions(table)), name) for name, table in pooled.items()]
     (low, best), (high, worst) = min(found), max(found)
+    if len(found) == 1: return f"Before any scaling the calibration error is {low:.3f} ({best})."
     return f"Before any scaling the calibration error is between {low:.3f} ({best}) and {high:.3f} ({worst})."
 
 def _tell_curves(histories: dict[str, list[pd.DataFrame]])->str: # As for `_plot_curves`
     "The highest mean validation accuracy of each, in words."
     ends = {name: _average_histories(several, "val_accuracy")["mean"].max() for name, several in histories.items()}
     return ", ".join(f"{value:.3f} ({name})" for name, value in ends.items())
+
+def _tell_precision(predictions: pd.DataFrame, title: str)->str: # As for `plot_precision_recall`
+    "Which classes are named most and least precisely, in a sentence."
+    found = [(scores["precision"], name) for name, scores in score_predictions(predictions)["per_class"].items()]
+    (low, worst), (high, best) = (end(each for each in found if np.isfinite(each[0])) for end in (min, max))
+    return f"{title}: precision is lowest for {worst}, {low:.2f}, and highest for {best}, {high:.2f}."
 
 # %% ../nbs/26_diagnosis.ipynb #91620cba
 def _shrink_picture(path: Path)->bytes: # PNG
@@ -562,14 +625,15 @@ def _shrink_picture(path: Path)->bytes: # PNG
 
 def _locate_points(
     figure,               # As saved: its layout is done
-    points: pd.DataFrame, # x, y (as drawn in its first Axes), name
-)->list[tuple]:           # x, y: fractions of the saved figure from its upper left corner; name
-    "Where named points are in a saved figure, so that a page can tell their names."
+    points: pd.DataFrame, # x, y (as drawn in its first Axes), name; picture, a data URL, if they have pictures
+)->list[tuple]:           # x, y: fractions of the saved figure from its upper left corner; name; picture, or ""
+    "Where named points are in a saved figure, so that a page can tell their names and show what they are."
     from matplotlib import rcParams
     box = figure.get_tightbbox().padded(rcParams["savefig.pad_inches"])
     x, y = (figure.axes[0].transData.transform(points[["x", "y"]])/figure.dpi).T
-    places = zip((x - box.x0)/box.width, (box.y1 - y)/box.height, points["name"], strict=True)
-    return [(round(float(across), 4), round(float(down), 4), str(name)) for across, down, name in places]
+    pictures = points["picture"] if "picture" in points else [""]*len(points)
+    places = zip((x - box.x0)/box.width, (box.y1 - y)/box.height, points["name"], pictures, strict=True)
+    return [(round(float(across), 4), round(float(down), 4), str(name), shown) for across, down, name, shown in places]
 
 class Album:
     "The figures of a run: each is saved, shown, and has a number and a sentence that says what is seen in it."

@@ -21,7 +21,7 @@ import pandas as pd
 
 from .candidates import find_group_radius
 from .config import Damaged, Method, RunConfig, find_root, read_json, write_atomic
-from .figures import _VERDICTS, _judge_gain
+from .diagnosis import _VERDICTS, _judge_gain, _name_way
 from .models import NETWORKS
 from .provenance import need_extra, read_signed
 
@@ -65,6 +65,13 @@ def _join_words(words: list[str])->str:
 
 # %% ../nbs/42_document.ipynb #79f9a45f
 _SHORT = 16  # Letters of a cell that is not broken
+_BOX = (150, 92)  # Width and height of the box that shows a source, in pixels of a page
+
+def _place_mark(across: float, down: float, name: str, picture: str, width: int, height: int)->dict:
+    "A point of a figure with the box that shows its source: inside the figure, and not over the point."
+    x, y = across*width, down*height
+    return dict(x=round(x, 1), y=round(y, 1), name=name, picture=picture, left=round(min(max(x - _BOX[0]/2, 0),
+                width - _BOX[0]), 1), top=round(y + 9 if y < height/2 else y - 9 - _BOX[1], 1))
 
 @dataclass
 class _Item:
@@ -74,7 +81,8 @@ class _Item:
     caption: str       # What is found
     picture: str = ""  # Of a figure: a data URL
     width: int = 0     # Of a figure, in pixels of a page
-    points: tuple = () # In a figure: x and y as fractions from its upper left corner, and a name
+    height: int = 0
+    points: tuple = () # In a figure: x and y as fractions from its upper left corner, a name, and a picture or ""
     head: tuple = ()   # Of a table
     rows: tuple = ()   # Of a table, tuples of words
     number: int = 0    # Among its kind, once the document is put together
@@ -84,6 +92,11 @@ class _Item:
 
     @property
     def anchor(self)->str: return f"{self.kind.lower()}-{self.number}"
+
+    @property
+    def marks(self)->list[dict]: # By what the template calls them; pixels
+        "Points with their names, and where their pictures are shown."
+        return [_place_mark(*point, self.width, self.height) for point in self.points]
 
     @property
     def styles(self)->list[str]: # By column of a table: number, short, or text that may be broken
@@ -107,14 +120,14 @@ def _make_table(
 _SCALE = 0.9*96/200  # Of saved figures, which have 200 pixels an inch; a page has 96
 _TALLEST = 560       # Pixels of a page
 
-def _read_picture(path: Path)->tuple[str, int]: # Data URL, and the width on a page in pixels
+def _read_picture(path: Path)->tuple[str, int, int]: # Data URL; width and height on a page in pixels
     "A saved figure, PNG; raises `Damaged` where it is not there."
     if not path.is_file():
         raise Damaged(f"the figure {path} is lost: make figures RUN={path.parent.name} draws it again")
     content = path.read_bytes()
     width, height = int.from_bytes(content[16:20]), int.from_bytes(content[20:24])
-    return (f"data:image/png;base64,{base64.b64encode(content).decode()}",
-            round(width*min(_SCALE, _TALLEST/max(height, 1))))
+    scale = min(_SCALE, _TALLEST/max(height, 1))
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}", round(width*scale), round(height*scale)
 
 def _write_caption(figure: dict, run: str)->str: # figure: a row of figures.json; run: of the document
     "What is found in a figure, and where it is from if that is not the run itself."
@@ -137,10 +150,6 @@ def _deal_figures(
     return dealt
 
 # %% ../nbs/42_document.ipynb #c87cd890
-def _name_way(row)->str: # A row of the table of transfers
-    "A transfer in words."
-    return f"{row['method']} of {row['network']} from {row['source']} to {row['target']}"
-
 _GAIN_WHOLE = "{gain_points:+.1f} points ({gain_low_points:+.1f} to {gain_high_points:+.1f})"
 
 def _tell_gain_of(row: dict)->str: # A row of the table of transfers
@@ -443,19 +452,37 @@ def _describe_recipes(config: RunConfig)->list[dict]:
             turned="any angle" if recipe.augmentation == "turns" else "quarter turns"))
     return rows
 
+# %% ../nbs/42_document.ipynb #19436529
 _TASK_FORMS = {"Task": "{task}", "Images": "{images}", "Classes": "{classes}", "Networks (folds)": "{networks}"}
 _RECIPE_FORMS = {"Network": "{network}", "Epochs": "{epochs}", "Patience": "{patience:.0f}",
                  "Batch": "{batch_size}", "Optimiser": "{optimiser}", "Peak rate": "{rate:g}", "Schedule": "{schedule}",
                  "Label smoothing": "{label_smoothing:g}", "Decay of mean weights": "{ema_decay:g}",
                  "Images turned by": "{turned}"}
 
+def _tell_span(rows: list[dict], key: str)->str: # rows: from `_describe_recipes`
+    "The smallest and the largest value of a recipe, with whose they are."
+    low, high = (end(rows, key=lambda row: row[key]) for end in (min, max))
+    if low[key] == high[key]: return _write_cell(low, f"{{{key}:g}}")
+    return " to ".join(_write_cell(row, f"{{{key}:g}} ({{network}})") for row in (low, high))
+
+def _tell_tasks(tasks: dict)->str: # By name, as from the settings
+    "How much the tasks ask for."
+    n, networks = len(tasks), {len(task.networks) for task in tasks.values()}
+    folds = {len(folds) for task in tasks.values() for folds in task.networks.values()}
+    span = lambda numbers: " to ".join(dict.fromkeys(f"{end(numbers)}" for end in (min, max)))
+    return (f"{_count_words(n, 'task').capitalize()}, with networks to compare on each: {span(networks)}; folds that a "
+            f"network is trained on, in brackets: {span(folds)}.")
+
+def _tell_recipes(rows: list[dict])->str: # From `_describe_recipes`
+    "How far the trainings differ."
+    return (f"Where a task says nothing else, networks are trained for {_tell_span(rows, 'epochs')} epochs, with a "
+            f"peak rate of {_tell_span(rows, 'rate')}; those without a patience, in epochs, to the last.")
+
 def _describe_methods(config: RunConfig)->list[_Item]:
     "Tables of the tasks and of the trainings."
-    tasks, recipes = pd.DataFrame(_describe_tasks(config)), pd.DataFrame(_describe_recipes(config))
-    told = (f"{_count_words(len(tasks), 'task').capitalize()}, each with the images and classes that it is about; in "
-            "brackets, how many folds each network is trained on.", "How each network is trained where a task says "
-            "nothing else; patience is in epochs, and those without one are trained to the last.")
-    return [_make_table("tasks", tasks, _TASK_FORMS, told[0]), _make_table("recipes", recipes, _RECIPE_FORMS, told[1])]
+    tasks, recipes = _describe_tasks(config), _describe_recipes(config)
+    return [_make_table("tasks", pd.DataFrame(tasks), _TASK_FORMS, _tell_tasks(config.list_tasks())),
+            _make_table("recipes", pd.DataFrame(recipes), _RECIPE_FORMS, _tell_recipes(recipes))]
 
 # %% ../nbs/42_document.ipynb #67480a0f
 def _read_outline()->dict:
@@ -499,7 +526,7 @@ def _number_items(items: list[_Item])->dict[str, int]: # How many there are, by 
 def _tell_limits(
     place: Path,                     # Of the notebook's results
     made: dict,                      # Their provenance.json
-    tables: dict[str, pd.DataFrame], # From `_read_tables`
+    tables: dict[str, pd.DataFrame], # From `_read_tables`, of those that the document shows
 )->dict:
     "What the limits depend on: held-out sources, published scores, missing runs, and results of several runs."
     lost = [len(pd.read_csv(path)) for path in place.glob("missing_runs_*.csv")]
@@ -528,7 +555,8 @@ def _put_together(
     sections = _make_sections(outline[kind], _deal_figures(outline[kind], shown, leader), folder, tables)
     methods = _describe_methods(config)
     counts = _number_items([*(item for section in sections for item in section["items"]), *methods])
-    return _sum_up(config, tables) | _tell_limits(place, made, tables) | dict(
+    shown_too = {name: tables[name] for section in outline[kind] for name in section["tables"] if name in tables}
+    return _sum_up(config, tables) | _tell_limits(place, made, shown_too) | dict(
         config=config, made=made, place=place.name, sections=sections, methods=methods, tasks=methods[0],
         references=_References(outline["cited"]), name_images=_name_images, join=_join_words,
         classes=_name_classes(config), networks=_list_networks(config), surveys=_list_surveys(config),

@@ -16,9 +16,11 @@ import pandas as pd
 
 from .config import Cell, RunConfig, find_place, list_asked, parse_config, rename_settings, write_atomic
 from .datasets import PreparedSet
-from .diagnosis import TrainedRun, plot_images, plot_intervals
+from .diagnosis import (TrainedRun, _judge_gain, _name_way, _tell_gain, _write_score, _write_verdict,
+                                plot_images, plot_intervals)
 from .evaluation import (compare_kinds, correct_holm, list_classes, match_tables,
                                  score_pooled, score_predictions, summarise_classes, summarise_tables)
+from .pages import draw_small
 from .provenance import _find_kind
 
 # %% ../nbs/41_final_plots.ipynb #e8dae65a
@@ -186,33 +188,6 @@ def _tabulate_transfers(
     return _correct_within(pd.DataFrame(rows), ["pair", "network"]) if rows else pd.DataFrame()
 
 # %% ../nbs/41_final_plots.ipynb #b98c1cbe
-def _judge_gain(row)->str: # A row of `_tabulate_transfers`
-    "'helps' or 'hurts' where the whole interval and the corrected test (p < 0.05) say so, else 'not shown'."
-    if not row["p_holm"] < 0.05: return "not shown"  # nor where nothing was tested
-    return "helps" if row["gain_low"] > 0 else "hurts" if row["gain_high"] < 0 else "not shown"
-
-def _tell_score(row)->str: # A row of `_tabulate_scores`, or of `_tabulate_transfers`
-    "A score in words, with its uncertainty and its baseline."
-    spread = f" ± {row['accuracy_std']:.3f}" if row["runs"] > 1 else ""
-    return (f"accuracy {row['accuracy']:.3f}{spread} (95 % {row['accuracy_low']:.3f} to {row['accuracy_high']:.3f}; "
-            f"{row['n']} {row['sky']} validation sources, folds × seeds = {row['folds']} × {row['seeds']}; "
-            f"majority {row['majority']:.3f})")
-
-def _tell_gain(row)->str: # A row of `_tabulate_transfers` that has a gain
-    "A gain in words, in percentage points with its 95 % interval."
-    return f"{100*row['gain']:+.1f} points ({100*row['gain_low']:+.1f} to {100*row['gain_high']:+.1f})"
-
-_VERDICTS = {"helps": "it helps", "hurts": "it hurts", "not shown": "neither a gain nor a loss has been shown"}
-
-def _answer_question(row)->str: # A row of `_tabulate_transfers` that has a gain
-    "What a transfer gained, in a sentence with its uncertainty."
-    verdict = f"p = {row['p_holm']:.2g}: {_VERDICTS[_judge_gain(row)]}"
-    if np.isnan(row["p_holm"]): verdict = "not judged, because one was trained for more epochs than the other"
-    seen = f" {row['seen']} of the validation sources were seen by the source network." if row["seen"] else ""
-    return (f"{row['source']} → {row['target']}, {row['network']}, {row['method']}, {row['sources']} sources: "
-            f"{_tell_score(row)}, against {row['scratch']:.3f} from scratch: {_tell_gain(row)}, "
-            f"{verdict}.{seen}")
-
 def _plot_matrix(
     table: pd.DataFrame, # From `_tabulate_transfers`, of one network
     title: str,          # Says simulated where it is
@@ -272,14 +247,14 @@ def _compare_seen(
             gain_high=test["accuracy_high"], p_value=test["p_value"]))
     return pd.DataFrame(rows).assign(p_holm=lambda table: correct_holm(table["p_value"])) if rows else pd.DataFrame()
 
-_MEMORY = {"helps": "having seen them helps", "hurts": "having seen them hurts",
-          "not shown": "no difference has been shown"}
-
-def _tell_memory(row)->str: # A row of `_compare_seen`
-    "What having seen the sources changed, in a sentence."
-    return (f"{row['source']} → {row['target']}, {row['network']}, {row['method']}: accuracy {row['seen']:.3f} on "
-            f"{row['n']} sources that the source network was trained on, {row['not_seen']:.3f} where it was not: "
-            f"{_tell_gain(row)}, p = {row['p_holm']:.2g}: {_MEMORY[_judge_gain(row)]}.")
+def _tell_memory(table: pd.DataFrame)->list[str]: # As from `_compare_seen`
+    "What having seen the sources changed, in a sentence; none without rows."
+    if table.empty: return []
+    most = table.loc[table["gain"].abs().idxmax()]
+    told = [_judge_gain(row) for row in table.to_dict("records")]
+    return [f"A source network that was trained on the {most['n']} sources that are validated differs from one that "
+            f"was not by at most {_tell_gain(most)}, {_name_way(most)}. Comparisons: {len(told)}; shown to help: "
+            f"{told.count('helps')}; to hurt: {told.count('hurts')}."]
 
 # %% ../nbs/41_final_plots.ipynb #12d41268
 _LEARNING = ["pair", "network", "way", "n_target", "accuracy", "accuracy_low", "accuracy_high"]
@@ -391,6 +366,19 @@ def _find_disputes(
     apart = apart[apart["apart"] >= _FAR_APART]
     return apart.sort_values(["apart", "name"], ascending=[False, True], ignore_index=True)[:n]
 
+_MOST_PICTURES = 600 # On a page
+
+def _picture_sources(
+    matched: pd.DataFrame,   # From `_match_sources`
+    sets: list[PreparedSet], # With the images, of one survey or more; may be empty
+)->pd.DataFrame:             # The same, with picture: a data URL, or "" where no survey has an image
+    "Sources with pictures of what the networks were given, at most those that are judged most differently."
+    rows = [{name: k for k, name in enumerate(s.names)} for s in sets]
+    asked = (matched["first"] - matched["second"]).abs().nlargest(_MOST_PICTURES).index
+    find = lambda name: [s.images[row[name], :, :, 0] for s, row in zip(sets, rows, strict=True) if name in row]
+    pictures = {k: draw_small(find(name)) for k, name in matched.loc[asked, "name"].items()}
+    return matched.assign(picture=[pictures.get(k, "") for k in matched.index])
+
 # %% ../nbs/41_final_plots.ipynb #b78a5060
 _LOGIT_TICKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 _LOGIT_ENDS = (0.001, 0.999)  # Those closer to 0 or 1 are drawn here
@@ -439,13 +427,13 @@ def _plot_disputes(
 def _plot_examples(
     sets: list[PreparedSet], # One per survey, same classes
 ):                           # Figure
-    "A source of each class, as prepared from each survey, where possible one that all surveys have."
+    "A source of each class in its whole frame, as prepared from each survey, where possible one that all surveys have."
     common = set.intersection(*(set(s.names) for s in sets))
     kinds = [(s, i) for s in sets for i in range(len(s.classes))]
     found = [[k for k in range(len(s)) if s.labels[k] == i and (s.names[k] in common or not common)] for s, i in kinds]
     images = [s.images[k[0], :, :, 0] if k else np.zeros((1, 1)) for (s, _), k in zip(kinds, found, strict=True)]
-    return plot_images(images, [f"{s.survey}, {s.classes[i]}" for s, i in kinds], "simulated"*sets[0].simulated,
-                       columns=len(sets[0].classes))
+    captions = [f"{s.survey}, {s.images.shape[1]*s.pixel_arcsec/60:.1f} arcmin:\n{s.classes[i]}" for s, i in kinds]
+    return plot_images(images, captions, "simulated"*sets[0].simulated, columns=len(sets[0].classes))
 
 # %% ../nbs/41_final_plots.ipynb #fefc2f10
 _STUDY = pd.DataFrame([("VLASS", "FIRST", 0.930, 0.913, 0.855, 0.769), ("FIRST", "VLASS", 0.820, 0.785, 0.668, 0.639)],
@@ -500,14 +488,43 @@ def _plot_beside(
     return ax
 
 # %% ../nbs/41_final_plots.ipynb #a4f96cea
-def _write_findings(
-    path: str|Path,            # Where
-    findings: dict[str, list], # Sentences by heading; one without a sentence is left out
-    identity: dict,            # From `describe_run`
-)->Path:
-    "Write what was found as Markdown, atomically."
-    head = (f"# Findings\n\nWritten by `41_final_plots` from the results of the run `{identity['run']}` "
-            f"({identity['kind']}), settings `{identity['settings']}`.")
-    parts = [f"## {name}\n\n" + "\n".join(f"* {said}" for said in sentences) for name,
-             sentences in findings.items() if sentences]
-    return write_atomic(path, "\n\n".join([head, *parts]) + "\n")
+def _tell_range(what: str, table: pd.DataFrame)->list[str]: # table: from `_tabulate_scores`; what: begins the sentence
+    "The ends of the accuracies, each with its interval, in a sentence; none without rows."
+    if table.empty: return []
+    low, high = (table.loc[getattr(table["accuracy"], end)()] for end in ("idxmin", "idxmax"))
+    ends = [f"{_write_score(row)}, {row['network']} on {row['task']}" for row in (low, high)]
+    told = f"is between {ends[0]}, and {ends[1]}"
+    if low["accuracy"] == high["accuracy"]: told = f"is {ends[0]}" + ", and all others"*(len(table) > 1)
+    return [f"{what} {told}; naming the commonest class would give at most {table['majority'].max():.3f}."]
+
+def _tell_each_claim(claims: pd.DataFrame)->list[str]: # From `_judge_claims`
+    "Each published claim with what its tests say, in a sentence."
+    told = []
+    for (source, target, claim, who), rows in claims.groupby(["source", "target", "claim", "who"], sort=False):
+        low, high = (rows.loc[getattr(rows["gain"], end)()] for end in ("idxmin", "idxmax"))
+        counts = rows["holds"].value_counts()
+        told.append(f"“{source} → {target} {claim}” ({who}): of {len(rows)} tests {counts.get('yes', 0)} agree, "
+                    f"{counts.get('no', 0)} contradict, and {counts.get('not shown', 0)} show neither; gains are "
+                    f"between {_tell_gain(low)}, {low['method']} of {low['network']}, and {_tell_gain(high)}, "
+                    f"{high['method']} of {high['network']}.")
+    return told
+
+_IN_WORDS = {  # Of tables in words: by heading the column that it needs, and how a row is written
+    "Task": ("task", lambda row: row["task"]), "From": ("source", lambda row: row["source"]),
+    "To": ("target", lambda row: row["target"]), "Claim": ("claim", lambda row: f"it {row['claim']}"),
+    "Network": ("network", lambda row: row["network"]), "Method": ("method", lambda row: row["method"]),
+    "Trained with": ("sources", lambda row: f"{row['sources']} sources"),
+    "Accuracy (95 %)": ("accuracy", _write_score), "From scratch": ("scratch", lambda row: f"{row['scratch']:.3f}"),
+    "Gain (95 %)": ("gain", _tell_gain),
+    "p, corrected": ("p_holm", lambda row: "" if np.isnan(row["p_holm"]) else f"{row['p_holm']:.2g}"),
+    "Found": ("p_value", _write_verdict), "Does the claim hold?": ("holds", lambda row: row["holds"]),
+    "Judged on": ("n", lambda row: f"{row['n']} {row.get('sky', '')} sources".replace("  ", " ")),
+    "Folds × seeds": ("folds", lambda row: f"{row['folds']} × {row['seeds']}"),
+    "Commonest class": ("majority", lambda row: f"{row['majority']:.3f}")}
+
+def _write_rows(table: pd.DataFrame)->pd.DataFrame: # Of scores, or of gains
+    "A table in words; what it does not know has no column, nor what is the same for all gains."
+    if "gain" in table: table = table.drop(columns=["folds", "majority"], errors="ignore")
+    rows = table.to_dict("records")
+    return pd.DataFrame({head: [write(row) for row in rows] for head, (name, write) in _IN_WORDS.items()
+                         if name in table})

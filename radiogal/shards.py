@@ -622,7 +622,8 @@ def _plot_histogram(
     classes = sorted(set(good["class"]))
     ax.hist([good.loc[good["class"] == c, column] for c in classes], bins, stacked=True, label=classes or None)
     ax.set(xlabel=label, ylabel="Sources")
-    if classes: ax.legend()
+    ax.margins(y=0.3)  # so that the legend lies over no bar
+    if classes: ax.legend(ncols=2)
     return ax
 
 def _plot_entropy(rows: pd.DataFrame, title: str): # Axes; rows: class, entropy (bit)
@@ -634,11 +635,14 @@ def _plot_entropy(rows: pd.DataFrame, title: str): # Axes; rows: class, entropy 
 def _plot_measures(rows: pd.DataFrame, title: str): # Figure; rows: flux_density (Jy), extent (arcsec), class
     "Distributions of flux density and size, by class, on logarithmic axes."
     import matplotlib.pyplot as plt
+    from matplotlib import ticker
     fig, axes = plt.subplots(1, 2, figsize=(6.4, 2.6))
     good = rows[(rows.flux_density > 0) & (rows.extent > 0)].assign(mjy=lambda table: 1e3*table.flux_density)
     for ax, (column, label) in zip(axes, dict(mjy="Flux density [mJy]", extent="Extent [arcsec]").items(), strict=True):
         bins = np.geomspace(good[column].min(), good[column].max()*1.001, 16) if len(good) else 16
         _plot_histogram(good, column, label, bins, ax).set_xscale("log")
+        ax.xaxis.set(major_locator=ticker.LogLocator(subs=(1, 2, 5), numticks=6),  # 2×10¹ and 3×10¹ would overlap
+                     major_formatter=ticker.StrMethodFormatter("{x:g}"), minor_formatter=ticker.NullFormatter())
     fig.suptitle(title)
     return fig
 

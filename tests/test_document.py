@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from radiogal import document
-from radiogal.config import Damaged, Paths, find_root, parse_config, read_config, write_atomic, write_json
+from radiogal.config import Damaged, Paths, find_root, parse_config, read_config, read_json, write_atomic, write_json
 from radiogal.diagnosis import _locate_points, save_figure
 from radiogal.document import write_document, write_pdf
 from radiogal.provenance import sign
@@ -19,7 +19,7 @@ from radiogal.provenance import sign
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mP8/x8AAwMCAO+ip1sAAAAASUVORK5CYII=")
 OUTLINE = document._read_outline()
 PATHS = Paths(find_root())
-CONFIGS = {run: read_config(PATHS.settings(run)) for run in ("benchmark", "transfer")}
+CONFIGS = {run: read_config(PATHS.settings(run)) for run in ("benchmark", "transfer", "optimisers")}
 PLACES = dict(benchmark="benchmark", optimisers="benchmark", transfer="report")
 
 
@@ -61,15 +61,42 @@ def test_all_that_is_cited_is_a_reference():
 @pytest.mark.parametrize("run", CONFIGS)
 def test_kept_results_make_a_document_with_three_numbers_and_whole_tables(run, tmp_path):
     text = write_page(tmp_path, run)
-    assert len(re.findall(r"<div><strong>[+−]?\d", text)) == 3
+    assert len(re.findall(r"<div><strong>[+−]?\d", text)) == (2 if run == "optimisers" else 3)  # one network
     labels = re.findall(r"<figcaption><strong>(\w+ \d+)\.</strong> [^<]{20,}</figcaption>", text)
-    assert labels == [f"Table {k + 1}" for k in range(len(labels))] and len(labels) >= 5
+    assert labels == [f"Table {k + 1}" for k in range(len(labels))] and len(labels) >= 4
     body = text.split("</style>")[1]
     assert not re.search(r"\bnan\b|…|\.\.\.|<td[^>]*></td><td[^>]*></td><td[^>]*></td><td[^>]*></td>", body)
     assert "<script" not in text and not re.search(r'(src="(?!data:)|href="(?!#|https://doi\.org/))', text)
+    for table in re.findall(r"<table>.*?</table>", body, re.DOTALL):
+        rows = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row) for row in re.findall(r"<tr>.*?</tr>", table)]
+        assert len(set(map(len, rows))) == 1 and all(map(any, zip(*rows[1:], strict=True)))
+    captions = re.findall(r"<figcaption>.*?</strong>(.*?)</figcaption>", body)
+    assert len(set(captions)) == len(captions) == len(labels)
     assert "Content-Security-Policy" in text and " and others" not in text and "et al.." not in text
     for section in ("methods", "limits", "references", "provenance"): assert f'<section id="{section}">' in text
     assert set(re.findall(r'href="#([\w-]+)"', text)) <= set(re.findall(r'id="([\w-]+)"', text))
+
+
+@pytest.mark.parametrize("run", CONFIGS)
+def test_no_table_is_wider_than_a_page_of_the_pdf(run, tmp_path):
+    write_page(tmp_path, run)
+    if reason := write_pdf(write_atomic(tmp_path/"page.html", "<p>said</p>")): pytest.skip(reason)
+    from weasyprint import HTML
+    for page in HTML(tmp_path/"report.html").render().pages:
+        end = page.width - page._page_box.margin_right + 0.5
+        for box in page._page_box.descendants():
+            if box.element_tag in ("table", "td", "th"): assert box.position_x + box.width <= end, box
+            if getattr(box, "text", ""): assert box.position_x + box.width <= end, box.text
+
+
+@pytest.mark.parametrize("name", ["40_benchmark", "41_final_plots"])
+def test_no_two_figures_of_a_run_have_the_same_caption_and_each_says_what_is_found(name):
+    "As in the notebooks' stored outputs, which are those of the real runs."
+    outputs = [out for cell in read_json(PATHS.root/"nbs"/f"{name}.ipynb")["cells"] for out in cell.get("outputs", ())]
+    written = ["".join(out.get("data", {}).get("text/markdown", "")) for out in outputs]
+    captions = [found[1] for text in written if (found := re.match(r"\*\*Figure \d+\*\* \(`[^`]+`\)\. (.*)", text))]
+    assert len(captions) > 20 and len(set(captions)) == len(captions)
+    assert min(map(len, captions)) > 30 and not re.search(r"\bnan\b|Of 1 ", " ".join(captions))
 
 
 def test_figures_are_numbered_captioned_once_and_escaped(tmp_path):
@@ -83,9 +110,22 @@ def test_figures_are_numbered_captioned_once_and_escaped(tmp_path):
     assert "every figure, and 1 that are not shown here" in text
 
 
-def test_points_of_a_figure_have_their_names_on_the_page(tmp_path):
-    text = write_page(tmp_path, "benchmark", [show("plot_left_out", "a", points=[[0.5, 0.25, "J1<b>"]])])
-    assert '<circle cx="0.5" cy="0.25" r=".009"><title>J1&lt;b&gt;</title></circle>' in text
+def test_points_of_a_figure_have_their_names_and_pictures_on_the_page(tmp_path):
+    points = [[0.5, 0.25, "J1<b>", ""], [1, 1, "J2", "data:image/webp;base64,AAAA"]]
+    text = write_page(tmp_path, "benchmark", [show("plot_left_out", "a", points=points)])
+    width, height = map(int, re.search(r'<svg viewBox="0 0 (\d+) (\d+)"', text).groups())
+    marks = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', text)
+    assert [(float(x), float(y)) for x, y in marks] == [(width/2, height/4), (width, height)]
+    assert "<title>J1&lt;b&gt;</title>" in text and text.count('class="seen"') == text.count("<image ") == 1
+    assert 'href="data:image/webp;base64,AAAA"' in text and "is named and shown" in text
+    assert "is named." in write_page(tmp_path, "benchmark", [show("plot_left_out", "a", points=points[:1])])
+
+
+@pytest.mark.parametrize("across, down", [(0, 0), (0.5, 0.4), (1, 1), (0.9, 0.55)])
+def test_the_picture_of_a_source_is_inside_the_figure_and_beside_its_point(across, down):
+    mark = document._place_mark(across, down, "J1", "", 480, 360)
+    assert 0 <= mark["left"] <= 480 - document._BOX[0] and 0 <= mark["top"] <= 360 - document._BOX[1]
+    assert mark["top"] > mark["y"] or mark["top"] + document._BOX[1] < mark["y"]
 
 
 def test_points_are_found_where_they_are_drawn(tmp_path):
@@ -94,7 +134,7 @@ def test_points_are_found_where_they_are_drawn(tmp_path):
     ax.plot(table["x"], table["y"], "s", ms=9, color="#ff0000")
     path = save_figure(figure, tmp_path, "plot", dict(kind="real"))
     picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
-    for x, y, _ in _locate_points(figure, table):
+    for x, y, _, _ in _locate_points(figure, table):
         assert picture[round(y*picture.shape[0]), round(x*picture.shape[1])].tolist() == [255, 0, 0]
     plt.close(figure)
 
@@ -217,6 +257,13 @@ def test_a_difference_needs_its_interval_and_its_corrected_test():
     (told,) = document._judge_transfers(dict(transfers=pd.DataFrame(map(gain, [2, -2]))))
     assert told.startswith("Ways to carry weights over with all training sources of the target: 2; "
                            "helped: 1; hurt: 1; not shown: 0 (")
+
+
+def test_tables_of_methods_say_how_far_tasks_and_trainings_differ(tmp_path):
+    text = write_page(tmp_path, "optimisers")
+    assert "Three tasks, with networks to compare on each: 1; folds" in text and "networks are trained for" in text
+    rows = [dict(network="a", rate=0.1), dict(network="b", rate=0.01)]
+    assert document._tell_span(rows, "rate") == "0.01 (b) to 0.1 (a)" and document._tell_span(rows[:1], "rate") == "0.1"
 
 
 def test_the_document_of_one_network_names_only_what_its_tasks_use(tmp_path):

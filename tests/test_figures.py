@@ -1,4 +1,7 @@
 "Pieces of report and benchmark on kept results of real runs: what is missing, what is compared with what, verdicts."
+import base64
+import io
+import re
 from dataclasses import replace
 from operator import ge, le
 
@@ -6,10 +9,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from astropy import units as u
+from astropy.table import Table
 from conftest import ROOT
+from PIL import Image
 
-from radiogal import benchmark, figures
-from radiogal.config import read_config
+from radiogal import benchmark, candidates, diagnosis, figures
+from radiogal.config import read_config, read_json
+from radiogal.datasets import sample_set
 from radiogal.diagnosis import _count_confusion, read_trainings, read_transfers, save_figure
 from radiogal.evaluation import score_predictions, summarise_tables
 
@@ -167,6 +174,107 @@ def test_a_transfer_that_is_trained_for_other_epochs_than_its_control_is_not_jud
     whole = (rows["method"] == "retrain") & (rows["sources"] == "all")
     assert whole.any() and rows.loc[whole, "gain"].notna().all() and rows.loc[whole, "p_holm"].isna().all()
     for row in rows[whole].to_dict("records"):
-        assert "not judged" in figures._answer_question(row) and figures._judge_gain(row) == "not shown"
+        assert "not judged" in figures._write_verdict(row) and figures._judge_gain(row) == "not shown"
     few = (rows["method"] == "retrain") & (rows["sources"] == "30")
     assert rows.loc[few, "p_value"].to_list() == table.loc[few, "p_value"].to_list()
+
+
+COST = dict(minutes=2.5, parameters=1000, accuracy=0.9)
+
+
+@pytest.mark.parametrize("others, told", [
+    ([], "Fields has an accuracy of 0.900 with 1,000 parameters and 2.5 minutes a training."),
+    ([dict(network="dense", parameters=2000, accuracy=0.8)], "Fields is most accurate, with 1,000 parameters and 2.5 "
+     "minutes a training; no other is smaller."),
+    ([dict(network="dense", parameters=500, accuracy=0.8)], "Fields is most accurate, with 1,000 parameters and 2.5 "
+     "minutes a training; the smallest, dense, has 500 and an accuracy of 0.800.")])
+def test_the_most_accurate_and_the_smallest_network_may_be_the_same(others, told):
+    rows = pd.DataFrame([COST | dict(network="fields"), *(COST | other for other in others)])
+    assert benchmark._tell_cost(rows) == told
+
+
+def predict(n_classes, n=60):
+    "A table of predictions that are somewhat right."
+    rng, labels = np.random.default_rng(1), np.arange(n) % n_classes
+    p = (rng.dirichlet(np.ones(n_classes), n) + np.eye(n_classes)[labels]/4)/1.25
+    columns = {f"p_{'ABC'[k]}": p[:, k] for k in range(n_classes)}
+    facts = dict(name=[f"S{k}" for k in range(n)], label=[*map("ABC".__getitem__, labels)], sky_group=range(n))
+    return pd.DataFrame(facts | columns)
+
+
+def test_two_classes_have_one_area_and_one_network_is_no_range():
+    two, three = predict(2), predict(3)
+    assert re.fullmatch(r"The area under the curve is 0\.\d{3} \(x\)\.", diagnosis._tell_areas(dict(x=two)))
+    assert re.fullmatch(r"The area .* is between 0\.\d+ \([xy]\) and 0\.\d+ \([xy]\)\.",
+                        diagnosis._tell_areas(dict(x=two, y=two[:40])))
+    assert re.fullmatch(r"The area .* is between 0\.\d+ \([ABC] by x\) and 0\.\d+ \([ABC] by x\)\.",
+                        diagnosis._tell_areas(dict(x=three)))
+    assert "no area" in diagnosis._tell_areas(dict(x=two[two["label"] == "A"]))
+    assert "between" not in diagnosis._tell_reliability(dict(x=two))
+
+
+def test_the_words_of_a_reliability_diagram_lie_over_no_bar():
+    ax = diagnosis.plot_reliability(predict(3))
+    assert ax.get_legend() is None and not ax.texts and "n = 60" in ax.get_xlabel()
+    plt.close(ax.figure)
+
+
+def test_ways_are_told_with_their_ends_and_one_way_without(table):
+    few = table[table["gain"].notna()]
+    (told,) = diagnosis._tell_ways("Retrained", few)
+    assert told.startswith("Retrained: gains are between −") and f"from scratch: {len(few)}; shown to help: 1;" in told
+    (alone,) = diagnosis._tell_ways("Retrained", few[:1])
+    assert alone.startswith("Retrained: the gain is ")
+    assert alone.endswith("from scratch: 1; shown to help: 0; to hurt: 0.")
+    assert diagnosis._tell_ways("Retrained", few[:0]) == figures._tell_memory(few[:0]) == []
+
+
+def test_findings_begin_with_at_most_ten_sentences_and_have_tables_of_the_rest(story, table, tmp_path):
+    scores = figures._tabulate_scores(story[1])
+    told = figures._tell_range("The accuracy", scores)*12
+    gains = figures._write_rows(table[table["gain"].notna()])
+    found = dict(Scores=(told, figures._write_rows(scores)), Gains=([], gains), Nothing=([], pd.DataFrame()))
+    written = diagnosis._write_findings(tmp_path/"findings.md", found, dict(run="a", kind="real", settings="b"))
+    text = written.read_text()
+    assert text.count("\n* The accuracy is between 0.") == 10 and "## Nothing" not in text
+    assert text.count("\n| ") == len(scores) + len(gains) + 2
+    assert "| FIRST" in text and "Gain (95 %)" in text and "nan" not in text.lower()
+
+
+def test_kept_findings_are_ten_sentences_with_intervals_and_those_of_the_site():
+    text = (ROOT/"docs"/"findings.md").read_text()
+    told = [line for line in text.splitlines() if line.startswith("* ")]
+    assert 5 <= len(told) <= 10 and all(re.search(r"\([−+]?[\d.]+ to [−+]?[\d.]+\)", line) for line in told)
+    assert text == (KEPT/"transfer"/"report"/"findings.md").read_text()
+
+
+def test_no_kept_table_has_an_old_name_or_names_a_figure_that_is_not_drawn():
+    assert not [*KEPT.glob("**/holes*")]
+    cells = read_json(ROOT/"nbs"/"41_final_plots.ipynb")["cells"]
+    known = set(re.findall(r"(?:plot|describe)_\w+", " ".join("".join(cell["source"]) for cell in cells)))
+    drawn = re.findall(r"\(`([^`]+)`\)", (KEPT/"transfer"/"report"/"captions.md").read_text())
+    assert len(drawn) > 20 and not [name for name in drawn if not name.startswith(tuple(known))]
+
+
+@pytest.mark.parametrize("link, said", [
+    (60, "the length is longer, and of the 7 pairs between the two 8 are expected"),
+    (40, "up to 40 arcsec, which is the length"), (20, "the length is shorter, and of the 20")])
+def test_a_linking_length_is_told_from_the_line_of_chance(link, said):
+    low = np.arange(0., 120, 20)
+    pairs, expected = np.array([30, 20, 7, 8, 9, 10]), np.array([1., 4, 8, 20, 25, 30])
+    rows = Table(dict(low=low*u.arcsec, high=(low + 20)*u.arcsec, pairs=pairs, expected=expected))
+    told = candidates._tell_separations(rows, link*u.arcsec)
+    assert said in told and "there it is the line that is wrong, too high" in told
+    rows["pairs"] = np.append(pairs[:2], [8, 20, 25, 30])
+    assert candidates._tell_separations(rows, link*u.arcsec).endswith(": the line holds.")
+
+
+def test_sources_have_pictures_where_images_are_at_hand():
+    sample = sample_set(read_config(ROOT/"config"/"smoke.toml"), "FIRST")
+    names = [*sample.names[:2], "unheard of"]
+    matched = pd.DataFrame(dict(name=names, first=[0.1, 0.2, 0.3], second=[0.9, 0.1, 0.4]))
+    pictures = figures._picture_sources(matched, [sample, sample])["picture"].to_list()
+    assert [picture[:10] for picture in pictures] == ["data:image"]*2 + [""] and max(map(len, pictures)) < 4000
+    small = Image.open(io.BytesIO(base64.b64decode(pictures[0].split(",")[1])))
+    assert small.size == (128, 64)
+    assert not any(figures._picture_sources(matched, [])["picture"])

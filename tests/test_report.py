@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from conftest import copy_project, finish, radiogal
 
-from radiogal.config import read_config, write_json
+from radiogal.config import read_config, write_atomic, write_json
 from radiogal.diagnosis import read_trainings, read_transfers
+from radiogal.document import write_pdf
 from radiogal.figures import _check_same
 from radiogal.provenance import sign
 
@@ -80,6 +81,24 @@ def test_redrawn_report_is_the_same_bytes_and_a_page_without_code(finished):
     assert "<table" in text and "zero-shot" in text and "SIMULATED" in text
     assert "def publish" not in text and "import " not in text and "<script" not in text
     assert not re.search(r'src="https?:', text)
+
+
+def test_no_published_number_of_real_sources_is_beside_simulated_ones(finished):
+    names = [path.name for path in (finished/"figures"/"smoke").iterdir()]
+    assert names and not [name for name in names if name.startswith("plot_beside")]
+
+
+def test_a_run_ends_in_a_pdf(finished, tmp_path):
+    if reason := write_pdf(write_atomic(tmp_path/"page.html", "<p>said</p>")): pytest.skip(reason)
+    assert (finished/"results"/"smoke"/"report.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_points_of_the_report_show_what_the_networks_were_given(finished):
+    shown = json.loads((finished/"results"/"smoke"/"report"/"figures.json").read_text())["figures"]
+    (points,) = [figure["points"] for figure in shown if figure["file"].startswith("plot_agreement")]
+    assert points and all(picture.startswith("data:image/webp;base64,") for *_, picture in points)
+    text = (finished/"results"/"smoke"/"report.html").read_text()
+    assert text.count("<image ") == len(points) and len(text) < 6e6
 
 
 def test_transfer_table_compares_both_ways_with_training_from_scratch(finished):
