@@ -216,6 +216,7 @@ def _place_file(image)->Iterator[Path]: # image: a path, an HDU, a list of them,
             raise e if isinstance(e, Unusable) else Unusable(f"cannot be read: {' '.join(str(e).split())[:200]}") from e
         yield Path(folder)/"image.fits"
 
+# %% ../nbs/29_pretrained.ipynb #2e7a6dcf
 _STOKES = {1: "I", 2: "Q", 3: "U", 4: "V"}
 
 def _refuse_polarised(header: fits.Header)->None:
