@@ -42,7 +42,7 @@ RUNNABLE = {page: [b for b in blocks if not b.reason and b.language != "toml"] f
 def test_blocks_that_are_not_run_say_why_and_are_few():
     assert {block.language for _, block in ALL} <= LANGUAGES
     assert len(ALL) >= 50
-    assert sum(bool(block.reason) for _, block in ALL) <= 20
+    assert sum(bool(block.reason) for _, block in ALL) <= 22
 
 
 def test_marks_before_a_block_are_read(tmp_path):
