@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import wraps
 from importlib.resources import files
 from pathlib import Path
@@ -116,7 +116,7 @@ def _sift_errors()->Iterator[None]:
         os.dup2(own, 2)
         sys.stderr = before
         sieve.stdin.close()
-        sieve.wait()
+        with suppress(subprocess.TimeoutExpired): sieve.wait(1)  # It ends with the last child that has its pipe
         os.close(own)
 
 def _work(do: Callable, named: dict): # What it returns

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import termios
@@ -596,3 +597,15 @@ def test_little_data_may_be_allowed_in_a_catalogue(place):
     said = ask("classify", "here.csv", "--images", "images", "--out", "folder", "--min-covered", "0.2")
     assert said.exit_code == 0 and said.stderr.splitlines()[-1] == "1 of 1 classified"
     assert len(pd.read_parquet(place/"folder"/"catalogue.parquet")) == 1
+
+
+def test_a_process_that_outlives_a_command_does_not_hold_it_up():
+    code = ("import subprocess, sys; from radiogal.cli import _sift_errors\n"
+            "with _sift_errors(): print(subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL).pid, flush=True)\n"
+            "sys.stderr.write('over')")
+    done = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    started = int(done.stdout.readline())
+    try: assert done.wait(30) == 0
+    finally:
+        os.kill(started, signal.SIGKILL)
+        done.kill()
