@@ -112,13 +112,25 @@ def test_figures_are_numbered_captioned_once_and_escaped(tmp_path):
 
 def test_points_of_a_figure_have_their_names_and_pictures_on_the_page(tmp_path):
     points = [[0.5, 0.25, "J1<b>", ""], [1, 1, "J2", "data:image/webp;base64,AAAA"]]
-    text = write_page(tmp_path, "benchmark", [show("plot_left_out", "a", points=points)])
+    figure = show("plot_left_out", "a", points=points, pictured=["A", "B"])
+    text = write_page(tmp_path, "benchmark", [figure])
     width, height = map(int, re.search(r'<svg viewBox="0 0 (\d+) (\d+)"', text).groups())
     marks = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', text)
     assert [(float(x), float(y)) for x, y in marks] == [(width/2, height/4), (width, height)]
     assert "<title>J1&lt;b&gt;</title>" in text and text.count('class="seen"') == text.count("<image ") == 1
-    assert 'href="data:image/webp;base64,AAAA"' in text and "is named and shown" in text
+    assert 'href="data:image/webp;base64,AAAA"' in text and "is named and, where there are images, shown: A, then B." in text
     assert "is named." in write_page(tmp_path, "benchmark", [show("plot_left_out", "a", points=points[:1])])
+
+
+def test_points_that_an_older_version_saved_are_refused_with_the_way_out(tmp_path):
+    with pytest.raises(Damaged, match=r"plot_left_out\.png was saved by an older version.*make figures RUN=benchmark"):
+        write_page(tmp_path, "benchmark", [show("plot_left_out", "a", points=[[0.5, 0.25, "J1"]])])
+
+
+def test_simulated_sources_of_transfers_say_so(tmp_path):
+    text = write_page(tmp_path, "transfer")
+    assert "sky-NVSS (simulated) to NVSS" in text and "4 of them learned on the artificial sky, simulated" in text
+    assert text.count("sky-NVSS (simulated)</td>") == 2
 
 
 @pytest.mark.parametrize("across, down", [(0, 0), (0.5, 0.4), (1, 1), (0.9, 0.55)])
