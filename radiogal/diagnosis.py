@@ -579,9 +579,9 @@ def _tell_published(table: pd.DataFrame)->str: # value, same_images; ours_low an
     if known.empty: return "No published score is of what was measured here with an interval."
     like, rest = known[known["same_images"]], len(table) - len(known)
     above, below = (like["value"] > like["ours_high"]).sum(), (like["value"] < like["ours_low"]).sum()
-    return (f"Of {len(like)} published scores of the same images, {below} lie below the whole interval found here and "
-            f"{above} above it; {len(known) - len(like)} others are of other images and compare nothing"
-            + f", and of {rest} no interval is known here"*bool(rest) + ".")
+    return (f"Published scores of the same images: {len(like)}; below the whole interval here: {below}, above it: "
+            f"{above}. Of other images, which compare nothing: {len(known) - len(like)}"
+            + f"; without an interval here: {rest}"*bool(rest) + ".")
 
 # %% ../nbs/26_diagnosis.ipynb #6ede3cad
 def _count_confusion(predictions: pd.DataFrame)->tuple[np.ndarray, list[str]]:

@@ -356,11 +356,12 @@ def _judge_transfers(tables: dict[str, pd.DataFrame])->list[str]:
     "What becomes of all transfers, in sentences."
     table = tables.get("transfers")
     if table is None: return ["No transfer is compared with training from scratch in this run."]
-    told = [_judge_gain(row) for row in table.to_dict("records")]
-    made = table["source"].str.endswith(_SIMULATED).sum()
-    return [f"Ways to carry weights over with all training sources of the target: {len(told)}"
+    told = [_judge_gain(row) for row in table[table["p_holm"].notna()].to_dict("records")]
+    made, left = table["source"].str.endswith(_SIMULATED).sum(), table["p_holm"].isna().sum()
+    return [f"Ways to carry weights over with all training sources of the target: {len(table)}"
             + f" ({made} of them learned on the artificial sky, simulated)"*bool(made) + "; "
-            + _count_verdicts(told, {"helps": "helped", "hurts": "hurt"})]
+            + _count_verdicts(told, {"helps": "helped", "hurts": "hurt"}),
+            *[f"Not judged, because they were trained for other epochs: {left}."]*bool(left)]
 
 def _count_verdicts(
     told: list[str],       # As from `_judge_gain`

@@ -62,6 +62,8 @@ def test_all_that_is_cited_is_a_reference():
 def test_kept_results_make_a_document_with_three_numbers_and_whole_tables(run, tmp_path):
     text = write_page(tmp_path, run)
     assert len(re.findall(r"<div><strong>[+−]?\d", text)) == (2 if run == "optimisers" else 3)  # one network
+    assert re.search(r"\w+ tasks?; networks on each: \d+( to \d+)?; folds of each network \(in brackets\): \d", text)
+    assert ". Patience is in epochs; networks without one are trained to the last epoch." in text
     labels = re.findall(r"<figcaption><strong>(\w+ \d+)\.</strong> [^<]{20,}</figcaption>", text)
     assert labels == [f"Table {k + 1}" for k in range(len(labels))] and len(labels) >= 4
     body = text.split("</style>")[1]
@@ -118,7 +120,8 @@ def test_points_of_a_figure_have_their_names_and_pictures_on_the_page(tmp_path):
     marks = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', text)
     assert [(float(x), float(y)) for x, y in marks] == [(width/2, height/4), (width, height)]
     assert "<title>J1&lt;b&gt;</title>" in text and text.count('class="seen"') == text.count("<image ") == 1
-    assert 'href="data:image/webp;base64,AAAA"' in text and "is named and, where there are images, shown: A, then B." in text
+    assert 'href="data:image/webp;base64,AAAA"' in text
+    assert "is named and, where there are images, shown: A, then B." in text
     assert "is named." in write_page(tmp_path, "benchmark", [show("plot_left_out", "a", points=points[:1])])
 
 
@@ -266,6 +269,8 @@ def test_a_difference_needs_its_interval_and_its_corrected_test():
     assert told.startswith("Comparisons of fields, this project's own, with another network on the same sources: 4; "
                            "better: 1; worse: 1; not shown: 2 (")
     assert document._judge_transfers({}) == ["No transfer is compared with training from scratch in this run."]
+    *_, left = document._judge_transfers(dict(transfers=pd.DataFrame([gain(2), gain(2, p=np.nan)])))
+    assert left == "Not judged, because they were trained for other epochs: 1."
     (told,) = document._judge_transfers(dict(transfers=pd.DataFrame(map(gain, [2, -2]))))
     assert told.startswith("Ways to carry weights over with all training sources of the target: 2; "
                            "helped: 1; hurt: 1; not shown: 0 (")

@@ -256,7 +256,7 @@ def test_kept_findings_do_not_mix_simulated_sources_with_real_ones():
     sky = [line for line in told.splitlines() if "sky-" in line]
     assert len(sky) == 2 and all("simulated" in line for line in sky)
     (transfers,) = [table for table in tables if table.startswith("Does one survey help another?")]
-    assert transfers.count("| sky-") == transfers.count(" (simulated) |") == 4
+    assert transfers.count("| sky-") == transfers.count(" (simulated) ") == 4
     asked, aniyan = ([line for line in told.splitlines() if words in line] for words in ("asked as it is", "Aniyan"))
     assert "between −31.6 points (−37.3 to −26.1), zero-shot of fields from FIRST to NVSS" in asked[0]
     assert "VLASS was not tried here" in aniyan[0] and "compact" not in aniyan[0]
@@ -282,8 +282,8 @@ def test_published_scores_of_other_images_or_without_an_interval_compare_nothing
     rows = [row, row | dict(same_images=True), row | dict(same_images=True, value=0.6),
             row | dict(same_images=True, ours_low=np.nan)]
     assert diagnosis._tell_published(pd.DataFrame(rows)) == (
-        "Of 2 published scores of the same images, 1 lie below the whole interval found here and 1 above it; 1 others "
-        "are of other images and compare nothing, and of 1 no interval is known here.")
+        "Published scores of the same images: 2; below the whole interval here: 1, above it: 1. Of other images, "
+        "which compare nothing: 1; without an interval here: 1.")
 
 
 def test_having_seen_the_sources_is_told_with_its_sign():
