@@ -274,6 +274,17 @@ def _tabulate_separations(
     return Table(dict(low=low*u.arcsec, high=high*u.arcsec, pairs=np.histogram(pairs.separation, _SEPARATION_EDGES)[0],
                       expected=expected), meta=dict(SIMULATE=simulated))
 
+def _count_pairs(
+    separations: Table, # As returned by `_tabulate_separations`
+    start: u.Quantity,  # Of whole bins from here
+    end: u.Quantity,    # to here
+)->tuple|None:          # From where to where they reach, in words; pairs; as many as by chance. None of no bin
+    "Pairs in bins that lie wholly between two separations."
+    rows = separations[(separations["low"].quantity >= start) & (separations["high"].quantity <= end)]
+    if not len(rows): return None
+    reach = f"from {rows['low'].min():g} to {rows['high'].quantity.max():g}"
+    return reach, rows["pairs"].sum(), rows["expected"].sum()
+
 # %% ../nbs/08_candidates.ipynb #41bcca73
 def measure_separations(
     components: Table,  # Columns as `FIRST_COLUMNS`, meta SIMULATE and area_deg2
@@ -304,8 +315,7 @@ def plot_separations(
 ):
     "Pairs by separation against those expected by chance."
     import matplotlib.pyplot as plt
-    ax = ax or plt.subplots()[1]
-    low, high = np.asarray(separations["low"]), np.asarray(separations["high"])
+    ax, low, high = ax or plt.subplots()[1], *(np.asarray(separations[end]) for end in ("low", "high"))
     ax.stairs(separations["pairs"], np.append(low, high[-1]), fill=True, alpha=0.5, label="pairs in the catalogue")
     ax.plot((low + high)/2, separations["expected"], "k--", lw=1, label="Poisson expectation")
     ax.axvline(link.to_value(u.arcsec), color="0.3", ls=":", label=f"linking length, {link:latex_inline}")
@@ -313,17 +323,6 @@ def plot_separations(
            title="Neighbours" + ", simulated"*bool(separations.meta["SIMULATE"]))
     ax.legend()
     return ax
-
-def _count_pairs(
-    separations: Table, # As returned by `_tabulate_separations`
-    start: u.Quantity,  # Of whole bins from here
-    end: u.Quantity,    # to here
-)->tuple|None:          # From where to where they reach, in words; pairs; as many as by chance. None of no bin
-    "Pairs in bins that lie wholly between two separations."
-    rows = separations[(separations["low"].quantity >= start) & (separations["high"].quantity <= end)]
-    if not len(rows): return None
-    reach = f"from {rows['low'].min():g} to {rows['high'].quantity.max():g}"
-    return reach, rows["pairs"].sum(), rows["expected"].sum()
 
 def _tell_line(beyond: tuple|None)->list[str]: # From `_count_pairs`, of pairs beyond any linking length
     "How well the line of chance holds, in a sentence; none where there are no such pairs."
