@@ -278,7 +278,7 @@ def test_a_difference_needs_its_interval_and_its_corrected_test():
 
 def test_tables_of_methods_say_how_far_tasks_and_trainings_differ(tmp_path):
     text = write_page(tmp_path, "optimisers")
-    assert "Three tasks, with networks to compare on each: 1; folds" in text and "networks are trained for" in text
+    assert "Three tasks; networks on each: 1; folds of each network" in text and "networks are trained for" in text
     rows = [dict(network="a", rate=0.1), dict(network="b", rate=0.01)]
     assert document._tell_span(rows, "rate") == "0.01 (b) to 0.1 (a)" and document._tell_span(rows[:1], "rate") == "0.1"
 
