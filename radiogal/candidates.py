@@ -274,6 +274,17 @@ def _tabulate_separations(
     return Table(dict(low=low*u.arcsec, high=high*u.arcsec, pairs=np.histogram(pairs.separation, _SEPARATION_EDGES)[0],
                       expected=expected), meta=dict(SIMULATE=simulated))
 
+def _count_pairs(
+    separations: Table, # As returned by `_tabulate_separations`
+    start: u.Quantity,  # Of whole bins from here
+    end: u.Quantity,    # to here
+)->tuple|None:          # From where to where they reach, in words; pairs; as many as by chance. None of no bin
+    "Pairs in bins that lie wholly between two separations."
+    rows = separations[(separations["low"].quantity >= start) & (separations["high"].quantity <= end)]
+    if not len(rows): return None
+    reach = f"from {rows['low'].min():g} to {rows['high'].quantity.max():g}"
+    return reach, rows["pairs"].sum(), rows["expected"].sum()
+
 # %% ../nbs/08_candidates.ipynb #41bcca73
 def measure_separations(
     components: Table,  # Columns as `FIRST_COLUMNS`, meta SIMULATE and area_deg2
@@ -304,8 +315,7 @@ def plot_separations(
 ):
     "Pairs by separation against those expected by chance."
     import matplotlib.pyplot as plt
-    ax = ax or plt.subplots()[1]
-    low, high = np.asarray(separations["low"]), np.asarray(separations["high"])
+    ax, low, high = ax or plt.subplots()[1], *(np.asarray(separations[end]) for end in ("low", "high"))
     ax.stairs(separations["pairs"], np.append(low, high[-1]), fill=True, alpha=0.5, label="pairs in the catalogue")
     ax.plot((low + high)/2, separations["expected"], "k--", lw=1, label="Poisson expectation")
     ax.axvline(link.to_value(u.arcsec), color="0.3", ls=":", label=f"linking length, {link:latex_inline}")
@@ -314,23 +324,27 @@ def plot_separations(
     ax.legend()
     return ax
 
+def _tell_line(beyond: tuple|None)->list[str]: # From `_count_pairs`, of pairs beyond any linking length
+    "How well the line of chance holds, in a sentence; none where there are no such pairs."
+    if beyond is None: return []
+    reach, n, line = beyond
+    fits = ("the line holds" if abs(n - line) < 2*np.sqrt(line) else
+            f"there it is the line that is wrong, too {'high' if n < line else 'low'}")
+    return [f"{reach.capitalize()} there are {n} pairs where the line of chance has {line:.0f}: {fits}."]
+
 def _tell_separations(
     separations: Table, # As returned by `_tabulate_separations`
-    link: u.Quantity,   # The length that is used
+    link: u.Quantity,   # The length that is used; may be between edges, or beyond them
 )->str:
     "Whether a linking length links what belongs together, and how well the line of chance holds beyond it."
-    best, high = find_link(separations), separations["high"].quantity
-    count = lambda rows: (separations["pairs"][rows].sum(), separations["expected"][rows].sum())
-    more, of_chance = count((high > min(link, best)) & (high <= max(link, best)))
-    than = (", which is the length" if best == link else
-            f"; the length is {'shorter' if link < best else 'longer'}, and of the {more} pairs between the two "
-            f"{of_chance:.0f} are expected by chance")
-    beyond, line = count(high > max(link, best))
-    fits = ("the line holds" if abs(beyond - line) < 2*np.sqrt(line) else
-            f"there it is the line that is wrong, too {'high' if beyond < line else 'low'}")
-    return (f"Of the pairs closer than {link:g}, which are linked, {100*score_link(separations, link):.0f} % are "
-            f"expected by chance. They are more than twice as many as by chance up to {best:g}{than}. Beyond, "
-            f"up to {high.max():g}, there are {beyond} pairs where the line of chance has {line:.0f}: {fits}.")
+    best, ends = find_link(separations), (separations["low"].quantity[0], separations["high"].quantity[-1])
+    linked, between = _count_pairs(separations, ends[0], link), _count_pairs(separations, *sorted([link, best]))
+    share = [f"Of the pairs {linked[0]}, which are linked, {100*linked[2]/linked[1]:.0f} % are expected by chance."
+             ] if linked and linked[1] else []
+    than = ", which is the length" if best == link else f"; the length is {'shorter' if link < best else 'longer'}"
+    if between: than += f", and of the {between[1]} pairs {between[0]} {between[2]:.0f} are expected by chance"
+    return " ".join([*share, f"Pairs are more than twice as many as by chance up to {best:g}{than}.",
+                     *_tell_line(_count_pairs(separations, max(link, best), ends[1]))])
 
 # %% ../nbs/08_candidates.ipynb #d01f7b5f
 _CUTS = ("side lobe", "too faint", "too large", "resolved but round", "marginal", "has neighbours", "not drawn")

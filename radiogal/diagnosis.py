@@ -23,7 +23,7 @@ import pandas as pd
 from .config import Cell, RunConfig, find_images, find_place, list_asked, write_atomic
 from .datasets import PreparedSet
 from .evaluation import (align_predictions, bin_confidence, check_predictions, check_probabilities,
-                                 list_classes, refuse_rows, score_ece, score_predictions, wilson_interval)
+                                 _judge_gain, list_classes, refuse_rows, score_ece, score_predictions, wilson_interval)
 from .positions import read_table
 
 # %% ../nbs/26_diagnosis.ipynb #5d815dc9
@@ -191,8 +191,9 @@ def plot_reliability(
         bars = abs(ends[chosen].T - bins["accuracy"].values[chosen])
         if chosen.any(): ax.errorbar(bins["confidence"][chosen], bins["accuracy"][chosen], bars, ms=4, capsize=2,
                                      color="C0", **looks)
-    ax.set(xlabel=f"Confidence (largest probability)\nECE = {score_ece(y, p):.3f}, n = {len(y)}",  # A legend would lie
-           ylabel="Accuracy (dashed: calibrated)", xlim=(0, 1.02), ylim=(0, 1.02))              # over a bar somewhere
+    # Below the axis: a legend would cover a bar somewhere
+    ax.set(xlabel=f"Confidence (largest probability)\nECE = {score_ece(y, p):.3f}, n = {len(y)}",
+           ylabel="Accuracy (dashed: calibrated)", xlim=(0, 1.02), ylim=(0, 1.02))
     return ax
 
 def plot_calibration(
@@ -514,17 +515,13 @@ def _write_findings(
     "Write what was found as Markdown, atomically: at most ten sentences, then the tables that they are from."
     head = (f"# Findings\n\nWritten by `41_final_plots` from the results of the run `{identity['run']}` "
             f"({identity['kind']}), settings `{identity['settings']}`. Intervals are of 95 %.")
-    told = [f"* {said}" for sentences, _ in findings.values() for said in sentences][:_MOST_SENTENCES]
+    told = [f"* {said}" for sentences, _ in findings.values() for said in sentences]
+    told[_MOST_SENTENCES:] = [f"\nIn the tables: {len(told) - _MOST_SENTENCES} more."]*(len(told) > _MOST_SENTENCES)
     parts = [f"## {name}\n\n{table.to_markdown(index=False, disable_numparse=True)}"
              for name, (_, table) in findings.items() if len(table)]
     return write_atomic(path, "\n\n".join([head, *["\n".join(told)]*bool(told), *parts]) + "\n")
 
 # %% ../nbs/26_diagnosis.ipynb #9b63373a
-def _judge_gain(row)->str: # A row of `_tabulate_transfers`
-    "'helps' or 'hurts' where the whole interval and the corrected test (p < 0.05) say so, else 'not shown'."
-    if not row["p_holm"] < 0.05: return "not shown"  # nor where nothing was tested
-    return "helps" if row["gain_low"] > 0 else "hurts" if row["gain_high"] < 0 else "not shown"
-
 def _write_score(row)->str: # A row of `_tabulate_scores`, or of `_tabulate_transfers`
     "An accuracy with its interval."
     return f"{row['accuracy']:.3f} ({row['accuracy_low']:.3f} to {row['accuracy_high']:.3f})"
@@ -533,8 +530,6 @@ def _tell_gain(row)->str: # A row of `_tabulate_transfers` that has a gain
     "A gain in words, in percentage points with its 95 % interval."
     told = f"{100*row['gain']:+.1f} points ({100*row['gain_low']:+.1f} to {100*row['gain_high']:+.1f})"
     return told.replace("-", "\N{MINUS SIGN}")
-
-_VERDICTS = {"helps": "it helps", "hurts": "it hurts", "not shown": "neither a gain nor a loss has been shown"}
 
 def _write_verdict(row)->str: # A row of `_tabulate_transfers` that has a gain
     "What is judged of a gain, or why nothing is."
@@ -554,8 +549,39 @@ def _tell_ways(
     told, ends = [_judge_gain(row) for row in table.to_dict("records")], table.sort_values("gain", kind="stable")
     low, high = (f"{_tell_gain(row)}, {_name_way(row)}" for row in (ends.iloc[0], ends.iloc[-1]))
     gains = f"the gain is {low}" if len(table) == 1 else f"gains are between {low}, and {high}"
+    left = table["p_holm"].isna().sum()
     return [f"{what}: {gains}. Comparisons with training from scratch: {len(told)}; shown to help: "
-            f"{told.count('helps')}; to hurt: {told.count('hurts')}."]
+            f"{told.count('helps')}; to hurt: {told.count('hurts')}" + f"; not judged: {left}"*bool(left) + "."]
+
+# %% ../nbs/26_diagnosis.ipynb #885138b6
+_SIMULATED = " (simulated)"  # Said of a source task beside real ones
+
+def _name_simulated(config: RunConfig)->dict[str, str]: # By name; empty where the run itself is simulated
+    "What tasks on the artificial sky are called in a run of real sources."
+    made = lambda task: not config.simulated and any(part.startswith("artificial-") for part in task.images.split("+"))
+    return {name: name + _SIMULATED for name, task in config.list_tasks().items() if made(task)}
+
+def _mark_simulated(table: pd.DataFrame, config: RunConfig)->pd.DataFrame: # table: rows of `_tabulate_transfers`
+    "The same rows; a source task on the artificial sky says so."
+    names = _name_simulated(config)
+    return table.assign(source=[names.get(source, source) for source in table["source"]])
+
+def _tell_by_sky(what: str, table: pd.DataFrame)->list[str]: # As for `_tell_ways`; table: from `_mark_simulated`
+    "As `_tell_ways`, and what was learned on the artificial sky in a sentence of its own."
+    if table.empty: return []
+    made = table["source"].str.endswith(_SIMULATED)
+    return [*_tell_ways(what, table[~made]),
+            *_tell_ways("Weights learned on the artificial sky (simulated)", table[made])]
+
+def _tell_published(table: pd.DataFrame)->str: # value, same_images; ours_low and ours_high where they are known
+    "How published scores stand to ours, in a sentence."
+    known = table.reindex(columns=[*table.columns.union(["ours_low", "ours_high"])]).dropna(subset=["ours_low"])
+    if known.empty: return "No published score is of what was measured here with an interval."
+    like, rest = known[known["same_images"]], len(table) - len(known)
+    above, below = (like["value"] > like["ours_high"]).sum(), (like["value"] < like["ours_low"]).sum()
+    return (f"Published scores of the same images: {len(like)}; below the whole interval here: {below}, above it: "
+            f"{above}. Of other images, which compare nothing: {len(known) - len(like)}"
+            + f"; without an interval here: {rest}"*bool(rest) + ".")
 
 # %% ../nbs/26_diagnosis.ipynb #6ede3cad
 def _count_confusion(predictions: pd.DataFrame)->tuple[np.ndarray, list[str]]:
@@ -640,8 +666,8 @@ class Album:
     def __init__(self, folder: Path, identity: dict, kinds: tuple[str, ...] = ("png",)): # identity: from `describe_run`
         self.folder, self.identity, self.kinds, self.captions, self.shown = folder, identity, kinds, [], []
 
-    def publish(self, figure, name: str, finding: str, identity: dict|None = None,
-                points: pd.DataFrame|None = None)->None: # As `save_figure`, and `_locate_points`
+    def publish(self, figure, name: str, finding: str, identity: dict|None = None, points: pd.DataFrame|None = None,
+                pictured: tuple = ())->None: # As `save_figure`, and `_locate_points`; pictured: surveys
         "Save a figure, show it with its caption, and let it go."
         import matplotlib.pyplot as plt
         from IPython.display import Image, Markdown, display
@@ -650,7 +676,7 @@ class Album:
         self.captions.append(f"**Figure {len(self.captions) + 1}** (`{path.stem}`). {finding} "
                              f"*Run {made_by['run']}, {made_by['kind']}.*")
         self.shown.append(dict(file=path.name, finding=finding, run=made_by["run"], kind=made_by["kind"],
-                               points=[] if points is None else _locate_points(figure, points)))
+                               pictured=pictured, points=[] if points is None else _locate_points(figure, points)))
         display(Image(_shrink_picture(path), width=round(figure.get_figwidth()*figure.dpi), alt=finding),
                 Markdown(self.captions[-1]))
         plt.close(figure)

@@ -21,7 +21,9 @@ import pandas as pd
 
 from .candidates import find_group_radius
 from .config import Damaged, Method, RunConfig, find_root, read_json, write_atomic
-from .diagnosis import _VERDICTS, _judge_gain, _name_way
+from .diagnosis import (_SIMULATED, _mark_simulated, _name_simulated, _name_way, _tell_gain,
+                                _tell_published)
+from .evaluation import _judge_gain
 from .models import NETWORKS
 from .provenance import need_extra, read_signed
 
@@ -83,6 +85,7 @@ class _Item:
     width: int = 0     # Of a figure, in pixels of a page
     height: int = 0
     points: tuple = () # In a figure: x and y as fractions from its upper left corner, a name, and a picture or ""
+    pictured: tuple = () # Surveys that a picture shows side by side
     head: tuple = ()   # Of a table
     rows: tuple = ()   # Of a table, tuples of words
     number: int = 0    # Among its kind, once the document is put together
@@ -134,6 +137,14 @@ def _write_caption(figure: dict, run: str)->str: # figure: a row of figures.json
     whose = f" Of the run {figure['run']}."*(figure["run"] != run) + " Simulated."*(figure["kind"] == "simulated")
     return figure["finding"] + whose
 
+def _read_shown(path: Path, run: str)->list[dict]: # path: figures.json
+    "The figures of a run; raises `Damaged` where they are not there, or were saved by another version."
+    shown = read_json(path)["figures"]
+    if old := [f["file"] for f in shown if any(len(point) != 4 for point in f.get("points", ()))]:
+        raise Damaged(f"{path}: {old[0]} was saved by an older version, without pictures of its points: "
+                      f"make figures RUN={run} draws it again")
+    return shown
+
 def _deal_figures(
     sections: list[dict], # Of the outline
     shown: list[dict],    # figures.json
@@ -150,11 +161,11 @@ def _deal_figures(
     return dealt
 
 # %% ../nbs/42_document.ipynb #c87cd890
-_GAIN_WHOLE = "{gain_points:+.1f} points ({gain_low_points:+.1f} to {gain_high_points:+.1f})"
+_VERDICTS = {"helps": "it helps", "hurts": "it hurts", "not shown": "neither a gain nor a loss has been shown"}
 
 def _tell_gain_of(row: dict)->str: # A row of the table of transfers
     "A transfer with its gain and what is judged of it."
-    return f"{_name_way(row)}, {_write_cell(row, _GAIN_WHOLE)}: {_VERDICTS[_judge_gain(row)]}"
+    return f"{_name_way(row)}, {_tell_gain(row)}: {_VERDICTS[_judge_gain(row)]}"
 
 def _tell_transfers(table: pd.DataFrame)->str:
     "The ends of the gains."
@@ -198,15 +209,6 @@ def _tell_classes(table: pd.DataFrame)->str:
     if low["f1"] == high["f1"]: return f"The F1 of all classes is {low['f1']:.3f} ({low['network']})."
     return (f"The hardest class of {low['network']} is {low['class']} of {low['task']} (F1 {low['f1']:.3f}), the "
             f"easiest {high['class']} of {high['task']} ({high['f1']:.3f}).")
-
-def _tell_published(table: pd.DataFrame)->str:
-    "How published scores stand to ours."
-    known = table.reindex(columns=[*table.columns.union(["ours_low", "ours_high"])]).dropna(subset=["ours_low"])
-    if known.empty: return "No published score is of what was measured here with an interval."
-    like = known[known["same_images"]]
-    above, below = (like["value"] > like["ours_high"]).sum(), (like["value"] < like["ours_low"]).sum()
-    return (f"Of {len(like)} published scores of the same images, {below} lie below the whole interval found here and "
-            f"{above} above it; the other {len(known) - len(like)} are of other images and compare nothing.")
 
 # %% ../nbs/42_document.ipynb #6710648c
 def _tell_comparison(table: pd.DataFrame)->str:
@@ -343,7 +345,8 @@ def _range_sources(table: pd.DataFrame|None)->str: # Of scores
 
 def _sum_up_transfers(config: RunConfig, tables: dict[str, pd.DataFrame])->list[str]:
     "What was done, and what becomes of all transfers, in sentences."
-    pairs = list(dict.fromkeys(f"{pair.source} to {pair.target}" for pair in config.transfer.pairs.values()))
+    ends, names = config.transfer.pairs.values(), _name_simulated(config)
+    pairs = list(dict.fromkeys(f"{names.get(pair.source, pair.source)} to {pair.target}" for pair in ends))
     what = [f"Networks ({_join_words(list(config.networks))}) are trained from scratch on each task, with "
             f"{_range_sources(tables.get('scores'))} {'simulated' if config.simulated else 'real'} validation sources. "
             + f"Their weights are carried from {_join_words(pairs)}."*bool(pairs)]
@@ -353,9 +356,12 @@ def _judge_transfers(tables: dict[str, pd.DataFrame])->list[str]:
     "What becomes of all transfers, in sentences."
     table = tables.get("transfers")
     if table is None: return ["No transfer is compared with training from scratch in this run."]
-    told = [_judge_gain(row) for row in table.to_dict("records")]
-    return [f"Ways to carry weights over with all training sources of the target: {len(told)}; "
-            + _count_verdicts(told, {"helps": "helped", "hurts": "hurt"})]
+    told = [_judge_gain(row) for row in table[table["p_holm"].notna()].to_dict("records")]
+    made, left = table["source"].str.endswith(_SIMULATED).sum(), table["p_holm"].isna().sum()
+    return [f"Ways to carry weights over with all training sources of the target: {len(table)}"
+            + f" ({made} of them learned on the artificial sky, simulated)"*bool(made) + "; "
+            + _count_verdicts(told, {"helps": "helped", "hurts": "hurt"}),
+            *[f"Not judged, because they were trained for other epochs: {left}."]*bool(left)]
 
 def _count_verdicts(
     told: list[str],       # As from `_judge_gain`
@@ -470,13 +476,14 @@ def _tell_tasks(tasks: dict)->str: # By name, as from the settings
     n, networks = len(tasks), {len(task.networks) for task in tasks.values()}
     folds = {len(folds) for task in tasks.values() for folds in task.networks.values()}
     span = lambda numbers: " to ".join(dict.fromkeys(f"{end(numbers)}" for end in (min, max)))
-    return (f"{_count_words(n, 'task').capitalize()}, with networks to compare on each: {span(networks)}; folds that a "
-            f"network is trained on, in brackets: {span(folds)}.")
+    return (f"{_count_words(n, 'task').capitalize()}; networks on each: {span(networks)}; folds of each network (in "
+            f"brackets): {span(folds)}.")
 
 def _tell_recipes(rows: list[dict])->str: # From `_describe_recipes`
     "How far the trainings differ."
     return (f"Where a task says nothing else, networks are trained for {_tell_span(rows, 'epochs')} epochs, with a "
-            f"peak rate of {_tell_span(rows, 'rate')}; those without a patience, in epochs, to the last.")
+            f"peak rate of {_tell_span(rows, 'rate')}. Patience is in epochs; networks without one are trained to the "
+            "last epoch.")
 
 def _describe_methods(config: RunConfig)->list[_Item]:
     "Tables of the tasks and of the trainings."
@@ -509,7 +516,7 @@ def _make_sections(
     sections = []
     for section, figures in zip(outline, dealt, strict=True):
         shown = [_Item("Figure", Path(f["file"]).stem, _write_caption(f, folder.name), *_read_picture(folder/f["file"]),
-                       f.get("points", ())) for f in figures]
+                       f.get("points", ()), f.get("pictured", ())) for f in figures]
         items = shown + _make_tables(section["tables"], tables)
         if items: sections.append(dict(title=section["title"], lead=section["lead"], items=items))
     return sections
@@ -551,7 +558,8 @@ def _put_together(
     "All that is in a document."
     made, outline, leader = read_signed(place/"provenance.json"), _read_outline(), _choose_leader(config)
     tables = _read_tables(place, "simulated" if config.simulated else "real", outline["tables"], leader)
-    kind, shown = "report" if config.has_report else "benchmark", read_json(place/"figures.json")["figures"]
+    if "transfers" in tables: tables["transfers"] = _mark_simulated(tables["transfers"], config)
+    kind, shown = "report" if config.has_report else "benchmark", _read_shown(place/"figures.json", folder.name)
     sections = _make_sections(outline[kind], _deal_figures(outline[kind], shown, leader), folder, tables)
     methods = _describe_methods(config)
     counts = _number_items([*(item for section in sections for item in section["items"]), *methods])

@@ -420,6 +420,11 @@ def correct_holm(
     raised[order] = np.minimum(np.maximum.accumulate(p[order]*np.arange(len(p), 0, -1)), 1)
     return raised
 
+def _judge_gain(row)->str: # p_holm, gain_low, gain_high
+    "'helps' or 'hurts' where the whole interval and the corrected test (p < 0.05) say so, else 'not shown'."
+    if not row["p_holm"] < 0.05: return "not shown"  # nor where nothing was tested
+    return "helps" if row["gain_low"] > 0 else "hurts" if row["gain_high"] < 0 else "not shown"
+
 # %% ../nbs/24_evaluation.ipynb #1f7aad9d
 def pool_tables(
     tables: list[pd.DataFrame], # Tables of predictions, each source in one of them

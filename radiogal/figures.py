@@ -16,9 +16,9 @@ import pandas as pd
 
 from .config import Cell, RunConfig, find_place, list_asked, parse_config, rename_settings, write_atomic
 from .datasets import PreparedSet
-from .diagnosis import (TrainedRun, _judge_gain, _name_way, _tell_gain, _write_score, _write_verdict,
+from .diagnosis import (_SIMULATED, TrainedRun, _name_way, _tell_gain, _write_score, _write_verdict,
                                 plot_images, plot_intervals)
-from .evaluation import (compare_kinds, correct_holm, list_classes, match_tables,
+from .evaluation import (_judge_gain, compare_kinds, correct_holm, list_classes, match_tables,
                                  score_pooled, score_predictions, summarise_classes, summarise_tables)
 from .pages import draw_small
 from .provenance import _find_kind
@@ -197,7 +197,8 @@ def _plot_matrix(
     import matplotlib.pyplot as plt
     table = table[table["gain"].notna()]
     table = table.assign(way=table["method"] + np.where(table["sources"] == "all", "",
-                                                        ", " + table["sources"] + " sources"))
+                                                        ", " + table["sources"] + " sources"),
+                         pair=table["pair"] + np.where(table["source"].str.endswith(_SIMULATED), _SIMULATED, ""))
     pairs, ways = list(dict.fromkeys(table["pair"])), list(dict.fromkeys(table["way"]))
     gains = table.pivot(index="way", columns="pair", values="gain").loc[ways, pairs]
     fig, ax = plt.subplots(figsize=(2.4 + 1.05*len(pairs), 1.7 + 0.42*len(ways)))
@@ -252,9 +253,9 @@ def _tell_memory(table: pd.DataFrame)->list[str]: # As from `_compare_seen`
     if table.empty: return []
     most = table.loc[table["gain"].abs().idxmax()]
     told = [_judge_gain(row) for row in table.to_dict("records")]
-    return [f"A source network that was trained on the {most['n']} sources that are validated differs from one that "
-            f"was not by at most {_tell_gain(most)}, {_name_way(most)}. Comparisons: {len(told)}; shown to help: "
-            f"{told.count('helps')}; to hurt: {told.count('hurts')}."]
+    return ["Having been trained on the validated sources themselves changes accuracy most in "
+            f"{_name_way(most)}, by {_tell_gain(most)}, on {most['n']} sources. Comparisons: {len(told)}; shown to "
+            f"help: {told.count('helps')}; to hurt: {told.count('hurts')}."]
 
 # %% ../nbs/41_final_plots.ipynb #12d41268
 _LEARNING = ["pair", "network", "way", "n_target", "accuracy", "accuracy_low", "accuracy_high"]
@@ -305,15 +306,6 @@ def _plot_learning(
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     fig.suptitle(title, fontsize=9)
     return fig
-
-def _tell_learning(learning: pd.DataFrame)->str: # As for `_plot_learning`
-    "What few target sources are worth with and without the source's weights, in a sentence."
-    fewest = learning.loc[learning.groupby(["pair", "network", "way"])["n_target"].idxmin()]
-    fresh = fewest[fewest["way"] == _FROM_SCRATCH].set_index(["pair", "network"])["accuracy"]
-    carried = fewest[fewest["way"] != _FROM_SCRATCH].set_index(["pair", "network"])["accuracy"]
-    gain = (carried - fresh.reindex(carried.index)).dropna()
-    return (f"With the fewest target sources, the source's weights (full lines) gain {100*gain.min():+.1f} to "
-            f"{100*gain.max():+.1f} points over training from scratch (dotted).")
 
 # %% ../nbs/41_final_plots.ipynb #1299879a
 def _collect_similarity(
@@ -366,17 +358,18 @@ def _find_disputes(
     apart = apart[apart["apart"] >= _FAR_APART]
     return apart.sort_values(["apart", "name"], ascending=[False, True], ignore_index=True)[:n]
 
-_MOST_PICTURES = 600 # On a page
+_MOST_PICTURES = 600 # In a figure
 
 def _picture_sources(
     matched: pd.DataFrame,   # From `_match_sources`
     sets: list[PreparedSet], # With the images, of one survey or more; may be empty
 )->pd.DataFrame:             # The same, with picture: a data URL, or "" where no survey has an image
-    "Sources with pictures of what the networks were given, at most those that are judged most differently."
-    rows = [{name: k for k, name in enumerate(s.names)} for s in sets]
+    "Sources with pictures of each survey side by side, blank where one has none, of those judged most differently."
+    rows, known = [{name: k for k, name in enumerate(s.names)} for s in sets], set().union(*(s.names for s in sets))
     asked = (matched["first"] - matched["second"]).abs().nlargest(_MOST_PICTURES).index
-    find = lambda name: [s.images[row[name], :, :, 0] for s, row in zip(sets, rows, strict=True) if name in row]
-    pictures = {k: draw_small(find(name)) for k, name in matched.loc[asked, "name"].items()}
+    find = lambda name: [s.images[row[name], :, :, 0] if name in row else np.zeros_like(s.images[0, :, :, 0])
+                         for s, row in zip(sets, rows, strict=True)]
+    pictures = {k: draw_small(find(name)) for k, name in matched.loc[asked, "name"].items() if name in known}
     return matched.assign(picture=[pictures.get(k, "") for k in matched.index])
 
 # %% ../nbs/41_final_plots.ipynb #b78a5060
@@ -493,8 +486,8 @@ def _tell_range(what: str, table: pd.DataFrame)->list[str]: # table: from `_tabu
     if table.empty: return []
     low, high = (table.loc[getattr(table["accuracy"], end)()] for end in ("idxmin", "idxmax"))
     ends = [f"{_write_score(row)}, {row['network']} on {row['task']}" for row in (low, high)]
-    told = f"is between {ends[0]}, and {ends[1]}"
-    if low["accuracy"] == high["accuracy"]: told = f"is {ends[0]}" + ", and all others"*(len(table) > 1)
+    told, same = f"is between {ends[0]}, and {ends[1]}", low["accuracy"] == high["accuracy"]
+    if same: told = f"is {ends[0]}" + f"; all {len(table)} have this accuracy"*(len(table) > 1)
     return [f"{what} {told}; naming the commonest class would give at most {table['majority'].max():.3f}."]
 
 def _tell_each_claim(claims: pd.DataFrame)->list[str]: # From `_judge_claims`

@@ -10,6 +10,7 @@ from radiogal.candidates import (
     _KINDS,
     FIRST_COLUMNS,
     _tabulate_separations,
+    _tell_separations,
     find_candidates,
     find_leaks,
     find_link,
@@ -61,6 +62,19 @@ def test_without_clusters_no_link_is_worth_anything(crowded):
     chance = _tabulate_separations(even, cap_area(3*u.deg), simulated=True)
     expected = chance["expected"].sum()
     assert abs(chance["pairs"].sum() - expected) < 5*np.sqrt(expected) and find_link(chance) <= 15*u.arcsec
+
+
+@pytest.mark.parametrize("link, linked, beyond", [(3, None, 65), (62, 60, 65), (70, 70, 70), (120, 120, None),
+                                                  (300, 120, None)])
+def test_a_linking_length_between_edges_or_beyond_them_is_told_of_whole_bins(crowded, link, linked, beyond):
+    rows = measure_separations(crowded, CUTS)
+    told = _tell_separations(rows, link*u.arcsec)
+    assert "nan" not in told and " 0 pairs" not in told and "Pairs are more than twice as many" in told
+    assert (f"Of the pairs from 0 to {linked} arcsec, which are linked" in told) == bool(linked)
+    assert linked or "which are linked" not in told
+    line = rows["low"] >= (beyond or np.inf)
+    said = f"From {beyond} to 120 arcsec there are {rows['pairs'][line].sum()} pairs where the line"
+    assert (said in told) == ("line of chance" in told) == bool(beyond)
 
 
 def test_candidates_do_not_depend_on_the_order_of_rows(crowded, tmp_path):

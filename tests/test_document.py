@@ -62,6 +62,8 @@ def test_all_that_is_cited_is_a_reference():
 def test_kept_results_make_a_document_with_three_numbers_and_whole_tables(run, tmp_path):
     text = write_page(tmp_path, run)
     assert len(re.findall(r"<div><strong>[+−]?\d", text)) == (2 if run == "optimisers" else 3)  # one network
+    assert re.search(r"\w+ tasks?; networks on each: \d+( to \d+)?; folds of each network \(in brackets\): \d", text)
+    assert ". Patience is in epochs; networks without one are trained to the last epoch." in text
     labels = re.findall(r"<figcaption><strong>(\w+ \d+)\.</strong> [^<]{20,}</figcaption>", text)
     assert labels == [f"Table {k + 1}" for k in range(len(labels))] and len(labels) >= 4
     body = text.split("</style>")[1]
@@ -112,13 +114,26 @@ def test_figures_are_numbered_captioned_once_and_escaped(tmp_path):
 
 def test_points_of_a_figure_have_their_names_and_pictures_on_the_page(tmp_path):
     points = [[0.5, 0.25, "J1<b>", ""], [1, 1, "J2", "data:image/webp;base64,AAAA"]]
-    text = write_page(tmp_path, "benchmark", [show("plot_left_out", "a", points=points)])
+    figure = show("plot_left_out", "a", points=points, pictured=["A", "B"])
+    text = write_page(tmp_path, "benchmark", [figure])
     width, height = map(int, re.search(r'<svg viewBox="0 0 (\d+) (\d+)"', text).groups())
     marks = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', text)
     assert [(float(x), float(y)) for x, y in marks] == [(width/2, height/4), (width, height)]
     assert "<title>J1&lt;b&gt;</title>" in text and text.count('class="seen"') == text.count("<image ") == 1
-    assert 'href="data:image/webp;base64,AAAA"' in text and "is named and shown" in text
+    assert 'href="data:image/webp;base64,AAAA"' in text
+    assert "is named and, where there are images, shown: A, then B." in text
     assert "is named." in write_page(tmp_path, "benchmark", [show("plot_left_out", "a", points=points[:1])])
+
+
+def test_points_that_an_older_version_saved_are_refused_with_the_way_out(tmp_path):
+    with pytest.raises(Damaged, match=r"plot_left_out\.png was saved by an older version.*make figures RUN=benchmark"):
+        write_page(tmp_path, "benchmark", [show("plot_left_out", "a", points=[[0.5, 0.25, "J1"]])])
+
+
+def test_simulated_sources_of_transfers_say_so(tmp_path):
+    text = write_page(tmp_path, "transfer")
+    assert "sky-NVSS (simulated) to NVSS" in text and "4 of them learned on the artificial sky, simulated" in text
+    assert text.count("sky-NVSS (simulated)</td>") == 2
 
 
 @pytest.mark.parametrize("across, down", [(0, 0), (0.5, 0.4), (1, 1), (0.9, 0.55)])
@@ -254,6 +269,8 @@ def test_a_difference_needs_its_interval_and_its_corrected_test():
     assert told.startswith("Comparisons of fields, this project's own, with another network on the same sources: 4; "
                            "better: 1; worse: 1; not shown: 2 (")
     assert document._judge_transfers({}) == ["No transfer is compared with training from scratch in this run."]
+    *_, left = document._judge_transfers(dict(transfers=pd.DataFrame([gain(2), gain(2, p=np.nan)])))
+    assert left == "Not judged, because they were trained for other epochs: 1."
     (told,) = document._judge_transfers(dict(transfers=pd.DataFrame(map(gain, [2, -2]))))
     assert told.startswith("Ways to carry weights over with all training sources of the target: 2; "
                            "helped: 1; hurt: 1; not shown: 0 (")
@@ -261,7 +278,7 @@ def test_a_difference_needs_its_interval_and_its_corrected_test():
 
 def test_tables_of_methods_say_how_far_tasks_and_trainings_differ(tmp_path):
     text = write_page(tmp_path, "optimisers")
-    assert "Three tasks, with networks to compare on each: 1; folds" in text and "networks are trained for" in text
+    assert "Three tasks; networks on each: 1; folds of each network" in text and "networks are trained for" in text
     rows = [dict(network="a", rate=0.1), dict(network="b", rate=0.01)]
     assert document._tell_span(rows, "rate") == "0.01 (b) to 0.1 (a)" and document._tell_span(rows[:1], "rate") == "0.1"
 

@@ -223,6 +223,8 @@ def test_ways_are_told_with_their_ends_and_one_way_without(table):
     few = table[table["gain"].notna()]
     (told,) = diagnosis._tell_ways("Retrained", few)
     assert told.startswith("Retrained: gains are between −") and f"from scratch: {len(few)}; shown to help: 1;" in told
+    (unjudged,) = diagnosis._tell_ways("Retrained", few.assign(p_holm=[np.nan, *few["p_holm"][1:]]))
+    assert unjudged.endswith("; not judged: 1.") and "not judged" not in told
     (alone,) = diagnosis._tell_ways("Retrained", few[:1])
     assert alone.startswith("Retrained: the gain is ")
     assert alone.endswith("from scratch: 1; shown to help: 0; to hurt: 0.")
@@ -237,6 +239,7 @@ def test_findings_begin_with_at_most_ten_sentences_and_have_tables_of_the_rest(s
     written = diagnosis._write_findings(tmp_path/"findings.md", found, dict(run="a", kind="real", settings="b"))
     text = written.read_text()
     assert text.count("\n* The accuracy is between 0.") == 10 and "## Nothing" not in text
+    assert "\n\nIn the tables: 2 more.\n\n## Scores" in text
     assert text.count("\n| ") == len(scores) + len(gains) + 2
     assert "| FIRST" in text and "Gain (95 %)" in text and "nan" not in text.lower()
 
@@ -248,6 +251,56 @@ def test_kept_findings_are_ten_sentences_with_intervals_and_those_of_the_site():
     assert text == (KEPT/"transfer"/"report"/"findings.md").read_text()
 
 
+def test_kept_findings_do_not_mix_simulated_sources_with_real_ones():
+    told, *tables = (ROOT/"docs"/"findings.md").read_text().split("\n## ")
+    sky = [line for line in told.splitlines() if "sky-" in line]
+    assert len(sky) == 2 and all("simulated" in line for line in sky)
+    (transfers,) = [table for table in tables if table.startswith("Does one survey help another?")]
+    assert transfers.count("| sky-") == transfers.count(" (simulated) ") == 4
+    asked, aniyan = ([line for line in told.splitlines() if words in line] for words in ("asked as it is", "Aniyan"))
+    assert "between −31.6 points (−37.3 to −26.1), zero-shot of fields from FIRST to NVSS" in asked[0]
+    assert "VLASS was not tried here" in aniyan[0] and "compact" not in aniyan[0]
+    assert len(re.findall(r"0\.\d{3} \(", aniyan[0])) == 1
+
+
+def test_a_source_on_the_artificial_sky_has_a_sentence_of_its_own(story, table):
+    config, few = story[0], table[table["gain"].notna()]
+    assert set(diagnosis._name_simulated(config).values()) == {"sky-FIRST (simulated)", "sky-NVSS (simulated)"}
+    assert diagnosis._name_simulated(read_config(ROOT/"config"/"smoke.toml")) == {}
+    mixed = diagnosis._mark_simulated(few.assign(source=["sky-NVSS", *few["source"][1:]]), config)
+    real, made = diagnosis._tell_by_sky("Retrained", mixed)
+    assert made.startswith("Weights learned on the artificial sky (simulated): the gain is ") and "sky-NVSS" not in real
+    assert diagnosis._tell_by_sky("Retrained", mixed[1:]) == diagnosis._tell_ways("Retrained", mixed[1:])
+    assert diagnosis._tell_by_sky("Retrained", pd.DataFrame()) == []
+    ax = figures._plot_matrix(mixed, "real", 0.2).axes[0]
+    plt.close(ax.figure)
+    assert f"{mixed['pair'].iloc[0]} (simulated)" in [tick.get_text() for tick in ax.get_xticklabels()]
+
+
+def test_published_scores_of_other_images_or_without_an_interval_compare_nothing():
+    row = dict(value=0.9, ours=0.8, ours_low=0.7, ours_high=0.85, same_images=False)
+    rows = [row, row | dict(same_images=True), row | dict(same_images=True, value=0.6),
+            row | dict(same_images=True, ours_low=np.nan)]
+    assert diagnosis._tell_published(pd.DataFrame(rows)) == (
+        "Published scores of the same images: 2; below the whole interval here: 1, above it: 1. Of other images, "
+        "which compare nothing: 1; without an interval here: 1.")
+
+
+def test_having_seen_the_sources_is_told_with_its_sign():
+    row = dict(source="A", target="B", network="fields", method="retrain", n=9, gain=-0.022, gain_low=-0.049,
+               gain_high=0.002, p_holm=0.2)
+    (told,) = figures._tell_memory(pd.DataFrame([row, row | dict(method="zero-shot", gain=0.002)]))
+    assert told.startswith("Having been trained on the validated sources themselves changes accuracy most in retrain "
+                           "of fields from A to B, by −2.2 points (−4.9 to +0.2), on 9 sources. Comparisons: 2;")
+
+
+def test_equal_accuracies_are_a_sentence_and_so_is_one():
+    row = dict(task="a", network="fields", accuracy=0.9, accuracy_low=0.8, accuracy_high=0.95, majority=0.5)
+    tell = lambda *rows: figures._tell_range("The accuracy", pd.DataFrame(rows))[0].split("; naming")[0]
+    assert tell(row) == "The accuracy is 0.900 (0.800 to 0.950), fields on a"
+    assert tell(row, row) == "The accuracy is 0.900 (0.800 to 0.950), fields on a; all 2 have this accuracy"
+
+
 def test_no_kept_table_has_an_old_name_or_names_a_figure_that_is_not_drawn():
     assert not [*KEPT.glob("**/holes*")]
     cells = read_json(ROOT/"nbs"/"41_final_plots.ipynb")["cells"]
@@ -257,8 +310,9 @@ def test_no_kept_table_has_an_old_name_or_names_a_figure_that_is_not_drawn():
 
 
 @pytest.mark.parametrize("link, said", [
-    (60, "the length is longer, and of the 7 pairs between the two 8 are expected"),
-    (40, "up to 40 arcsec, which is the length"), (20, "the length is shorter, and of the 20")])
+    (60, "the length is longer, and of the 7 pairs from 40 to 60 arcsec 8 are expected"),
+    (40, "up to 40 arcsec, which is the length"),
+    (20, "the length is shorter, and of the 20 pairs from 20 to 40 arcsec")])
 def test_a_linking_length_is_told_from_the_line_of_chance(link, said):
     low = np.arange(0., 120, 20)
     pairs, expected = np.array([30, 20, 7, 8, 9, 10]), np.array([1., 4, 8, 20, 25, 30])
@@ -278,3 +332,7 @@ def test_sources_have_pictures_where_images_are_at_hand():
     small = Image.open(io.BytesIO(base64.b64decode(pictures[0].split(",")[1])))
     assert small.size == (128, 64)
     assert not any(figures._picture_sources(matched, [])["picture"])
+    fewer = replace(sample, names=np.where(sample.names == names[0], "another", sample.names))
+    one = figures._picture_sources(matched, [fewer, sample])["picture"][0]
+    left, right = np.split(np.asarray(Image.open(io.BytesIO(base64.b64decode(one.split(",")[1]))).convert("L")), 2, 1)
+    assert np.ptp(left[:, :56]) < 20 < np.ptp(right[:, 8:])  # blank where a survey has none
