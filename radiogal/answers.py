@@ -35,12 +35,13 @@ from .engines import ColumnFacts, count_neighbours, describe_columns, hash_json
 from .fetch import FetchError
 from .inputs import _split_line, read_all_rows, read_surveys
 from .pages import draw_thumbnail, view_cutout, write_sources
-from .positions import BadPositions, format_table
+from .positions import BadPositions, format_table, locate
 from .preparation import Unusable
 from .pretrained import (PretrainedModel, _is_held, _name_source, _place_file, classify, find_image_survey,
                                  load_model)
 from .scraping import fetch_targets, open_archive, open_images
-from .shards import (Worker, begin_job, hash_folder, list_waiting, make_schema, merge_shards, read_job,
+from .shards import (Worker, begin_job, hash_folder, is_begun, list_waiting,
+                             make_schema, merge_shards, read_job,
                              work_through, work_together)
 from .surveys import get_survey, list_imaged
 
@@ -463,6 +464,7 @@ _NO_PLACE = "an image: a catalogue in a folder is of positions alone; give --out
 
 def _check_order(question: Question, rows: pd.DataFrame)->None: # rows: reason, '' of a position
     "Raises `ConfigError` where no row is a position, or for an answer that a catalogue in a folder cannot hold."
+    if rows.empty: raise ConfigError("nothing to classify: there is no position")
     if (rows.reason != "").all(): raise ConfigError(f"{rows.name.iloc[0]}: {rows.reason.iloc[0]}")
     model = load_model(question.model)
     if question.survey not in ("", model.survey) or question.prior:
@@ -501,9 +503,11 @@ def _work_alone_on(order: Order)->list[int]: # Shards that were done
     scraping = model.config.scraping.model_copy(update=dict(cutout_pixels=model.field_pixels,
                                                             min_covered=_find_least(order, model)))
     config, job = model.config.model_copy(update=dict(scraping=scraping)), _describe_order(order, model)
-    job = begin_job(order.folder, job, lambda: order.sources)
+    placed = order.sources[np.isfinite(np.array(order.sources["ra"], float))]
+    coords = None if is_begun(order.folder, order.source) else locate(placed)
     deleted = tuple(each for each in ("cutouts", "downloads") if each not in order.kept)
-    with open_images(None, order.question.images, "", model.survey, out=order.folder) as services:
+    with open_images(None, order.question.images, "", model.survey, coords, order.folder) as services:
+        job = begin_job(order.folder, job, lambda: order.sources)  # once images can be had
         archive = open_archive(services, order.folder/"archive"/socket.gethostname(), model.survey)
         return work_through(Worker(order.folder, job, config, model.ensemble, archive, deleted))
 
