@@ -32,10 +32,10 @@ from . import __version__
 from .config import ConfigError, RadiogalError, write_atomic
 from .cutouts import CutoutPlan, count_side, plot_cutout, read_cutout, read_header, strip_suffix, to_ascii
 from .engines import ColumnFacts, count_neighbours, describe_columns, hash_json
-from .fetch import FetchError
+from .fetch import FetchError, select_files
 from .inputs import _split_line, read_all_rows, read_surveys
 from .pages import draw_thumbnail, view_cutout, write_sources
-from .positions import BadPositions, format_table, locate
+from .positions import BadPositions, format_table, identify_positions, locate
 from .preparation import Unusable
 from .pretrained import (PretrainedModel, _is_held, _name_source, _place_file, classify, find_image_survey,
                                  load_model)
@@ -132,6 +132,11 @@ def _make_unique(names: list[str])->list[str]:
         used[new] = True
     return list(used)
 
+def _list_registered(names: list[str], coords: SkyCoord, survey: str)->list[str]: # As names, not unique
+    "Names by which pinned images are found: the registry's own, or else a position's, by which it looks them up."
+    known = {file.object for file in select_files("frdeep", survey)}
+    return [name if name in known else place for name, place in zip(names, identify_positions(coords), strict=True)]
+
 def find_cutouts(
     asked: pd.DataFrame,       # As from `read_asked`
     survey: str,               # Whose images
@@ -144,8 +149,10 @@ def find_cutouts(
     found, wanted = asked.copy(), np.flatnonzero((asked.path == "") & (asked.state == "ok"))
     if not 0 < size.to_value(u.arcmin) < math.inf: raise ConfigError(f"size = {size}: it is above 0")
     if not len(wanted): return found
-    targets = Table(dict(name=_make_unique(asked.name.iloc[wanted].tolist()), ra=asked.ra.iloc[wanted].to_numpy(),
+    targets = Table(dict(name=asked.name.iloc[wanted].tolist(), ra=asked.ra.iloc[wanted].to_numpy(),
                          dec=asked.dec.iloc[wanted].to_numpy()))
+    names = targets["name"].tolist()
+    targets["name"] = _make_unique(_list_registered(names, locate(targets), survey) if images == "registry" else names)
     try:
         plan = CutoutPlan(survey, count_side(survey, size), folder/survey, min_covered)
         with open_images(None, images, "", survey) as services:

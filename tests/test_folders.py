@@ -134,14 +134,15 @@ def test_a_small_image_is_refused_in_arcminutes_or_padded_and_flagged(tmp_path):
     ask = lambda least: fetch_cutouts(HERE, "FIRST", 9*u.arcmin, FitsFolder(tmp_path), tmp_path/f"out{least}", tmp_path,
                                       min_covered=least)
     (row,) = ask(0.9)
-    assert row["reason"] == ("the image spans 4.5′ × 4.5′ of 9.0′ × 9.0′: lower --min-covered, or take a --model of "
-                             "smaller fields (first-fr: 4.5′); 0.250 of the cutout has data, 0.9 is the least allowed")
+    assert row["reason"] == ("the image spans 4.5′ × 4.5′ of 9.0′ × 9.0′; 0.250 of the cutout has data, 0.9 is the "
+                             "least allowed (min_covered)")
     loose = SMOKE.model_copy(update=dict(scraping=SMOKE.scraping.model_copy(update=dict(min_covered=0.2))))
     padded = prepare_cutouts(ask(0.2), tmp_path, "FIRST", loose)
     assert padded.facts["state"][0] == "ok" and padded.images.max() == 1
     assert padded.facts["measure_flags"][0].startswith("padded: the image spans 4.5′ × 4.5′ of 9.0′ × 9.0′")
     refused = prepare_cutouts(ask(0.2), tmp_path, "FIRST", SMOKE)
-    assert refused.facts["reason"][0].startswith("the image spans 4.5′ × 4.5′ of 9.0′ × 9.0′: lower --min-covered")
+    assert refused.facts["reason"][0] == ("the image spans 4.5′ × 4.5′ of 9.0′ × 9.0′; covered fraction 0.250 is below "
+                                          "0.9 (min_covered)")
 
 
 def write_shards(folder, job, *states):
@@ -156,6 +157,21 @@ def write_shards(folder, job, *states):
 
 
 def list_stems(folder): return [sorted(p.stem for p in (folder/n).glob("*")) for n in ("shards", "prepared", "cutouts")]
+
+
+@pytest.mark.parametrize("survey, told", [(None, "assumed"), ("Mine", "assumed"), ("FIRST", "survey")])
+def test_a_cutout_says_where_its_beam_is_from(tmp_path, survey, told):
+    made = draw_double(HERE, 1.8, 5.4, 320)
+    for key in ("BMAJ", "BMIN", "BPA"): del made.header[key]
+    if survey: made.header["SURVEY"] = survey
+    write_image(tmp_path/"images"/"FIRST"/"a.fits", made)
+    (row,) = fetch_cutouts(HERE, "FIRST", 2.5*u.arcmin, FitsFolder(tmp_path/"images"), tmp_path/"out", tmp_path)
+    assert read_cutout(tmp_path/row["path"], "FIRST").header["BEAMFROM"] == told, row["reason"]
+
+
+def test_the_users_home_is_found_in_settings(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert config._check_source("~/mosaics/") == f"{tmp_path}/mosaics/"
 
 
 BLOCK = Table(dict(name=["s0", "s1", "s2", "row 4"], ra=[1., 2., 3., np.nan], dec=[3., 4., 5., np.nan],
@@ -202,7 +218,7 @@ def test_rows_with_a_class_keep_it_and_the_others_are_asked_of_new_images(tmp_pa
     monkeypatch.setattr(shards, "classify_shard", lambda block, prepared, *_: pd.DataFrame(dict(
         name=np.array(block["name"]), ra=np.array(block["ra"]), model="m", state=list(prepared.facts.state))))
     untouched = (tmp_path/"shards"/"000001.parquet").read_bytes()
-    for images, earlier in (("folder b", "folder a"), ("folder c", "folder a")):
+    for images, earlier in (("folder b", "folder a"), ("folder c", "folder a; folder b")):
         job = begin(tmp_path, images)
         worker = shards.Worker(tmp_path, job | dict(survey="FIRST"), SMOKE, None, None, ("cutouts",))
         assert shards.work_through(worker) == [0] and asked == ["s1"] and job["earlier_images"] == earlier
@@ -275,7 +291,7 @@ def test_a_mended_folder_is_asked_by_the_same_command(first_of_two, tmp_path, si
     said = ask(*asked, "images")
     told = said.stderr.splitlines()
     assert said.exit_code == 0 and told[0] == "1 shards done here" and told[-1] == "2 of 2 classified", said.output
-    assert told[-2].startswith("The images changed: positions that had a class still come from folder ")
+    assert told[-2].startswith("The images changed: positions that had a class still come from the earlier images (f")
     rows = pd.read_parquet("out/catalogue.parquet")
     assert list(rows.state) == ["ok", "ok"]
     pd.testing.assert_series_equal(rows.iloc[0], first)
@@ -355,7 +371,8 @@ def clone(first_of_two, tmp_path):
 
 
 def test_a_runs_images_may_be_a_folders(clone):
-    assert derive_run("real-short", clone/"images") == derive_run("real-short", Path("images")) == "real-short-images"
+    assert (derive_run("real-short", clone/"images", ["FIRST"]) == derive_run("real-short", Path("images"), ["FIRST"])
+            == "real-short-images")
     config = read_config("config/real-short-images.toml")
     assert config.scraping.folder == f"{clone}/images/" and config.scraping.cutout_pixels == 150
     coords = [HERE.directional_offset_by(0*u.deg, k*u.deg) for k in range(4)] + [FAR]
@@ -377,17 +394,23 @@ def test_a_runs_images_may_be_a_folders(clone):
     with pytest.raises(ConfigError, match=r"e\.fits: simulated: leave it out of the folder"):
         _scrape_survey(config, "FIRST", targets, "", clone/"raw", clone/"again")
     shutil.rmtree("images")
-    with pytest.raises(ConfigError, match="neither registry nor a folder"): plan_run(config, Paths(clone), "x")
+    with pytest.raises(ConfigError, match="^scraping.archive = .* neither registry nor a"):
+        plan_run(config, Paths(clone), "x")
 
 
 @pytest.mark.parametrize("run, images, told", [
     ("smoke", "images", "kind = 'demo' allows 'loopback'"), ("vlass", "images", "vlass is of published images alone"),
     ("real", "nowhere", "neither registry nor a folder of FITS files"), ("real", "config", "no image that can be used"),
-    ("nix", "images", "the runs there are: benchmark, demo"), ("real-short", "images", "rename it, or radiogal prep")])
+    ("real", "images", "wanted are images of NVSS"), ("real", "images", "alone that it has: radiogal prepare real SET"),
+    ("nix FIRST", "images", "the runs there are: benchmark, demo"), ("real FRIST", "images", "no images FRIST in real"),
+    ("real-short FIRST", "images", "differ from those of real-short: rename or delete it, or go on with it: radiogal"),
+    ("real-short FIRST", "other/images", "it has images from \"/a/images/\": rename that file, or the folder")])
 def test_a_folder_that_a_run_cannot_have_is_told(clone, run, images, told):
-    (clone/"config"/"real-short-images.toml").write_text("# mine")
+    shutil.copytree(clone/"images", clone/"other"/"images")
+    from_there = '# mine\n[scraping]\narchive = "/a/images/"\n'
+    (clone/"config"/"real-short-images.toml").write_text(from_there if "other" in images else "# mine")
     before = sorted(clone.rglob("*"))
-    said = ask("prepare", run, "--images", images)
+    said = ask("prepare", *run.split(), "--images", images)
     assert said.exit_code == 1 and told in said.stderr and sorted(clone.rglob("*")) == before, said.output
 
 
