@@ -118,6 +118,7 @@ def read_job(folder: Path)->dict:
     del job["digest"]
     return job
 
+# %% ../nbs/32_classify.ipynb #9fc1a46b
 def _has_state(path: Path, states: tuple[str, ...])->bool: # path: a shard; one that is damaged is made again anyway
     "Does it have rows that ended in one of some states?"
     try: return bool(_read_rows(path)[0].state.isin(states).any())
@@ -234,6 +235,7 @@ def claim_shard(folder: Path, number: int)->Iterator[bool]: # Is the shard this 
         ended.set()
         path.unlink(missing_ok=True)  # the worker that found all shards done may have removed it
 
+# %% ../nbs/32_classify.ipynb #fc8fa8f3
 def _is_kept(rows: pd.DataFrame, facts: dict, images: str|None, others: list[str])->bool: # rows, facts: of a shard
     "Is it of some images, or of others of which each position has a class?"
     said = facts.get("images")
@@ -311,6 +313,7 @@ def _fetch_shard(worker: Worker, number: int)->Table: # name, state, reason, pat
     lost["state"], lost["path"], lost["sha256"] = "reject", "", ""
     return vstack([cutouts[lost.colnames], lost])[np.argsort([*np.flatnonzero(asked), *np.flatnonzero(~asked)])]
 
+# %% ../nbs/32_classify.ipynb #ead9cdeb
 def _delete_cutouts(worker: Worker, number: int)->None:
     "Delete a shard's cutouts, and what was downloaded for its positions alone."
     if "cutouts" in worker.deleted: shutil.rmtree(name_shard(worker.folder, "cutouts", number, ""), ignore_errors=True)
