@@ -372,11 +372,11 @@ _MOST_NAMED = 5  # Rows that are no position, each in a line
 
 def _advise(reasons: list[str], model: str = "")->str: # model: of the package, or a folder; '': of a run
     "What to do where cutouts have too little data; '' where none has."
-    from radiogal.pretrained import list_models, load_model
     if not any(reason.endswith("(min_covered)") for reason in reasons): return ""
+    from radiogal.pretrained import list_models, load_model
     own = load_model(model) if model else None
     small = [f"--model {row['name']} for fields of {row['field']:.1f}′" for row in list_models()
-             if own and own.survey == row["survey"] == "FIRST" and row["field"] < own.field.to_value("arcmin")]
+             if own and own.survey == row["survey"] == "FIRST" and row["field"] < 0.99*own.field.to_value("arcmin")]
     return ", or ".join(["lower --min-covered", *small[:1]])
 
 def _tell_rows(

@@ -148,9 +148,7 @@ def begin_job(
     rows = pd.DataFrame({key: np.array(sources[key]) for key in ("name", "ra", "dec", "crowding")})
     rows["reason"] = [str(reason) for reason in sources["reason"]] if "reason" in sources.colnames else ""
     listed = hash_file(_write_parquet(rows, folder/"positions.parquet", {}, job["shard_size"]))
-    job = job | dict(n=len(rows), listed=listed)
-    write_json(folder/"job.json", sign(job))
-    return job
+    return _write_job(folder, job | dict(n=len(rows), listed=listed))
 
 # %% ../nbs/32_classify.ipynb #e54c256f
 def _count_shards(job: dict)->int:
@@ -247,14 +245,15 @@ def _put_aside(folder: Path, shard: Path)->None:
     for path in (folder/"prepared"/f"{shard.stem}.npz", shard):
         with suppress(FileNotFoundError): os.replace(path, folder/"earlier"/path.name)
 
-def _write_job(folder: Path, job: dict)->dict: # The job, with the earlier images of which there are classes
-    "Write a job that goes on."
+def _write_job(folder: Path, job: dict)->dict: # The same, with the earlier images of which there are classes, if any
+    "Write a folder's job."
     named = set()
     for path in (path for kind in ("shards", "earlier") for path in (folder/kind).glob("*.parquet")):
         with suppress(Damaged):
             rows, facts = _read_rows(path)
             if "ok" in set(rows.state): named |= {facts.get("images"), *facts.get("earlier_images", "").split("; ")}
-    job |= dict(earlier_images="; ".join(sorted(named - {"", None, job.get("images")})))
+    job = {key: value for key, value in job.items() if key != "earlier_images"}
+    if earlier := sorted(named - {"", None, job.get("images")}): job["earlier_images"] = "; ".join(earlier)
     write_json(folder/"job.json", sign(job))
     return job
 

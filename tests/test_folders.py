@@ -194,12 +194,12 @@ def test_shards_with_a_position_without_a_class_are_set_aside_when_images_change
     with ThreadPoolExecutor(2) as pool:  # as two workers do
         first, second = pool.map(lambda _: begin(tmp_path, "folder b"), range(2))
     assert first == second == shards.read_job(tmp_path) and first["images"] == "folder b"
-    assert first["earlier_images"] == "folder a"*bool(kept) and list_stems(tmp_path) == [kept]*3
+    assert first.get("earlier_images", "") == "folder a"*bool(kept) and list_stems(tmp_path) == [kept]*3
     assert list_aside(tmp_path) == aside
     for stem in kept: assert len(shards._read_shard(tmp_path, first, int(stem))) == 2
     with pytest.raises(shards.JobMismatch, match="model was"): begin(tmp_path, model="n")
     again = begin(tmp_path)
-    assert (again["images"], again["earlier_images"]) == ("folder a", "") and list_stems(tmp_path) == [kept]*3
+    assert again["images"] == "folder a" and "earlier_images" not in again and list_stems(tmp_path) == [kept]*3
 
 
 def answer_nobody(asked):
@@ -260,6 +260,14 @@ def test_images_that_a_user_forgets_to_name_again_are_refused_in_words(tmp_path,
     before = list_bytes(tmp_path)
     with pytest.raises(shards.JobMismatch, match=told): begin(tmp_path, "archive")
     assert list_bytes(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["job.json", "positions.parquet"])
+def test_a_damaged_job_still_says_of_which_earlier_images_there_are_classes(tmp_path, name):
+    write_shards(tmp_path, begin(tmp_path), ["ok", "ok"], ["ok", "not"])
+    job = begin(tmp_path, "folder b")
+    (tmp_path/name).write_bytes(b"damaged")
+    assert begin(tmp_path, "folder b") == job and job["earlier_images"] == "folder a"
 
 
 def test_a_folder_begun_before_rows_had_reasons_goes_on(tmp_path):
