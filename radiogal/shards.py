@@ -129,6 +129,18 @@ def is_begun(folder: Path, images: str)->bool: # images: where they come from, a
     with suppress(Damaged): return read_job(folder).get("images") == images
     return False
 
+def _write_job(folder: Path, job: dict)->dict: # The same, with the earlier images of which there are classes, if any
+    "Write a folder's job."
+    named = set()
+    for path in (path for kind in ("shards", "earlier") for path in (folder/kind).glob("*.parquet")):
+        with suppress(Damaged):
+            rows, facts = _read_rows(path)
+            if "ok" in set(rows.state): named |= {facts.get("images"), *facts.get("earlier_images", "").split("; ")}
+    job = {key: value for key, value in job.items() if key != "earlier_images"}
+    if earlier := sorted(named - {"", None, job.get("images")}): job["earlier_images"] = "; ".join(earlier)
+    write_json(folder/"job.json", sign(job))
+    return job
+
 def begin_job(
     folder: Path,
     job: dict,                 # What decides the catalogue: plain values
@@ -244,18 +256,6 @@ def _put_aside(folder: Path, shard: Path)->None:
     (folder/"earlier").mkdir(exist_ok=True)
     for path in (folder/"prepared"/f"{shard.stem}.npz", shard):
         with suppress(FileNotFoundError): os.replace(path, folder/"earlier"/path.name)
-
-def _write_job(folder: Path, job: dict)->dict: # The same, with the earlier images of which there are classes, if any
-    "Write a folder's job."
-    named = set()
-    for path in (path for kind in ("shards", "earlier") for path in (folder/kind).glob("*.parquet")):
-        with suppress(Damaged):
-            rows, facts = _read_rows(path)
-            if "ok" in set(rows.state): named |= {facts.get("images"), *facts.get("earlier_images", "").split("; ")}
-    job = {key: value for key, value in job.items() if key != "earlier_images"}
-    if earlier := sorted(named - {"", None, job.get("images")}): job["earlier_images"] = "; ".join(earlier)
-    write_json(folder/"job.json", sign(job))
-    return job
 
 def _change_images(folder: Path, there: dict, images: str)->None: # there: the folder's job
     "Set aside shards with a position that has no class, and forget what was fetched for those that are not done."
