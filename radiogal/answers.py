@@ -32,15 +32,16 @@ from . import __version__
 from .config import ConfigError, RadiogalError, write_atomic
 from .cutouts import CutoutPlan, count_side, plot_cutout, read_cutout, read_header, strip_suffix, to_ascii
 from .engines import ColumnFacts, count_neighbours, describe_columns, hash_json
-from .fetch import FetchError
+from .fetch import FetchError, select_files
 from .inputs import _split_line, read_all_rows, read_surveys
 from .pages import draw_thumbnail, view_cutout, write_sources
-from .positions import BadPositions, format_table
+from .positions import BadPositions, format_table, identify_positions, locate
 from .preparation import Unusable
 from .pretrained import (PretrainedModel, _is_held, _name_source, _place_file, classify, find_image_survey,
                                  load_model)
 from .scraping import fetch_targets, open_archive, open_images
-from .shards import (Worker, begin_job, hash_folder, list_waiting, make_schema, merge_shards, read_job,
+from .shards import (Worker, begin_job, hash_folder, is_begun, list_waiting,
+                             make_schema, merge_shards, read_job,
                              work_through, work_together)
 from .surveys import get_survey, list_imaged
 
@@ -131,6 +132,11 @@ def _make_unique(names: list[str])->list[str]:
         used[new] = True
     return list(used)
 
+def _list_registered(names: list[str], coords: SkyCoord, survey: str)->list[str]: # As names, not unique
+    "Names by which pinned images are found: the registry's own, or else a position's, by which it looks them up."
+    known = {file.object for file in select_files("frdeep", survey)}
+    return [name if name in known else place for name, place in zip(names, identify_positions(coords), strict=True)]
+
 def find_cutouts(
     asked: pd.DataFrame,       # As from `read_asked`
     survey: str,               # Whose images
@@ -143,8 +149,10 @@ def find_cutouts(
     found, wanted = asked.copy(), np.flatnonzero((asked.path == "") & (asked.state == "ok"))
     if not 0 < size.to_value(u.arcmin) < math.inf: raise ConfigError(f"size = {size}: it is above 0")
     if not len(wanted): return found
-    targets = Table(dict(name=_make_unique(asked.name.iloc[wanted].tolist()), ra=asked.ra.iloc[wanted].to_numpy(),
+    targets = Table(dict(name=asked.name.iloc[wanted].tolist(), ra=asked.ra.iloc[wanted].to_numpy(),
                          dec=asked.dec.iloc[wanted].to_numpy()))
+    names = targets["name"].tolist()
+    targets["name"] = _make_unique(_list_registered(names, locate(targets), survey) if images == "registry" else names)
     try:
         plan = CutoutPlan(survey, count_side(survey, size), folder/survey, min_covered)
         with open_images(None, images, "", survey) as services:
@@ -463,6 +471,7 @@ _NO_PLACE = "an image: a catalogue in a folder is of positions alone; give --out
 
 def _check_order(question: Question, rows: pd.DataFrame)->None: # rows: reason, '' of a position
     "Raises `ConfigError` where no row is a position, or for an answer that a catalogue in a folder cannot hold."
+    if rows.empty: raise ConfigError("nothing to classify: there is no position")
     if (rows.reason != "").all(): raise ConfigError(f"{rows.name.iloc[0]}: {rows.reason.iloc[0]}")
     model = load_model(question.model)
     if question.survey not in ("", model.survey) or question.prior:
@@ -501,9 +510,11 @@ def _work_alone_on(order: Order)->list[int]: # Shards that were done
     scraping = model.config.scraping.model_copy(update=dict(cutout_pixels=model.field_pixels,
                                                             min_covered=_find_least(order, model)))
     config, job = model.config.model_copy(update=dict(scraping=scraping)), _describe_order(order, model)
-    job = begin_job(order.folder, job, lambda: order.sources)
+    placed = order.sources[np.isfinite(np.array(order.sources["ra"], float))]
+    coords = None if is_begun(order.folder, order.source) else locate(placed)
     deleted = tuple(each for each in ("cutouts", "downloads") if each not in order.kept)
-    with open_images(None, order.question.images, "", model.survey, out=order.folder) as services:
+    with open_images(None, order.question.images, "", model.survey, coords, order.folder) as services:
+        job = begin_job(order.folder, job, lambda: order.sources)  # once images can be had
         archive = open_archive(services, order.folder/"archive"/socket.gethostname(), model.survey)
         return work_through(Worker(order.folder, job, config, model.ensemble, archive, deleted))
 

@@ -222,14 +222,16 @@ def _do_plan(run, seed, profile, cores)->int: # Exit status
     from radiogal.workflow import preview_run
     return preview_run(run, seed, profile, cores)
 
-def _tell_prepared(run: str, status: int)->int: # The same exit status
+def _tell_prepared(run: str, sets: list[str], status: int)->int: # The same exit status; sets: [] for all
     "Say of each set how many sources have no image, and where they are listed."
     from radiogal.config import Paths, find_root
     from radiogal.positions import read_table
     folder = Paths(find_root()).results(run)/"preparation"
     for path in sorted(folder.glob("*/quarantine.ecsv")) if not status else ():
-        click.echo(f"{len(read_table(path))} sources are not in {path.parent.name}, why is in "
-                   f"{path.relative_to(find_root())}", err=True)
+        name, n = path.parent.name, len(read_table(path))
+        if n and (not sets or name in "+".join(sets).split("+")):
+            click.echo(f"{n} source{'s have' if n > 1 else ' has'} no usable {name} image; reasons: "
+                       f"{path.relative_to(find_root())}", err=True)
     return status
 
 @_command("prepare", "radiogal prepare real", "radiogal prepare benchmark griese",
@@ -247,9 +249,9 @@ def _do_prepare(run, sets, images)->int: # Exit status
     """
     from radiogal.workflow import derive_run, prepare_sets
     if images:
-        run = derive_run(run, images)
+        run = derive_run(run, images, sets)
         click.echo(f"The run is {run}, its settings are config/{run}.toml", err=True)
-    return _tell_prepared(run, prepare_sets(run, list(sets)))
+    return _tell_prepared(run, list(sets), prepare_sets(run, list(sets)))
 
 # %% ../nbs/48_cli.ipynb #572e6c8c
 _STATUS_CODES = {0: "all notebooks are done, or the run is at work", 1: "it failed or was stopped, or an error"}
@@ -368,7 +370,21 @@ def _do_canary()->int: # Exit status
 # %% ../nbs/48_cli.ipynb #389e1a40
 _MOST_NAMED = 5  # Rows that are no position, each in a line
 
-def _tell_rows(states: list[str], reasons: list[str], done: str = "classified")->int: # Exit status
+def _advise(reasons: list[str], model: str = "")->str: # model: of the package, or a folder; '': of a run
+    "What to do where cutouts have too little data; '' where none has."
+    if not any(reason.endswith("(min_covered)") for reason in reasons): return ""
+    from radiogal.pretrained import list_models, load_model
+    own = load_model(model) if model else None
+    small = [f"--model {row['name']} for fields of {row['field']:.1f}′" for row in list_models()
+             if own and own.survey == row["survey"] == "FIRST" and row["field"] < 0.99*own.field.to_value("arcmin")]
+    return ", or ".join(["lower --min-covered", *small[:1]])
+
+def _tell_rows(
+    states: list[str],
+    reasons: list[str],
+    done: str = "classified",
+    advice: str = "", # What the user can do about it
+)->int:               # Exit status
     "Say how many rows were done, and why the others were not, the commonest reasons first."
     counts = Counter((state, reason) for state, reason in zip(states, reasons, strict=True) if state != "ok")
     odd, n = counts.total(), len(states)
@@ -377,17 +393,22 @@ def _tell_rows(states: list[str], reasons: list[str], done: str = "classified")-
     words = {"reject": "rejected", "not_covered": "not covered", "retry": "without an answer"}
     kinds = ", ".join(f"{count} {words.get(state, state)}" for state, count in ends.most_common())
     why = "; ".join(f"{reason} × {count}" for (_, reason), count in counts.most_common(5))
-    click.echo(f"{n - odd} of {n} {done}" + f": {kinds} ({why})"*bool(odd), err=True)
+    click.echo(f"{n - odd} of {n} {done}" + f": {kinds} ({why})"*bool(odd) + f": {advice}"*bool(advice), err=True)
     return 1 if odd == n else 3 if odd else 0  # nothing of nothing is no success
 
 # %% ../nbs/48_cli.ipynb #2a16055c
-def _tell_catalogue(folder: Path, waiting: int)->int: # Exit status; waiting: shards that are with other workers
+def _tell_catalogue(
+    folder: Path,
+    waiting: int,    # Shards that are with other workers
+    model: str = "", # As for `_advise`
+)->int:              # Exit status
     "Say how many rows of a catalogue have a class, once it is there, and the first ones that are no position."
     if waiting: return 0
     import pandas as pd
     rows = pd.read_parquet(folder/"catalogue.parquet", columns=["name", "ra", "state", "reason"])
     for row in rows[rows["ra"].isna()][:_MOST_NAMED].itertuples(): click.echo(f"{row.name}: {row.reason}", err=True)
-    return _tell_rows(rows["state"].tolist(), rows["reason"].tolist())
+    reasons = rows["reason"].tolist()
+    return _tell_rows(rows["state"].tolist(), reasons, advice=_advise(reasons, model))
 
 def _refuse_given(names: tuple[str, ...], words: str)->None: # names: of parameters; words: with {option}
     "Raises `UsageError` where a user has given an option that has no effect."
@@ -438,7 +459,7 @@ def _classify_folder(asked: dict, question, rows)->int: # Exit status; question,
     if min(asked["workers"], asked["shard_size"]) < 1: raise click.UsageError("--shard-size and --workers: at least 1")
     order = answers.make_order(question, rows, asked["out"].resolve(), asked["shard_size"], asked["keep"])
     return _tell_catalogue(order.folder, make_catalogue(
-        order.folder, lambda: answers.work_order(order, asked["workers"]), asked["retry"]))
+        order.folder, lambda: answers.work_order(order, asked["workers"]), asked["retry"]), asked["model"])
 
 def _classify_targets(asked: dict)->int: # Exit status; asked: what `_do_classify` takes
     "Answers of a network of the package, shown and written; says how many have a class."
@@ -455,7 +476,8 @@ def _classify_targets(asked: dict)->int: # Exit status; asked: what `_do_classif
         if asked["out"]: answers.write_answers(answered, asked["out"], facts)
         _show_rows(answered, facts, asked["json"])
         if asked["page"]: answers.write_answer_page(answered, paths, asked["page"], question)
-    return _tell_rows(answered.state.tolist(), answered.reason.tolist())
+    reasons = answered.reason.tolist()
+    return _tell_rows(answered.state.tolist(), reasons, advice=_advise(reasons, asked["model"]))
 
 # %% ../nbs/48_cli.ipynb #d703eb50
 _CLASSIFY_CODES = {0: "every target has a class, or other workers still have shards",
@@ -471,7 +493,7 @@ def _add_options(options: list[Callable])->Callable: # options: of `click.option
 
 _IMAGES = click.option("--images", default="", show_default="the survey's archive",
                        help="A folder of FITS files, or the word registry for the pinned files of FRDEEP's sources, "
-                       "found by its names, or by position where none is given.")
+                       "found by their names, or else by position.")
 _TARGETS = click.argument("targets", nargs=-1, metavar="[TARGETS]...")
 _TABLE_COLUMNS = [click.option(f"--{key}", default="", show_default="found by its name or UCD",
                          help=f"Column of {what} in a table.")
@@ -527,9 +549,9 @@ def _do_classify(**asked)->int: # Exit status
     --min-covered says.
 
     With --out FOLDER the positions are classified in shards, by --workers processes, and resumed when called
-    again; where --images changed, positions without a class are asked again. It is in the model's own survey and as
-    the model answers: another --survey, or --prior, goes with a file. With --run by the networks of a run of this
-    clone.
+    again; where --images changed, positions without a class are asked again. Such a catalogue is in the model's own
+    survey and as the model answers: another --survey, or --prior, goes with a file. With --run by the networks of a
+    run of this clone.
     """
     if asked["run"] is not None:
         if asked["targets"]: raise click.UsageError("with --run, the table of positions is --positions")
@@ -627,7 +649,7 @@ def _tell_finetuned(made, out: Path)->int: # Exit status; made: as from `radioga
     from tabulate import tabulate
     click.echo(tabulate(made.scores, "keys", showindex=False, disable_numparse=True))
     used, reasons = len(made.predictions), made.left_out.reason.tolist()
-    if reasons: click.echo(f"what was left out, row by row (the first below the heading is 1), is in "
+    if reasons: click.echo(f"what was left out, and why (rows are counted from 1 below the heading), is in "
                            f"{out/made.model.name}-left-out.csv", err=True)
     return _tell_rows(["ok"]*used + ["reject"]*len(reasons), [""]*used + reasons, "learned from")
 

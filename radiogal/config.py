@@ -162,9 +162,9 @@ class Sky(_Section):
     vlass_image_pixels: int = Field(3722, ge=300, le=3722, description="fixed: side of a VLASS image")
 
 # %% ../nbs/01_config.ipynb #6c0e237f
-def _check_source(name: str)->str: # The same
+def _check_source(name: str)->str: # The same, with the user's home for ~
     "Raises `ValueError` for what is no source of images."
-    if name in ("loopback", "registry", "live") or "/" in name: return name
+    if name in ("loopback", "registry", "live") or "/" in name and "://" not in name: return os.path.expanduser(name)
     raise ValueError("Input should be 'loopback', 'registry', 'live' or a folder of images, with a / in it")
 
 class Scraping(_Section):

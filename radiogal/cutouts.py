@@ -182,9 +182,10 @@ def _read_beam(
     header: fits.Header, # As the archive wrote it
     survey: str,         # Where to look if it does not say
     dec: u.Quantity,     # Of the image
-)->dict:                 # BMAJ, BMIN, BPA (deg), BEAMFROM
+)->dict:                 # BMAJ, BMIN, BPA (deg), BEAMFROM: `assumed` where neither beam nor survey is stated
     "Restoring beam as header cards; raises `FetchError` (reject) for one that cannot be the survey's."
     values, source = _find_beam_cards(header)
+    if not values and str(header.get("SURVEY", "")).strip().upper() != survey.upper(): source = "assumed"
     usual = [float(v.to_value(u.deg)) for v in find_beam(survey, dec)]
     if any(not 1/_BEAM_TOLERANCE < a/b < _BEAM_TOLERANCE for a, b in zip(values[:2], usual[:2], strict=False)):
         said, known = (f"{beam[0]*3600:.3g}″ × {beam[1]*3600:.3g}″" for beam in (values, usual))
@@ -534,9 +535,8 @@ def _make_cutout(
         cutout, used = _fill_gaps(cutout, target, raws[1:], open_once)
         data, header = _normalise_cutout(cutout, [raws[0], *used], target.name)
     if (covered := header["COVERED"]) < plan.min_covered:
-        raise FetchError("reject", f"{describe_span(data, survey.pixel_scale)}: lower --min-covered, or take a --model "
-                                   f"of smaller fields (first-fr: 4.5′); {covered:.3f} of the cutout has data, "
-                                   f"{plan.min_covered:g} is the least allowed")
+        raise FetchError("reject", f"{describe_span(data, survey.pixel_scale)}; {covered:.3f} of the cutout has data, "
+                                   f"{plan.min_covered:g} is the least allowed (min_covered)")
     content = _encode_image(data, header)
     path = write_atomic(plan.folder/f"{name_file(target.name)}.fits", content)
     return Cutout(path, covered, hashlib.sha256(content).hexdigest(), [raws[0], *used])

@@ -6,7 +6,7 @@
 __all__ = ['NUMBERS', 'TEXTS', 'open_onnxruntime', 'list_engines', 'Member', 'hash_json', 'export_graph', 'read_member',
            'Ensemble', 'ask_ensemble', 'list_members', 'open_ensemble', 'write_untrained', 'adapt_config',
            'check_preparation', 'PreparedShard', 'prepare_cutouts', 'write_prepared_shard', 'read_prepared_shard',
-           'ColumnFacts', 'describe_columns', 'count_neighbours', 'count_trained', 'classify_shard']
+           'join_prepared', 'ColumnFacts', 'describe_columns', 'count_neighbours', 'count_trained', 'classify_shard']
 
 # %% ../nbs/28_engines.ipynb #8619fe38
 import io
@@ -16,7 +16,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -487,6 +487,19 @@ def read_prepared_shard(path: Path)->PreparedShard:
     facts = pd.DataFrame({key: kept[key] for key in (*TEXTS, *NUMBERS)})
     return PreparedShard(kept["names"], kept["rows"], kept["images"], facts, str(kept["survey"]),
                          float(kept["pixel_arcsec"]))
+
+def join_prepared(
+    shard: PreparedShard,
+    other: PreparedShard, # Of the same positions
+    chosen: np.ndarray,   # Rows that are taken from the other
+)->PreparedShard:
+    "A shard with some of its rows from another."
+    new, old = ~np.isin(shard.rows, chosen), np.isin(other.rows, chosen)
+    order = np.argsort(np.concatenate([shard.rows[new], other.rows[old]]))
+    join = lambda a, b: np.concatenate([a[new], b[old]])[order]
+    facts = pd.concat([shard.facts.drop(chosen), other.facts.loc[chosen]]).sort_index()
+    return replace(shard, facts=facts, **{key: join(getattr(shard, key), getattr(other, key))
+                                         for key in ("names", "rows", "images")})
 
 # %% ../nbs/28_engines.ipynb #9f15775d
 class ColumnFacts(NamedTuple):

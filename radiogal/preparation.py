@@ -315,8 +315,8 @@ def prepare_image(
     stack, h = hdu.data[None], hdu.header
     covered = float(np.isfinite(stack).mean())
     if covered < config.scraping.min_covered:
-        raise Unusable(f"{describe_span(hdu.data, measure_pixel(h))}: lower --min-covered; covered fraction "
-                       f"{covered:.3f} is below {config.scraping.min_covered}")
+        raise Unusable(f"{describe_span(hdu.data, measure_pixel(h))}; covered fraction {covered:.3f} is below "
+                       f"{config.scraping.min_covered} (min_covered)")
     median, std = estimate_background(stack, prep.clip_sigma)
     stack = clip_background(stack, median, std, prep.clip_sigma, prep.clip)
     scaled, empty = _SCALINGS[prep.scaling](_fit_grid(stack, measure_pixel(h), prep))

@@ -225,19 +225,13 @@ def _refuse_polarised(header: fits.Header)->None:
         kind = header.get(f"CRVAL{n}", 1) if str(header.get(f"CTYPE{n}", "")).strip() == "STOKES" else 1
         if kind != 1: raise Unusable(f"Stokes {_STOKES.get(kind, kind)}, not the total intensity: give Stokes I")
 
-def _doubt_beam(hdu: fits.PrimaryHDU, header: fits.Header)->fits.PrimaryHDU: # hdu: read; header: of its file
-    "The same image, whose BEAMFROM is `assumed` where neither a beam nor the survey that has it is in the file."
-    named = str(header.get("SURVEY", "")).strip().upper() == hdu.header["SURVEY"].upper()
-    if hdu.header["BEAMFROM"] == "survey" and not named: hdu.header["BEAMFROM"] = "assumed"
-    return hdu
-
 def _read_any(image, survey: str)->fits.PrimaryHDU: # survey: '' for the one that the header tells
     "An image in radiogal's one form; raises `Unusable` saying why it cannot be used."
     try:
         with _place_file(image) as path:
             header = read_header(path)
             _refuse_polarised(header)
-            return _doubt_beam(read_image(path, survey or find_image_survey(header)), header)
+            return read_image(path, survey or find_image_survey(header))
     except FileNotFoundError: raise Unusable("there is no such file") from None
     except FetchError as e: raise Unusable(e.reason) from e
     except OSError as e: raise Unusable(f"cannot be read: {e.strerror or e}") from e

@@ -19,14 +19,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from .config import (Cell, ConfigError, Damaged, Paths, RunConfig, check_name, find_images, find_root,
-                             list_asked, parse_config, read_config, read_json, write_atomic, write_json)
+                             list_asked, read_config, read_json, write_atomic, write_json)
 from .fetch import AGAIN, RegisteredFile, check_sources, find_mirror, select_files
 from .provenance import (check_inputs, check_network, describe_machine, describe_run, find_damaged,
                                  find_unexported, hash_files, is_as_written, read_signed, run_notebook, sign)
@@ -141,7 +140,8 @@ def _describe_settings(config: RunConfig, steps: dict, root: Path)->dict[str, st
     as_text = {name: json.dumps(value, sort_keys=True) for name, value in (chosen | grids).items()}
     if config.scraping.folder:
         from radiogal.scraping import FitsFolder, _find_folder
-        as_text["scraping"] += FitsFolder(_find_folder(str(root/config.scraping.folder))).fingerprint
+        folder = _find_folder(str(root/config.scraping.folder), "scraping.archive")
+        as_text["scraping"] += FitsFolder(folder).fingerprint
     as_text["preparation"] += json.dumps({survey: config.list_labels(survey) for survey in config.surveys})
     return as_text | dict(published=json.dumps(published), everything=config.model_dump_json())
 
@@ -449,6 +449,12 @@ def preview_run(run: str, seed: int|None = None, profile: str = "local", cores: 
         again = _find_again(paths, run, config, plan.steps)
         return make("--dry-run", *(["--forcerun", *again] if again else []))
 
+def _check_sets(config: RunConfig, run: str, images: Sequence[str])->None:
+    "Raises `ConfigError` for images of a name that a run has not."
+    known = sorted({task.images for task in config.list_tasks().values()})
+    if odd := ", ".join(sorted(set(images) - set(known))):
+        raise ConfigError(f"no images {odd} in {run}: there are {', '.join(known)}")
+
 def prepare_sets(
     run: str,             # A file of config/
     images: list[str],    # Sets of images as its tasks name them; if none, all
@@ -456,9 +462,7 @@ def prepare_sets(
     "A run's labelled images and what was held out. Raises `ConfigError` where the run has no images of such a name."
     paths = Paths(find_root())
     config = read_config(paths.settings(run))
-    known = sorted({task.images for task in config.list_tasks().values()})
-    if odd := ", ".join(sorted(set(images) - set(known))):
-        raise ConfigError(f"no images {odd} in {run}: there are {', '.join(known)}")
+    _check_sets(config, run, images)
     with _open_graph(paths, run, config) as (make, plan):
         wanted = [_locate(plan.results, name) for name in images] or ["prepare"]
         return _make_graph(paths, run, config, make, plan.images, *wanted, cores=_count_cores("local", None))
@@ -476,28 +480,25 @@ def _summarise_run(paths: Paths, config: RunConfig, run: str)->None:
         steps=[{key: made[key] for key in _STEP_FACTS} for made in steps if set(_STEP_FACTS) <= set(made)])))
 
 # %% ../nbs/46_workflow.ipynb #bb933e84
-def _set_folder(path: Path, folder: Path)->str: # path: a run's settings
-    "Settings in which the images are a folder's; raises `ConfigError` where a run cannot have its images from one."
-    if not read_config(path).list_scraped(): raise ConfigError(f"{path.stem} is of published images alone: no --images")
-    said = f"archive = {json.dumps(f'{folder}/', ensure_ascii=False)}"
-    text = re.sub(r"(?m)^archive *=.*$", lambda _: said, path.read_text(encoding="utf-8"), count=1)
-    made = parse_config(tomllib.loads(text), f"{path.name} with --images {folder}")
-    if made.scraping.folder != f"{folder}/": raise ConfigError(f"{path}: [scraping] has no line that says archive = …")
-    return f"# As {path.stem}, with images from a folder: `radiogal prepare {path.stem} --images` wrote it.\n{text}"
-
 def derive_run(
     run: str,     # A file of config/
     folder: Path, # Of FITS images, with those below it
+    images: Sequence[str] = (), # Sets that are wanted, as of `prepare_sets`; (): all
 )->str:           # The new run, such as real-mosaics
     "Write the settings of a run as another, with images from a folder; raises `ConfigError` saying what is odd."
-    from radiogal.scraping import FitsFolder, _find_folder, check_folder
+    from radiogal.scraping import check_surveys, set_folder
     paths, folder = Paths(find_root()), folder.expanduser().resolve()
+    _check_sets(config := read_config(paths.settings(run)), run, images)
+    wanted = [name for name in config.list_scraped() if not images or name in "+".join(images).split("+")]
     if os.pathsep in str(folder): raise ConfigError(f"--images {folder}: a folder without {os.pathsep!r} in its path")
-    check_folder(FitsFolder(_find_folder(str(folder))), "")
-    name = "-".join([run, *re.findall("[A-Za-z0-9]+", folder.name)])
-    path, text = paths.settings(name), _set_folder(paths.settings(run), folder)
-    if path.is_file() and path.read_text(encoding="utf-8") != text:
-        raise ConfigError(f"{path} is not {run} with images from {folder}: rename it, or radiogal prepare {name}")
+    name, text = "-".join([run, *re.findall("[A-Za-z0-9]+", folder.name)]), set_folder(paths.settings(run), folder)
+    check_surveys(folder, wanted, f"name those alone that it has: radiogal prepare {run} SET --images {folder}")
+    path = paths.settings(name)
+    if path.is_file() and (there := path.read_text(encoding="utf-8")) != text:
+        own = f"its settings differ from those of {run}: rename or delete it"
+        said = re.search(r"(?m)^archive *=(.*)$", there)
+        odd = f"it has images from{said[1]}: rename that file, or the folder" if said and said[0] not in text else own
+        raise ConfigError(f"{path}: {odd}, or go on with it: radiogal prepare {name}")
     return write_atomic(path, text).stem
 
 # %% ../nbs/46_workflow.ipynb #b7893ad9
@@ -659,7 +660,7 @@ def make_catalogue(
         print(f"{job['n']} positions in {os.path.relpath(folder)}/catalogue.fits, "
               f"at a glance in {write_page(folder).name}", file=sys.stderr)
         if earlier := job.get("earlier_images"):
-            print(f"The images changed: shards in which every position had a class are still of {earlier}; "
+            print(f"The images changed: positions that had a class still come from the earlier images ({earlier}); "
                   "another folder as --out asks for all again", file=sys.stderr)
         _write_digests(folder)
     return len(waiting)

@@ -3,12 +3,14 @@ import errno
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import termios
 import time
+from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from importlib import metadata
@@ -18,6 +20,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from astropy import units as u
 from astropy.coordinates.name_resolve import sesame_url
 from astropy.io import fits
 from astropy.io.votable import parse
@@ -28,10 +31,11 @@ from faulty import Service, say, serve
 from pyarrow.parquet import read_schema
 
 from radiogal import __version__, answers, doctor, pretrained, scraping
-from radiogal.cli import _GROUPS, _tell_rows, commands, main
-from radiogal.config import read_config
+from radiogal.cli import _GROUPS, _advise, _tell_prepared, _tell_rows, commands, main
+from radiogal.config import ConfigError, read_config
 from radiogal.cutouts import read_cutout
 from radiogal.fetch import Limits
+from radiogal.positions import write_table
 from radiogal.pretrained import list_models
 from radiogal.surveys import LIVE_SERVICES
 
@@ -287,17 +291,26 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+def read_to_end(terminal, timeout_s=120):
+    "All that a process writes to a terminal, of which it has the other end; it may close it, or be silent."
+    said = b""
+    with suppress(OSError):  # when the other end is closed
+        while select.select([terminal], [], [], timeout_s)[0] and (part := os.read(terminal, 10**5)): said += part
+    return said
+
+
 def test_a_bar_is_shown_on_a_terminal(place, monkeypatch):
     monkeypatch.delenv("TQDM_DISABLE", raising=False)  # commands in this process set it
     terminal, end = os.openpty()
     termios.tcsetwinsize(end, (24, 100))  # a new one has no columns
-    done = subprocess.run([sys.executable, "-c", WITHOUT_DELAY, "classify", "mine.fits"], stdout=subprocess.PIPE,
-                          stderr=end, env=os.environ | dict(PYTHONPATH=str(ROOT)))
-    os.close(end)
-    said = os.read(terminal, 10**5)
+    with subprocess.Popen([sys.executable, "-c", WITHOUT_DELAY, "classify", "mine.fits"], stdout=subprocess.PIPE,
+                          stderr=end, env=os.environ | dict(PYTHONPATH=str(ROOT))) as process:
+        os.close(end)
+        said = read_to_end(terminal)
+        shown, _ = process.communicate(timeout=120)
     os.close(terminal)
-    assert done.returncode == 0 and b"images: 100%" in said and b"1 of 1 classified" in said, said
-    assert b"%|" not in done.stdout
+    assert process.returncode == 0 and b"images: 100%" in said and b"1 of 1 classified" in said, said
+    assert b"%|" not in shown
 
 
 def test_a_model_of_another_version_or_hash_ends_in_one_with_the_way_out(place, monkeypatch):
@@ -348,10 +361,47 @@ def test_positions_tables_folders_and_standard_input(place, targets, more, n):
 def test_an_image_that_is_too_small_is_refused_in_arcminutes_with_the_way_out(place):
     said = ask("classify", HERE, "--images", "images")
     last = said.stderr.splitlines()[-1]
-    assert said.exit_code == 1 and "the image spans 4.5′ × 4.5′ of 9.0′ × 9.0′: lower --min-covered" in last
-    assert "first-fr: 4.5′" in last and last.endswith("0.9 is the least allowed × 1)")
+    assert said.exit_code == 1 and "the image spans 4.5′ × 4.5′ of 9.0′ × 9.0′; 0.250 of the cutout has data" in last
+    assert last.endswith("(min_covered) × 1): lower --min-covered, or --model first-fr for fields of 4.5′")
     assert "the image spans 4.5′ × 4.5′ of 9.0′ × 9.0′" in said.stdout
     assert ask("classify", HERE, "--images", "images", "--model", "first-fr").exit_code == 0
+
+
+def test_no_position_at_all_is_told(place):
+    with pytest.raises(ConfigError, match="nothing to classify: there is no position"):
+        answers.make_order(answers.Question(), answers.read_asked([]), place/"out", 1000, ())
+
+
+def test_a_source_that_the_registry_has_under_another_name_is_looked_up_by_position(place, monkeypatch):
+    asked = []
+    def fetch(targets, *_):
+        asked.extend(targets["name"])
+        raise ValueError("far enough")
+    monkeypatch.setattr(answers, "fetch_targets", fetch)
+    known = answers.select_files("frdeep", "FIRST")[0].object
+    rows = pd.DataFrame([answers._make_row(name, 10., 20.) for name in ("3C 31", known, "00h40m00.0s +20d00m00.0s")])
+    with pytest.raises(ConfigError, match="far enough"):
+        answers.find_cutouts(rows, "FIRST", 2.5*u.arcmin, place/"cut", "registry")
+    assert asked == ["J004000.000+200000.000", known, "J004000.000+200000.000 (2)"]
+
+
+@pytest.mark.parametrize("model, told", [
+    ("first-4class", "lower --min-covered, or --model first-fr for fields of 4.5′"), ("", "lower --min-covered"),
+    ("first-fr", "lower --min-covered"), ("nvss-fr", "lower --min-covered")])
+def test_smaller_fields_are_advised_where_there_are_some(model, told):
+    assert _advise(["", "0.250 of the cutout has data, 0.9 is the least allowed (min_covered)"], model) == told
+    assert _advise(["no FIRST image here"], model) == ""
+
+
+def test_what_has_no_image_is_told_of_the_sets_asked_for(place, capsys, monkeypatch):
+    (place/"settings.ini").write_text("lib_name = radiogal")
+    for name, rows in dict(FIRST=["a", "b"], NVSS=["c"], griese=[]).items():
+        write_table(Table(dict(name=rows), dtype=[str]), place/"results"/"x"/"preparation"/name/"quarantine.ecsv")
+    assert _tell_prepared("x", ["FIRST", "griese"], 0) == 0
+    assert capsys.readouterr().err == ("2 sources have no usable FIRST image; reasons: "
+                                       "results/x/preparation/FIRST/quarantine.ecsv\n")
+    _tell_prepared("x", [], 0)
+    assert "1 source has no usable NVSS image" in capsys.readouterr().err
 
 
 def test_columns_may_be_named(place):

@@ -77,7 +77,7 @@ def test_a_beam_that_is_not_stated_stays_the_surveys(save):
     header, wcs = check_image(save(make_image("TGSS", coord=SkyCoord(180, -10, unit="deg"), BMAJ=None)), "TGSS")
     written = _write_header(header, wcs, "TGSS")
     assert written["BMAJ"]*3600 == pytest.approx(25/np.cos(np.radians(29)), abs=0.01)
-    assert _write_header(written, wcs, "TGSS")["BEAMFROM"] == "survey"
+    assert _write_header(written, wcs, "TGSS")["BEAMFROM"] == "assumed"
 
 
 def test_origins_are_read_as_written():

@@ -56,6 +56,7 @@ from radiogal.provenance import (
     write_provenance,
 )
 from radiogal.shards import (
+    _CARDS,
     JobMismatch,
     Request,
     ShardError,
@@ -183,7 +184,7 @@ def test_damaged_job_or_positions_are_made_again(tmp_path, saw, damage, name):
     before = (tmp_path/name).read_bytes()
     damage(tmp_path/name)
     assert begin() == job and asked == [1, 1] and (tmp_path/name).read_bytes() == before
-    assert read_job(tmp_path) == job and _drop_damaged(tmp_path) == []
+    assert read_job(tmp_path) == job and _drop_damaged(tmp_path, job) == []
     saw(f"{name}: written again, the same bytes")
 
 
@@ -196,7 +197,7 @@ def test_damaged_shard_is_removed_and_its_neighbours_stay(tmp_path, saw, damage)
     damage(shard)
     with pytest.raises(ShardError, match="shard 1: .*000001.parquet"): _read_shard(tmp_path, job, 1)
     assert not _has_state(shard, AGAIN)
-    assert _drop_damaged(tmp_path) == [shard] and not shard.exists()
+    assert _drop_damaged(tmp_path, job) == [shard] and not shard.exists()
     assert len(_read_shard(tmp_path, job, 0)) == 2
     saw("shard 1: removed, so made again; the others stay")
 
@@ -472,7 +473,8 @@ def test_error_of_a_check_is_not_told_as_one_of_the_disk(case, saw, error):
 REQUEST = Request(ROOT/"config"/"smoke.toml", "smoke", "FIRST", "FIRST", "alhassan", ROOT, ROOT, ROOT, ROOT)
 
 
-@fault(85, "other images, or another sky, asked for with the folder of an old answer", "refused in words")
+@fault(85, "other images, or another sky, asked for with the folder of an old answer",
+       "forgotten images and another sky refused in words; with named ones, old classes are said to be old")
 def test_old_answer_is_not_given_for_new_images(tmp_path, saw):
     for name, content in dict(a=b"pixels", b=b"other!", c=b"pixels").items():
         write_atomic(tmp_path/name/"FIRST"/"x.fits", content)
@@ -484,10 +486,12 @@ def test_old_answer_is_not_given_for_new_images(tmp_path, saw):
     assert sources["a"] == sources["c"] and len(set(sources.values())) == 5
     begin, job, asked = make_catalogue(tmp_path/"out", images=sources["a"])
     assert begin(images=sources["c"]) == job
-    for other in ("b", "registry", "archive", "sky"):
-        with pytest.raises(JobMismatch,
-                           match=r"images was 'folder \w+', is .*: go back to that, or choose another") as told:
-            begin(images=sources[other])
+    with pytest.raises(JobMismatch, match=r"images were folder \w+: give --images FOLDER again, or choose another"):
+        begin(images=sources["archive"])
+    with pytest.raises(JobMismatch, match=r"images was 'folder \w+', is .*: go back to that, or choose") as told:
+        begin(images=sources["sky"])
+    for other in ("b", "registry"):  # each position has a class, which stays, and is said to be of other images
+        assert begin(images=sources[other])["earlier_images"] == sources["a"] and _CARDS["OLDIMAGE"] == "earlier_images"
     sky.write_text("two")
     assert _describe_images(replace(REQUEST, sky=str(sky))) != sources["sky"]
     write_atomic(tmp_path/"a"/"FIRST"/"y.fits", b"one more")

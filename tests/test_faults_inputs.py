@@ -159,7 +159,7 @@ UNPARSABLE = {"BPA": "BPA     =                  NaN", "BMAJ": "BMAJ    =       
 def test_card_that_cannot_be_parsed_is_missing(tmp_path, saw, key):
     content = write_centred("FIRST", PLACE, OBJECT="x", DATAMAX=1., OBSERVER="x")
     read = read_bytes(tmp_path, put_card(content, key, UNPARSABLE[key]))
-    assert read.header["BEAMFROM"] == ("survey" if key in ("BPA", "BMAJ") else "header")
+    assert read.header["BEAMFROM"] == ("assumed" if key in ("BPA", "BMAJ") else "header")
     np.testing.assert_allclose(read.header["BMAJ"], 5.4/3600)
     saw(f"{key}: missing")
 
@@ -330,7 +330,7 @@ def test_beam_in_the_history(tmp_path, saw):
         seen = read_with_beam(tmp_path, lines)
         np.testing.assert_allclose(seen[:2], true[:2], rtol=1e-6)
         assert seen[2] == "history"
-    assert read_with_beam(tmp_path, ["AIPS CLEAN BMAJ= x BMIN= y BPA= z"])[1:] == (5.4, "survey")
+    assert read_with_beam(tmp_path, ["AIPS CLEAN BMAJ= x BMIN= y BPA= z"])[1:] == (5.4, "assumed")
     assert (read_with_beam(tmp_path, [AIPS.format(0.003, 0.002)], BMAJ=0.0015, BMIN=0.0015, BPA=0.)[1:]
             == (5.4, "header"))
     saw("HISTORY: the last line, where the cards say nothing")
@@ -347,7 +347,7 @@ def test_beam_that_cannot_be_the_surveys(tmp_path, saw, beam):
 @fault(52)
 @pytest.mark.parametrize("beam", [(True, True, True), ("0.0015", 0.0015, 0.), (0., 0., 0.), (-1., 0.0015, 0.)])
 def test_beam_that_is_no_number(tmp_path, saw, beam):
-    assert read_with_beam(tmp_path, BMAJ=beam[0], BMIN=beam[1], BPA=beam[2])[1:] == (5.4, "survey")
+    assert read_with_beam(tmp_path, BMAJ=beam[0], BMIN=beam[1], BPA=beam[2])[1:] == (5.4, "assumed")
     saw("T, text, 0: the survey's")
 
 

@@ -134,14 +134,15 @@ def test_a_small_image_is_refused_in_arcminutes_or_padded_and_flagged(tmp_path):
     ask = lambda least: fetch_cutouts(HERE, "FIRST", 9*u.arcmin, FitsFolder(tmp_path), tmp_path/f"out{least}", tmp_path,
                                       min_covered=least)
     (row,) = ask(0.9)
-    assert row["reason"] == ("the image spans 4.5′ × 4.5′ of 9.0′ × 9.0′: lower --min-covered, or take a --model of "
-                             "smaller fields (first-fr: 4.5′); 0.250 of the cutout has data, 0.9 is the least allowed")
+    assert row["reason"] == ("the image spans 4.5′ × 4.5′ of 9.0′ × 9.0′; 0.250 of the cutout has data, 0.9 is the "
+                             "least allowed (min_covered)")
     loose = SMOKE.model_copy(update=dict(scraping=SMOKE.scraping.model_copy(update=dict(min_covered=0.2))))
     padded = prepare_cutouts(ask(0.2), tmp_path, "FIRST", loose)
     assert padded.facts["state"][0] == "ok" and padded.images.max() == 1
     assert padded.facts["measure_flags"][0].startswith("padded: the image spans 4.5′ × 4.5′ of 9.0′ × 9.0′")
     refused = prepare_cutouts(ask(0.2), tmp_path, "FIRST", SMOKE)
-    assert refused.facts["reason"][0].startswith("the image spans 4.5′ × 4.5′ of 9.0′ × 9.0′: lower --min-covered")
+    assert refused.facts["reason"][0] == ("the image spans 4.5′ × 4.5′ of 9.0′ × 9.0′; covered fraction 0.250 is below "
+                                          "0.9 (min_covered)")
 
 
 def write_shards(folder, job, *states):
@@ -158,36 +159,151 @@ def write_shards(folder, job, *states):
 def list_stems(folder): return [sorted(p.stem for p in (folder/n).glob("*")) for n in ("shards", "prepared", "cutouts")]
 
 
-@pytest.mark.parametrize("states, kept", [
-    ((["not_covered", "reject"], ["retry", "reject"]), []), ((["ok", "not_covered"], ["ok", "reject"]), ["000001"]),
-    ((["ok", "ok"], ["not_covered", "reject"]), ["000000"])])
-def test_positions_without_a_class_are_asked_again_when_images_changed(tmp_path, states, kept):
-    block = Table(dict(name=["s0", "s1", "s2", "row 4"], ra=[1., 2., 3., np.nan], dec=[3., 4., 5., np.nan],
-                       crowding=[0]*4, reason=["", "", "", "no position"]))
-    job = dict(model="m", shard_size=2, images="folder a")
-    write_shards(tmp_path, begin_job(tmp_path, job, lambda: block), *states)
+@pytest.mark.parametrize("survey, told", [(None, "assumed"), ("Mine", "assumed"), ("FIRST", "survey")])
+def test_a_cutout_says_where_its_beam_is_from(tmp_path, survey, told):
+    made = draw_double(HERE, 1.8, 5.4, 320)
+    for key in ("BMAJ", "BMIN", "BPA"): del made.header[key]
+    if survey: made.header["SURVEY"] = survey
+    write_image(tmp_path/"images"/"FIRST"/"a.fits", made)
+    (row,) = fetch_cutouts(HERE, "FIRST", 2.5*u.arcmin, FitsFolder(tmp_path/"images"), tmp_path/"out", tmp_path)
+    assert read_cutout(tmp_path/row["path"], "FIRST").header["BEAMFROM"] == told, row["reason"]
+
+
+def test_the_users_home_is_found_in_settings(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert config._check_source("~/mosaics/") == f"{tmp_path}/mosaics/"
+
+
+BLOCK = Table(dict(name=["s0", "s1", "s2", "row 4"], ra=[1., 2., 3., np.nan], dec=[3., 4., 5., np.nan],
+                   crowding=[0]*4, reason=["", "", "", "no position"]))
+JOB = dict(model="m", shard_size=2, images="folder a")
+
+
+def begin(folder, images="folder a", **more): return begin_job(folder, JOB | dict(images=images) | more, lambda: BLOCK)
+
+
+def list_aside(folder): return sorted(path.stem for path in (folder/"earlier").glob("*.parquet"))
+
+
+@pytest.mark.parametrize("states, kept, aside", [
+    ((["not_covered", "reject"], ["retry", "reject"]), [], ["000000", "000001"]),
+    ((["ok", "not_covered"], ["ok", "reject"]), ["000001"], ["000000"]),
+    ((["ok", "ok"], ["not_covered", "reject"]), ["000000"], ["000001"])])
+def test_shards_with_a_position_without_a_class_are_set_aside_when_images_changed(tmp_path, states, kept, aside):
+    write_shards(tmp_path, begin(tmp_path), *states)
     with ThreadPoolExecutor(2) as pool:  # as two workers do
-        first, second = pool.map(lambda _: begin_job(tmp_path, job | dict(images="folder b"), lambda: block), range(2))
+        first, second = pool.map(lambda _: begin(tmp_path, "folder b"), range(2))
     assert first == second == shards.read_job(tmp_path) and first["images"] == "folder b"
-    assert first["earlier_images"] == "folder a"*bool(kept) and list_stems(tmp_path) == [kept]*3
+    assert first.get("earlier_images", "") == "folder a"*bool(kept) and list_stems(tmp_path) == [kept]*3
+    assert list_aside(tmp_path) == aside
     for stem in kept: assert len(shards._read_shard(tmp_path, first, int(stem))) == 2
-    with pytest.raises(shards.JobMismatch, match="model was"):
-        begin_job(tmp_path, job | dict(model="n"), lambda: block)
-    again = begin_job(tmp_path, job, lambda: block)
-    assert (again["images"], again["earlier_images"]) == ("folder a", "") and list_stems(tmp_path) == [kept]*3
+    with pytest.raises(shards.JobMismatch, match="model was"): begin(tmp_path, model="n")
+    again = begin(tmp_path)
+    assert again["images"] == "folder a" and "earlier_images" not in again and list_stems(tmp_path) == [kept]*3
+
+
+def answer_nobody(asked):
+    "As `fetch_targets` where no image holds a position; who is asked for is added to `asked`."
+    def fetch(targets, *_):
+        asked.extend(targets["name"])
+        n = len(targets)
+        return Table(dict(name=list(targets["name"]), state=["not_covered"]*n, reason=["none"]*n, path=[""]*n,
+                          sha256=[""]*n))
+    return fetch
+
+
+def test_rows_with_a_class_keep_it_and_the_others_are_asked_of_new_images(tmp_path, monkeypatch):
+    write_shards(tmp_path, begin(tmp_path), ["ok", "not_covered"], ["ok", "reject"])
+    monkeypatch.setattr(shards, "fetch_targets", answer_nobody(asked := []))
+    monkeypatch.setattr(shards, "classify_shard", lambda block, prepared, *_: pd.DataFrame(dict(
+        name=np.array(block["name"]), ra=np.array(block["ra"]), model="m", state=list(prepared.facts.state))))
+    untouched = (tmp_path/"shards"/"000001.parquet").read_bytes()
+    for images, earlier in (("folder b", "folder a"), ("folder c", "folder a; folder b")):
+        job = begin(tmp_path, images)
+        worker = shards.Worker(tmp_path, job | dict(survey="FIRST"), SMOKE, None, None, ("cutouts",))
+        assert shards.work_through(worker) == [0] and asked == ["s1"] and job["earlier_images"] == earlier
+        rows = [shards._read_shard(tmp_path, job, number) for number in (0, 1)]
+        assert [list(each.state) for each in rows] == [["ok", "not_covered"], ["ok", "reject"]]
+        assert (tmp_path/"shards"/"000001.parquet").read_bytes() == untouched
+        asked.clear()
+    assert begin(tmp_path, "folder c")["images"] == "folder c" and list_stems(tmp_path)[0] == ["000000", "000001"]
+
+
+def list_bytes(folder): return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_images_are_not_changed_below_a_process_at_work(tmp_path):
+    write_shards(tmp_path, job := begin(tmp_path), ["ok", "not_covered"])
+    with shards.claim_shard(tmp_path, 1):
+        before = list_bytes(tmp_path)
+        with pytest.raises(shards.JobMismatch, match="another process is at work in it with other images: wait for"):
+            begin(tmp_path, "folder b")
+        assert list_bytes(tmp_path) == before
+    begin(tmp_path, "folder b")
+    worker = shards.Worker(tmp_path, job | dict(survey="FIRST"), SMOKE, None, None, ())  # still on the earlier images
+    with pytest.raises(shards.JobMismatch, match="another process has begun to ask other images"):
+        shards.work_through(worker)
+
+
+def test_a_shard_that_came_late_of_earlier_images_is_set_aside(tmp_path):
+    job = begin(tmp_path)
+    begin(tmp_path, "folder b")
+    write_shards(tmp_path, job, ["ok", "not_covered"])
+    assert begin(tmp_path, "folder b")["earlier_images"] == "folder a"
+    assert list_stems(tmp_path)[0] == [] and list_aside(tmp_path) == ["000000"]
+
+
+@pytest.mark.parametrize("was, told", [("folder a", "its images were folder a: give --images FOLDER again, or choose"),
+                                       ("registry", "its images were registry: give --images registry again, or")])
+def test_images_that_a_user_forgets_to_name_again_are_refused_in_words(tmp_path, was, told):
+    write_shards(tmp_path, begin(tmp_path, was), ["ok", "not_covered"])
+    before = list_bytes(tmp_path)
+    with pytest.raises(shards.JobMismatch, match=told): begin(tmp_path, "archive")
+    assert list_bytes(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["job.json", "positions.parquet"])
+def test_a_damaged_job_still_says_of_which_earlier_images_there_are_classes(tmp_path, name):
+    write_shards(tmp_path, begin(tmp_path), ["ok", "ok"], ["ok", "not"])
+    job = begin(tmp_path, "folder b")
+    (tmp_path/name).write_bytes(b"damaged")
+    assert begin(tmp_path, "folder b") == job and job["earlier_images"] == "folder a"
+
+
+def test_a_folder_begun_before_rows_had_reasons_goes_on(tmp_path):
+    begin(tmp_path)
+    shards._write_parquet(BLOCK["name", "ra", "dec", "crowding"].to_pandas(), tmp_path/"positions.parquet", {}, 2)
+    assert list(shards._read_block(tmp_path, 1)["reason"]) == ["", ""]
+
+
+def list_made(folder): return {path: path.read_bytes() for path in folder.glob("shards/*")}
 
 
 @pytest.mark.full
-def test_a_mended_folder_is_asked_by_the_same_command(first_of_two):
-    asked = ("classify", "two.csv", "--images", "images", "--out", "out", "--shard-size", "1")
-    said = ask(*asked)
+@pytest.mark.parametrize("size", ["1", "1000"])
+def test_a_mended_folder_is_asked_by_the_same_command(first_of_two, tmp_path, size):
+    asked = ("classify", "two.csv", "--out", "out", "--shard-size", size, "--images")
+    said = ask(*asked, "images")
     assert said.exit_code == 3 and "1 of 2 classified: 1 not covered" in said.stderr, said.output
+    first = pd.read_parquet("out/catalogue.parquet").iloc[0]
+    made = list_made(tmp_path/"out")
+    (tmp_path/"empty").mkdir()
+    for wrong in (["nowhere"], ["empty"]):
+        said = ask(*asked, *wrong)
+        assert said.exit_code == 1 and list_made(tmp_path/"out") == made, said.output
+    said = ask(*asked[:-1])
+    assert said.exit_code == 1 and "give --images FOLDER again" in said.stderr, said.output
+    assert list_made(tmp_path/"out") == made
     first_of_two("b", FAR)
-    said = ask(*asked)
+    (tmp_path/"images"/"a.fits").unlink()
+    said = ask(*asked, "images")
     told = said.stderr.splitlines()
     assert said.exit_code == 0 and told[0] == "1 shards done here" and told[-1] == "2 of 2 classified", said.output
-    assert told[-2].startswith("The images changed: shards in which every position had a class are still of folder ")
-    assert list(pd.read_parquet("out/catalogue.parquet").state) == ["ok", "ok"]
+    assert told[-2].startswith("The images changed: positions that had a class still come from the earlier images (f")
+    rows = pd.read_parquet("out/catalogue.parquet")
+    assert list(rows.state) == ["ok", "ok"]
+    pd.testing.assert_series_equal(rows.iloc[0], first)
+    assert (tmp_path/"out"/"quicklook.html").read_text().count("data:image/png") >= 2
     assert fits.getheader("out/catalogue.fits", 1)["OLDIMAGE"].startswith("folder ")
 
 
@@ -263,7 +379,8 @@ def clone(first_of_two, tmp_path):
 
 
 def test_a_runs_images_may_be_a_folders(clone):
-    assert derive_run("real-short", clone/"images") == derive_run("real-short", Path("images")) == "real-short-images"
+    assert (derive_run("real-short", clone/"images", ["FIRST"]) == derive_run("real-short", Path("images"), ["FIRST"])
+            == "real-short-images")
     config = read_config("config/real-short-images.toml")
     assert config.scraping.folder == f"{clone}/images/" and config.scraping.cutout_pixels == 150
     coords = [HERE.directional_offset_by(0*u.deg, k*u.deg) for k in range(4)] + [FAR]
@@ -285,17 +402,23 @@ def test_a_runs_images_may_be_a_folders(clone):
     with pytest.raises(ConfigError, match=r"e\.fits: simulated: leave it out of the folder"):
         _scrape_survey(config, "FIRST", targets, "", clone/"raw", clone/"again")
     shutil.rmtree("images")
-    with pytest.raises(ConfigError, match="neither registry nor a folder"): plan_run(config, Paths(clone), "x")
+    with pytest.raises(ConfigError, match="^scraping.archive = .* neither registry nor a"):
+        plan_run(config, Paths(clone), "x")
 
 
 @pytest.mark.parametrize("run, images, told", [
     ("smoke", "images", "kind = 'demo' allows 'loopback'"), ("vlass", "images", "vlass is of published images alone"),
     ("real", "nowhere", "neither registry nor a folder of FITS files"), ("real", "config", "no image that can be used"),
-    ("nix", "images", "the runs there are: benchmark, demo"), ("real-short", "images", "rename it, or radiogal prep")])
+    ("real", "images", "wanted are images of NVSS"), ("real", "images", "alone that it has: radiogal prepare real SET"),
+    ("nix FIRST", "images", "the runs there are: benchmark, demo"), ("real FRIST", "images", "no images FRIST in real"),
+    ("real-short FIRST", "images", "differ from those of real-short: rename or delete it, or go on with it: radiogal"),
+    ("real-short FIRST", "other/images", "it has images from \"/a/images/\": rename that file, or the folder")])
 def test_a_folder_that_a_run_cannot_have_is_told(clone, run, images, told):
-    (clone/"config"/"real-short-images.toml").write_text("# mine")
+    shutil.copytree(clone/"images", clone/"other"/"images")
+    from_there = '# mine\n[scraping]\narchive = "/a/images/"\n'
+    (clone/"config"/"real-short-images.toml").write_text(from_there if "other" in images else "# mine")
     before = sorted(clone.rglob("*"))
-    said = ask("prepare", run, "--images", images)
+    said = ask("prepare", *run.split(), "--images", images)
     assert said.exit_code == 1 and told in said.stderr and sorted(clone.rglob("*")) == before, said.output
 
 

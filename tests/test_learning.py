@@ -419,7 +419,7 @@ def test_the_command_says_what_was_learned_from_and_ends_in_three_where_somethin
                                          "own.toml"])
     assert said.exit_code == 3 and "out of fold" in said.stdout and made[1].scores["accuracy"].iloc[0] in said.stdout
     assert f"{len(made[1].predictions)} of {len(made[0].images) + 3} learned from" in said.stderr
-    assert f"row by row (the first below the heading is 1), is in {place/'mine'/'mine-left-out.csv'}\n" in said.stderr
+    assert f"(rows are counted from 1 below the heading), is in {place/'mine'/'mine-left-out.csv'}\n" in said.stderr
     kept = pd.read_csv(place/"mine"/"mine-left-out.csv", keep_default_na=False)
     assert kept.values.tolist() == made[1].left_out.values.tolist()
     assert asked[0][0] == "first-4class" and asked[0][5] == Recipe("conv2", 20, 3, 1)

@@ -109,3 +109,12 @@ def test_what_takes_long_begins_before_what_else_is_ready():
     rules = re.split(r"^ *rule ", (ROOT/"workflow"/"Snakefile").read_text(), flags=re.M)[1:]
     priorities = {re.match(r"\w*", rule)[0]: re.findall(r"^ +priority: (\d+)$", rule, re.M) for rule in rules}
     assert {name: found for name, found in priorities.items() if found} == dict(training=["2"], transfer=["1"])
+
+
+def test_pinned_files_are_where_every_run_finds_them():
+    "A real run with images from a folder has raw data of its own, and not another copy of what is pinned."
+    rules = (ROOT/"workflow"/"Snakefile").read_text()
+    for rule in ("rule published:", "rule panels:", "rule heldout:"):
+        asked = rules.partition(rule)[2].partition("shell:")[0]
+        assert "raw_dir=PINNED" in asked and "PLAN.raw" not in asked
+    assert 'PINNED = "data/raw" if CONFIG.kind == "real" else PLAN.raw' in rules
