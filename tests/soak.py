@@ -207,7 +207,9 @@ def run_undisturbed(work):
 def scrape_undisturbed(work, sky, coords):
     "What an undisturbed set of cutouts has on disk."
     with (open_archive(sky, random.Random(0), Log(), badly=0) as services,  # noqa: S311
-          children.run(1, scrape_once, work/"scraped", services, coords) as (process,)): process.join()
+          children.run(1, scrape_once, work/"scraped", services, coords) as (process,)):
+        process.join(LONGEST_S[0])
+        if process.exitcode != 0: raise SystemExit(f"undisturbed scraping ended with status {process.exitcode}")
     return take_stock(work/"scraped")[0]
 
 
