@@ -505,7 +505,7 @@ def _describe_own(name: str, own: _OwnSet, start: PretrainedModel, recipe: Recip
                 preparation=own.field.config.preparation.model_dump(),
                 start=dict(name=start.name, identity=start.ensemble.identity), recipe=vars(recipe))
 
-def _count_reasons(left_out: pd.DataFrame)->pd.DataFrame: # reason, images; left_out: as of `_OwnSet`
+def _quote_reasons(left_out: pd.DataFrame)->pd.DataFrame: # reason, images; left_out: as of `_OwnSet`
     "Why images were left out, as cells of a card, the commonest first: reasons quote labels, which are any words."
     told = [(" ".join(escape(reason, quote=False).replace("|", r"\|").split()), count)
             for reason, count in Counter(left_out.reason).most_common()]
@@ -519,7 +519,7 @@ def _fill_own_card(name: str, facts: dict, own: _OwnSet, judged: _OutOfFold, has
     told = by_class.map(lambda score: "no answer" if np.isnan(score) else f"{score:.3f}").reset_index()
     counts = pd.DataFrame([(c, int((sources.labels == k).sum())) for k, c in enumerate(sources.classes)],
                           columns=["class", "sources"])
-    reasons = _count_reasons(own.left_out)
+    reasons = _quote_reasons(own.left_out)
     sizes = ", ".join(f"{n} of {side} px" for side, n in sorted(own.sizes.items()))
     environment = Environment(loader=PackageLoader("radiogal"), autoescape=select_autoescape(), trim_blocks=True)
     return environment.get_template("own_card.md").render(

@@ -26,11 +26,11 @@ from radiogal.learning import (
     Recipe,
     _build_own,
     _choose_field,
-    _count_reasons,
     _draw_measured,
     _find_seen_before,
     _open_network,
     _order_classes,
+    _quote_reasons,
     _read_graph,
     export_model,
     finetune,
@@ -225,7 +225,7 @@ def test_an_export_answers_as_the_model(made, tmp_path, name, side, suffix):
 
 def test_labels_of_any_words_break_no_table_of_a_card():
     left = pd.DataFrame(dict(reason=["labelled a|b and <i>c: decide", "gone", "gone"]))
-    assert _count_reasons(left).to_numpy().tolist() == [["gone", 2], [r"labelled a\|b and &lt;i&gt;c: decide", 1]]
+    assert _quote_reasons(left).to_numpy().tolist() == [["gone", 2], [r"labelled a\|b and &lt;i&gt;c: decide", 1]]
 
 
 def test_a_packaged_network_opened_for_training_answers_as_before():
