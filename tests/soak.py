@@ -274,23 +274,24 @@ def tabulate(done):
             *(f"| {' | '.join([name, *(str(counts[column]) for column in columns)])} |" for name, counts in rows)]
 
 
-ABOUT = {"Fault injection": """The smoke run (simulated) scrapes, prepares, trains and classifies in rounds in which
-the archive sends faulty answers, processes are killed at random moments, and files are corrupted, cut or removed. In the
-end a round has to leave what an undisturbed run leaves. Compared are, byte for byte, cutouts and downloads without
-their manifest, the numbers of a run (`read_numbers` in `tests/conftest.py`; of its catalogue the rows), and the FITS
-file of a catalogue. Records of what was done, reports and figures are not compared.""",
-         "Corrupted files": """Bytes of files of the smoke run (simulated), its data and a catalogue of classes are changed,
-or the files are cut; then the commands that made them are given again. A file is made again, removed, named in what
-the commands say, or neither. Compared with before are, byte for byte, the numbers of the run (`read_numbers` in
-`tests/conftest.py`; of its catalogue the rows), and the FITS file of the catalogue."""}
+ABOUT = {"Fault injection": """\
+The smoke run (simulated) scrapes, prepares, trains and classifies in rounds in which the archive sends faulty answers,
+processes are killed at random moments, and files are corrupted, cut or removed. In the end a round has to leave what an
+undisturbed run leaves. Compared are, byte for byte, cutouts and downloads without their manifest, the numbers of a run
+(`read_numbers` in `tests/conftest.py`; of its catalogue the rows), and the FITS file of a catalogue. Records of what
+was done, reports and figures are not compared.""", "Corrupted files": """\
+Bytes of files of the smoke run (simulated), its data and a catalogue of classes are changed, or the files are cut; then
+the commands that made them are given again. A file is made again, removed, named in what the commands say, or neither.
+Compared with before are, byte for byte, the numbers of the run (`read_numbers` in `tests/conftest.py`; of its catalogue
+the rows), and the FITS file of the catalogue."""}
 
 
 def write_report(path, title, log, seconds):
     "What was done and what came of it, and on what machine; a page of the site that no other leads to."
     verdict = "**Something went wrong.**" if log.wrong else "All that is compared is as undisturbed."
     took = f"{seconds/60:.0f} minutes on {os.cpu_count()} cores, Python {platform.python_version()}."
-    path.write_text("\n".join(["---", "orphan: true", "---", f"# {title}", "", ABOUT[title], "", f"{verdict} {took}", "",
-                               *tabulate(log.done), "", *log.wrong]))
+    path.write_text("\n".join(["---", "orphan: true", "---", f"# {title}", "", ABOUT[title], "",
+                               f"{verdict} {took}", "", *tabulate(log.done), "", *log.wrong]))
 
 
 def main():
