@@ -10,6 +10,7 @@ import getpass
 import hashlib
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from textwrap import shorten
@@ -237,8 +238,7 @@ class _Studio:
         tell: Callable,         # Called whenever something is there
     ):
         self.supply, self.model = supply, model
-        find = lambda survey: lambda source: find_image(source, survey, supply)
-        self.images = {survey: _Background(find(survey), tell) for survey in surveys}
+        self.images = {name: _Background(partial(find_image, survey=name, supply=supply), tell) for name in surveys}
         self.pictures = _Background(lambda wish: draw_survey(wish, self.list_paths(wish.source)), tell)
         self.opinions = _Background(lambda source: judge_image(self.list_paths(source)[model.survey], model), tell)
         self.nearest = _Background(self.find_nearest, tell)

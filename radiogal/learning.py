@@ -507,9 +507,8 @@ def _describe_own(name: str, own: _OwnSet, start: PretrainedModel, recipe: Recip
 
 def _quote_reasons(left_out: pd.DataFrame)->pd.DataFrame: # reason, images; left_out: as of `_OwnSet`
     "Why images were left out, as cells of a card, the commonest first: reasons quote labels, which are any words."
-    told = [(" ".join(escape(reason, quote=False).replace("|", r"\|").split()), count)
-            for reason, count in Counter(left_out.reason).most_common()]
-    return pd.DataFrame(told, columns=["reason", "images"])
+    quote = lambda reason: " ".join(escape(reason, quote=False).replace("|", r"\|").split())
+    return pd.DataFrame(Counter(map(quote, left_out.reason)).most_common(), columns=["reason", "images"])
 
 def _fill_own_card(name: str, facts: dict, own: _OwnSet, judged: _OutOfFold, hashes: dict[str, str])->str:
     "A model's card."
