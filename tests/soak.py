@@ -297,7 +297,7 @@ def write_report(path, title, log, seconds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("report", type=Path, help="Markdown file to write")
-    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--minutes", type=float, default=60, help="after them the round that runs is finished")
     parser.add_argument("--files", type=int, help="corrupt so many files instead, and tell what came of each kind")
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
