@@ -4,13 +4,17 @@ SEED ?=
 PROFILE ?= local
 CORES ?=
 TAG ?=
+MINUTES ?= 60
+FILES ?= 300
 # What they hold is text: neither Make nor the shell reads it as words of its own
 override RUN := $(value RUN)
 override SEED := $(value SEED)
 override PROFILE := $(value PROFILE)
 override CORES := $(value CORES)
 override TAG := $(value TAG)
-export RUN SEED PROFILE CORES TAG
+override MINUTES := $(value MINUTES)
+override FILES := $(value FILES)
+export RUN SEED PROFILE CORES TAG MINUTES FILES
 PYTHON ?= python3
 BIN := .venv/bin
 # An environment made for a GPU stays so until GPU=0
@@ -18,12 +22,12 @@ GPU ?= $(if $(wildcard .venv/.made-gpu),1)
 LOCK := requirements$(if $(filter 1,$(GPU)),-gpu).lock
 STAMP := .venv/.made$(if $(filter 1,$(GPU)),-gpu)
 WHEELS := --quiet --require-hashes --only-binary :all:
-NOTEBOOKS ?= nbs/*.ipynb
+NOTEBOOKS ?= nbs/[0-9]*.ipynb
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help env run-all plan test test-all test-long faults lab figures report prepare keep package canary export refresh readme check front docs wheel bench lock clean
+.PHONY: help env run-all plan test test-all test-long faults soak corrupt lab figures report prepare keep package canary export refresh readme check front docs wheel bench lock clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE  # Every kernel would compile TensorFlow again: ten seconds each
 ifneq ($(RADIOGAL_MIRROR),)
@@ -83,8 +87,14 @@ test-long: $(STAMP)  ## What takes minutes each: the blocks of code of every pag
 faults: $(STAMP)  ## Run the fault suite and write docs/faults.md
 	$(PYTEST) -m fault --fault-table=docs/faults.md
 
+soak: $(STAMP)  ## Disturb scraping, runs and classification for MINUTES=60, compare with undisturbed ones; write docs/soak.md
+	$(BIN)/python tests/soak.py --minutes "$$MINUTES" $(if $(SEED),--seed "$$SEED") docs/soak.md
+
+corrupt: $(STAMP)  ## Corrupt FILES=300 files of runs and catalogues, and write what became of each kind to docs/corrupt.md
+	$(BIN)/python tests/soak.py --files "$$FILES" $(if $(SEED),--seed "$$SEED") docs/corrupt.md
+
 lab: $(STAMP)  ## Open JupyterLab with the notebooks, at the tour
-	$(BIN)/jupyter lab nbs --LabApp.default_url=/lab/tree/00_tour.ipynb $(if $(filter 0,$(shell id -u)),--allow-root)
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/nbs/00_tour.ipynb $(if $(filter 0,$(shell id -u)),--allow-root)
 
 prepare: $(STAMP)  ## Get and prepare the labelled images of RUN, and train nothing: enough for networks that were kept
 	@$(BIN)/radiogal prepare "$$RUN"

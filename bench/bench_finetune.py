@@ -47,7 +47,7 @@ def main():
         print(f"finetune on {SOURCES} of {len(images)} sources, {len(os.sched_getaffinity(0))} cores: accuracy out of "
               "fold with its 95 % interval, seconds, and seconds of all cores together")
         for start, draw in product(sys.argv[1:] or ["first-4class"], range(1, 1 + DRAWS)):
-            scores = measure(start, images, labels, draw, Path(scratch)/f"{start}-{draw}")
+            scores = measure(start, images, labels, draw, Path(scratch)/f"{Path(start).name}-{draw}")
             print(scores.to_string(index=False, float_format="%.0f"), flush=True)
 
 

@@ -28,7 +28,7 @@ ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "PYTHON
 
 
 class Watch(threading.Thread):
-    "The most memory that a process and its children had together, as sampled; shared pages count for each."
+    "The most memory that a process and its children had together, as sampled; each has its part of shared pages."
     def __init__(self, pid):
         super().__init__(daemon=True)
         self.process, self.peak = psutil.Process(pid), 0
@@ -100,7 +100,7 @@ def measure(clone, row):
         make = make_environment if row == "environment" else make_uncached
         made = [make(clone) for _ in range(3)]
         return median(seconds for seconds, _ in made), max(mib for _, mib in made)
-    if row == "begin": return measure_begin(clone), 0
+    if row == "begin": return measure_begin(clone), None
     commands = dict(demo=["run-all"], second=["run-all"], real=["run-all", "RUN=real"], test=["test"])
     if row == "figures":
         runs = [path.name for path in sorted((clone/"docs"/"results").iterdir()) if path.is_dir()]
@@ -129,8 +129,8 @@ def main():
         print("| row | " + " | ".join(f"{commit}, s | MiB" for commit in clones) + " |\n|---|" + "---|"*2*len(clones))
         for row in asked.rows:
             numbers = [measure(clone, row) for clone in clones.values()]
-            print(f"| {row} | " + " | ".join(f"{seconds:.1f} | {mib:.0f}" for seconds, mib in numbers) + " |",
-                  flush=True)
+            told = [f"{seconds:.1f} | {'–' if mib is None else round(mib)}" for seconds, mib in numbers]
+            print(f"| {row} | {' | '.join(told)} |", flush=True)
 
 
 if __name__ == "__main__": main()

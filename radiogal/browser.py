@@ -10,6 +10,7 @@ import getpass
 import hashlib
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from textwrap import shorten
@@ -28,7 +29,7 @@ from .pages import _name_position, link_position
 from .pretrained import PretrainedModel, load_model
 from .scraping import find_home
 from .sources import (ImageSupply, Source, Wish, describe_trained, draw_attention, draw_survey, find_catalogued,
-                              find_image, find_near_trained, judge_image, list_sources, map_attention,
+                              find_image, find_inside, find_near_trained, judge_image, list_sources, map_attention,
                               tell_calibration)
 from .surveys import Services
 
@@ -217,10 +218,13 @@ def _list_alike(tour: _Tour, opinion, survey: str)->list[Wish]: # opinion: an an
     return [Wish(Source(each["name"], *map(float, each["place"].split())), survey, tour.stretch, tour.side, "")
             for each in known if each["away"] != "this source"]
 
+_LISTED = 8 # Of what lies in the square
+
 def _list_catalogued(source: Source, side: float)->dict: # side: of the square, arcsec
-    "The rows of label catalogues in the square, eight at most."
-    found = find_catalogued(SkyCoord(source.ra, source.dec, unit="deg"), side/2*u.arcsec)
-    return found | dict(rows=found["rows"][:8])
+    "The rows of label catalogues in the square, the nearest; and how many more there are."
+    found = find_catalogued(SkyCoord(source.ra, source.dec, unit="deg"), side*u.arcsec)
+    more = len(found["rows"]) - _LISTED
+    return dict(rows=found["rows"][:_LISTED], said=found["said"] + f"; {more} more are not shown"*(more > 0))
 
 _AHEAD = 2 # Sources whose images are fetched before one goes there
 
@@ -234,8 +238,7 @@ class _Studio:
         tell: Callable,         # Called whenever something is there
     ):
         self.supply, self.model = supply, model
-        find = lambda survey: lambda source: find_image(source, survey, supply)
-        self.images = {survey: _Background(find(survey), tell) for survey in surveys}
+        self.images = {name: _Background(partial(find_image, survey=name, supply=supply), tell) for name in surveys}
         self.pictures = _Background(lambda wish: draw_survey(wish, self.list_paths(wish.source)), tell)
         self.opinions = _Background(lambda source: judge_image(self.list_paths(source)[model.survey], model), tell)
         self.nearest = _Background(self.find_nearest, tell)
@@ -281,7 +284,8 @@ class _Studio:
         self.drawn_maps.want([(each, tour.side) for each in ready if tour.attention and each in self.maps.answers])
 
     def forget(self)->None:
-        "Ask again for what could not be had."
+        "Ask again for what could not be had, and for catalogues, of which there may be more by now."
+        self.catalogued.forget(list(self.catalogued.answers))
         for work in (*self.images.values(), self.pictures, self.opinions, self.maps, self.drawn_maps):
             work.forget([key for key, answer in list(work.answers.items()) if isinstance(answer, Exception)])
 
@@ -332,13 +336,14 @@ def _show_opinion(tour: _Tour, studio: _Studio)->dict:
     return shown | (answer if isinstance(answer, dict) else {})
 
 def _list_near(tour: _Tour)->list[str]:
-    "Other sources of the list within the square, with their distance; eight at most."
+    "Other sources of the list within the square, with their distance; the nearest, and how many more there are."
     here, names = tour.here, list(tour.sources)
     if here.reason: return []
-    rows = np.flatnonzero(np.abs(tour.places[:, 1] - here.dec)*3600 < tour.side/2)
-    away = SkyCoord(here.ra, here.dec, unit="deg").separation(SkyCoord(tour.places[rows], unit="deg")).arcsec
-    near = sorted((angle, names[row]) for angle, row in zip(away, rows, strict=True) if angle < tour.side/2)
-    return [f"{name} ({angle:.0f}″)" for angle, name in near if name != here.name][:8]
+    rows = np.flatnonzero(np.abs(tour.places[:, 1] - here.dec)*3600 < tour.side)  # few of many, and with a position
+    centre, coords = (SkyCoord(*place, unit="deg") for place in ((here.ra, here.dec), tour.places[rows].T))
+    found = [(names[rows[i]], away) for i, away in zip(*find_inside(centre, coords, tour.side*u.arcsec), strict=True)]
+    near = [f"{name} ({away:.0f}″)" for name, away in found if name != here.name]
+    return near[:_LISTED] + [f"{len(near) - _LISTED} more are not shown"]*(len(near) > _LISTED)
 
 # %% ../nbs/37_browser.ipynb #5d1cd7a3
 def _list_names(tour: _Tour)->list[dict]:

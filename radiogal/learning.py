@@ -16,6 +16,7 @@ import warnings
 import zipfile
 from collections import Counter
 from dataclasses import dataclass
+from html import escape
 from os.path import isabs, normpath, realpath
 from pathlib import Path
 from typing import NamedTuple
@@ -162,9 +163,10 @@ def _find_named(name: str, files: dict[str, list[Path]])->list[Path]: # files: a
     "Images that a row names: by file, by a path from their folder, or by a whole path, which may lead elsewhere."
     if name in files or not name: return files.get(name, [])
     if not isabs(name): return files.get(normpath(name), [])
-    try: path = Path(realpath(name))
-    except ValueError: return []  # no path at all
-    return files.get(str(path), [path] if strip_suffix(path.name) and path.is_file() else [])
+    try:
+        path = Path(realpath(name))
+        return files.get(str(path), [path] if strip_suffix(path.name) and path.is_file() else [])
+    except (ValueError, OSError): return []  # no path at all, too long a one, or where one may not look
 
 def _read_table(path: Path)->pd.DataFrame: # Of texts
     "A CSV table without lines that begin with #; raises `ConfigError` for none, and for rows longer than its heading."
@@ -329,7 +331,7 @@ class _Field(NamedTuple):
     config: RunConfig # Prepares them
 
 def _choose_field(own: list[_Own], start: PretrainedModel)->_Field:
-    "The field of most of the images, the larger of two as common, at most the start's; prepared as its images."
+    "The commonest field, the largest of equally common ones, at most the start's; prepared as the start's images."
     survey, counts = own[0].hdu.header["SURVEY"], Counter(one.side for one in own)
     side = min(start.field_pixels, max(counts, key=lambda side: (counts[side], side)))
     made = start.config.preparation.model_dump() | dict(match_survey=None)
@@ -503,6 +505,11 @@ def _describe_own(name: str, own: _OwnSet, start: PretrainedModel, recipe: Recip
                 preparation=own.field.config.preparation.model_dump(),
                 start=dict(name=start.name, identity=start.ensemble.identity), recipe=vars(recipe))
 
+def _quote_reasons(left_out: pd.DataFrame)->pd.DataFrame: # reason, images; left_out: as of `_OwnSet`
+    "Why images were left out, as cells of a card, the commonest first: reasons quote labels, which are any words."
+    quote = lambda reason: " ".join(escape(reason, quote=False).replace("|", r"\|").split())
+    return pd.DataFrame(Counter(map(quote, left_out.reason)).most_common(), columns=["reason", "images"])
+
 def _fill_own_card(name: str, facts: dict, own: _OwnSet, judged: _OutOfFold, hashes: dict[str, str])->str:
     "A model's card."
     from jinja2 import Environment, PackageLoader, select_autoescape
@@ -511,7 +518,7 @@ def _fill_own_card(name: str, facts: dict, own: _OwnSet, judged: _OutOfFold, has
     told = by_class.map(lambda score: "no answer" if np.isnan(score) else f"{score:.3f}").reset_index()
     counts = pd.DataFrame([(c, int((sources.labels == k).sum())) for k, c in enumerate(sources.classes)],
                           columns=["class", "sources"])
-    reasons = pd.DataFrame(Counter(own.left_out.reason).most_common(), columns=["reason", "images"])
+    reasons = _quote_reasons(own.left_out)
     sizes = ", ".join(f"{n} of {side} px" for side, n in sorted(own.sizes.items()))
     environment = Environment(loader=PackageLoader("radiogal"), autoescape=select_autoescape(), trim_blocks=True)
     return environment.get_template("own_card.md").render(
@@ -585,12 +592,17 @@ def _find_border(side: int, size: int)->tuple[int, int]: # Before and after, pix
     before = size//2 - side//2
     return before, size - side - before
 
-def _tell_inputs(model: PretrainedModel)->dict[str, str]:
+def _tell_inputs(model: PretrainedModel)->dict: # As JSON has it
     "What a user of an exported model must know."
-    made = model.config.preparation
-    return dict(model=model.name, identity=model.ensemble.identity, classes=", ".join(model.classes),
-                survey=model.survey, field_pixels=str(model.field_pixels), preparation=made.model_dump_json(),
+    return dict(model=model.name, identity=model.ensemble.identity, classes=list(model.classes), survey=model.survey,
+                field_pixels=model.field_pixels, preparation=model.config.preparation.model_dump(mode="json"),
                 radiogal=__version__)
+
+def _tell_texts(model: PretrainedModel)->dict[str, str]:
+    "The same as texts, which are all that ONNX takes."
+    plain = dict(classes=", ".join(model.classes), field_pixels=str(model.field_pixels),
+                 preparation=model.config.preparation.model_dump_json())
+    return _tell_inputs(model) | plain
 
 def _list_temperatures(model: PretrainedModel)->list[float]: # As `ask_ensemble` divides logits
     "What each network's logits are divided by."
@@ -625,7 +637,7 @@ def _write_joined(model: PretrainedModel)->bytes: # ONNX: images (n, side, side,
                               [describe("probabilities", len(model.classes))], constants)
     proto = helper.make_model(graph, producer_name="radiogal", opset_imports=[helper.make_opsetid("", 18)],
                               ir_version=9)
-    helper.set_model_props(proto, _tell_inputs(model))
+    helper.set_model_props(proto, _tell_texts(model))
     return proto.SerializeToString(deterministic=True)
 
 # %% ../nbs/38_learning.ipynb #2d58e027

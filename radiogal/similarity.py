@@ -154,7 +154,11 @@ def similar_to(
     model: str|Path|PretrainedModel = "first-4class-single", # As for `read_features`
     survey: str = "", # As for `read_features`
 )->QTable:        # Rows of `among` without features, with distance (0–2), the nearest first; of None, name, ra and dec
-    "The sources that a network finds most alike; raises `ConfigError` where features cannot be had or compared."
+    """The sources that a network finds most alike; raises `ConfigError` where features cannot be had or compared.
+
+    A source that is itself in `among` comes first, at 0. Distances with and without `among` are not comparable:
+    features of `among` are means over turned and shifted views, those of training sources are of one view each.
+    """
     if k < 1: raise ConfigError(f"k = {k}: at least 1")
     if among is None: return _find_known(source, k, load_model(model), survey)
     rows = _as_features(among, model, survey)

@@ -1,9 +1,9 @@
-"""Bad weather: the smoke run (simulated) scrapes, prepares, trains and classifies while archives misbehave, processes
-are killed at random moments, and files are spoilt, cut or lost. Whatever comes out in the end has to be, byte for byte,
-what comes out on a calm day.
+"""Fault injection: in rounds, the smoke run (simulated) is disturbed, or its files are corrupted, and made again.
 
-    python tests/soak.py --minutes 60 --seed 1 docs/soak.md    # make soak MINUTES=60
-    python tests/soak.py --files 300 --seed 1 docs/spoilt.md   # make spoilt
+    python tests/soak.py --minutes 60 --seed 1 docs/soak.md   # make soak MINUTES=60
+    python tests/soak.py --files 300 --seed 1 docs/corrupt.md # make corrupt FILES=300
+
+A seed draws the same rounds until a process is killed: what that leaves depends on the machine, and what follows on it.
 """
 import argparse
 import os
@@ -23,9 +23,9 @@ from urllib.parse import parse_qs
 
 import children
 from astropy import units as u
-from conftest import copy_project, find_processes, finish, radiogal, read_numbers
+from conftest import copy_project, find_processes, radiogal, read_numbers
 from faulty import drip, reset, say, serve
-from test_damage import damage_some, list_atomic_writes
+from test_damage import damage_some, is_told, list_atomic_writes
 from test_faults_kills import choose_coords, take_stock
 
 from radiogal.archives import _answer_first
@@ -41,11 +41,12 @@ ASK = ("classify", "--run", "smoke", "--task", "FIRST", "--survey", "FIRST", "--
 RUN = ("run", "smoke", "--cores", "2")
 LIMITS = Limits(wait_s=0.01, tries=2, stop_s=0.2)  # A host is left alone for a moment only
 STAGES = ("scraping", "preparation", "training", "transfer", "classify", "report")
-PATIENCE = 20  # Tries of one storm; a storm that needs more has lost
+TRIES = 20  # Of one round
+LONGEST_S = 120, 1800  # Of a set of cutouts, and of a command
 
 
 class Wrong(Exception):
-    "Something came out otherwise than on a calm day, or was lost, or ended in a traceback."
+    "Something came out otherwise than undisturbed, or did not end, or ended in a traceback."
 
 
 @dataclass
@@ -55,6 +56,16 @@ class Log:
     wrong: list = field(default_factory=list)
 
     def count(self, stage, what, n=1): self.done[stage][what] += n
+
+
+def finish(process):
+    "Exit status and what was said; raises `Wrong` for a command that does not end."
+    try: said = process.communicate(timeout=LONGEST_S[1])[0]
+    except BaseException as e:
+        os.killpg(process.pid, signal.SIGKILL)
+        if isinstance(e, subprocess.TimeoutExpired): raise Wrong(f"still runs after {LONGEST_S[1]} s") from None
+        raise
+    return process.returncode, said
 
 
 def answer_badly(body, rng):
@@ -98,42 +109,46 @@ def scrape_once(number, folder, services, coords):
 @contextmanager
 def open_archive(sky, rng, log, badly):
     "Services of which FIRST's cutout form is on loopback."
+    own = random.Random(rng.random())  # noqa: S311 (its threads would draw from the rounds' in any order)
     with serve() as server:
-        yield replace(LIVE_SERVICES, first_cutout=server.answer("/form", make_archive(sky, rng, log, badly)),
+        yield replace(LIVE_SERVICES, first_cutout=server.answer("/form", make_archive(sky, own, log, badly)),
                       seconds_between_requests=0., allowed_hosts=(server.host,))
 
 
-def storm_scrape(rng, folder, sky, coords, calm, log):
-    "One set of cutouts from an archive that misbehaves, by processes that are killed, among files that are spoilt."
+def disturb_scrape(rng, folder, sky, coords, expected, log):
+    "A set of cutouts from an archive with faulty answers, by processes that are killed, among corrupted files."
     with open_archive(sky, rng, log, badly=1/3) as services:
-        for _ in range(PATIENCE):
+        for _ in range(TRIES):
+            kill = rng.random() < 0.5
             with children.run(1, scrape_once, folder, services, coords) as (process,):
-                process.join(rng.uniform(0, 4) if rng.random() < 0.5 else 120)
+                process.join(rng.uniform(0, 4) if kill else LONGEST_S[0])
                 status = process.exitcode
+            if status is None and not kill: raise Wrong(f"still runs after {LONGEST_S[0]} s")
             if status is None: log.count("scrape", "SIGKILL")
             elif status: raise Wrong(f"a process ended with status {status}")
-            elif (files := take_stock(folder)[0]) == calm: return
-            elif set(files) == set(calm): raise Wrong(f"other files: {[k for k in calm if files[k] != calm[k]]}")
-            spoil(rng, folder, "scrape", log)
-    raise Wrong(f"not finished after {PATIENCE} tries")
+            elif (files := take_stock(folder)[0]) == expected: return
+            elif set(files) == set(expected):
+                raise Wrong(f"other content: {[name for name in expected if files[name] != expected[name]]}")
+            corrupt(rng, folder, "scrape", log)
+    raise Wrong(f"not finished after {TRIES} tries")
 
 
-def spoil(rng, folder, stage, log):
-    "Flip, cut or lose some files below a folder."
+def corrupt(rng, folder, stage, log):
+    "Flip a byte of some files below a folder, cut or remove others."
     files = [path for path in list_atomic_writes(folder) if not path.name.startswith("manifest.sqlite")]
     hit = damage_some(rng, files, min(len(files), rng.randrange(4)))
-    log.count(stage, "files flipped or cut", len(hit))
+    log.count(stage, "files corrupted", len(hit))
     for path in rng.sample(files, min(len(files), rng.randrange(2))):
         path.unlink(missing_ok=True)
-        log.count(stage, "files lost")
+        log.count(stage, "files removed")
 
 
-def disturb(rng, process, folder, stage, log):
+def interrupt(rng, process, folder, stage, log):
     "Wait for a command, or stop it or one of its processes at some moment; status (None if stopped) and what it said."
     if rng.random() < 0.4: return finish(process)
-    try: process.wait(rng.uniform(0, 40))
+    try: said = process.communicate(timeout=rng.uniform(0, 40))[0]
     except subprocess.TimeoutExpired: pass
-    else: return finish(process)
+    else: return process.returncode, said
     kind = rng.choice(("SIGKILL to all", "SIGTERM", "SIGKILL to one process"))
     if kind == "SIGTERM": process.terminate()
     elif kind == "SIGKILL to all": os.killpg(process.pid, signal.SIGKILL)
@@ -144,87 +159,97 @@ def disturb(rng, process, folder, stage, log):
     return None, finish(process)[1]
 
 
-def insist(rng, folder, place, stage, command, is_calm, log):
-    "Give a command until what it leaves is as on a calm day."
+def insist(rng, folder, place, stage, command, is_expected, log):
+    "Give a command until what it leaves is as undisturbed."
     failed = 0
-    for _ in range(PATIENCE):
-        status, said = disturb(rng, radiogal(folder, *command), folder, stage, log)
+    for _ in range(TRIES):
+        status, said = interrupt(rng, radiogal(folder, *command), folder, stage, log)
         if status is not None and "Traceback" in said: raise Wrong(f"{command[0]}: a traceback:\n{said[-3000:]}")
         failed = failed + 1 if status else 0
         if failed: log.count(stage, "stopped with a message")
         if failed > 2: raise Wrong(f"{command[0]} does not recover:\n{said[-3000:]}")
         if status == 0:
-            if is_calm(): return
-            raise Wrong(f"{command[0]}: other results than on a calm day:\n{said[-3000:]}")
-        spoil(rng, folder/place, stage, log)
-    raise Wrong(f"{command[0]}: not finished after {PATIENCE} tries")
+            if is_expected(): return
+            raise Wrong(f"{command[0]}: other results than undisturbed:\n{said[-3000:]}")
+        corrupt(rng, folder/place, stage, log)
+    raise Wrong(f"{command[0]}: not finished after {TRIES} tries")
 
 
-def storm_run(rng, folder, calm, log):
-    "The run from some stage on: what is later is forgotten, or some of it is spoilt."
+def disturb_run(rng, folder, expected, log):
+    "The run from some stage on: what is later is removed, or some of it is corrupted."
     for stage in rng.sample(STAGES, rng.randrange(1, 4)):
         shutil.rmtree(folder/"results"/"smoke"/stage, ignore_errors=True)
-        log.count("run", "stages forgotten")
-    spoil(rng, folder/"results", "run", log)
-    insist(rng, folder, "results", "run", RUN, lambda: read_numbers(folder) == calm, log)
+        log.count("run", "stages removed")
+    corrupt(rng, folder/"results", "run", log)
+    insist(rng, folder, "results", "run", RUN, lambda: read_numbers(folder) == expected, log)
 
 
-def storm_classify(rng, folder, calm, log):
+def disturb_classify(rng, folder, expected, log):
     "A catalogue of classes in shards."
-    def is_calm(): return (folder/"mine"/"catalogue.fits").read_bytes() == calm
+    def is_expected(): return (folder/"mine"/"catalogue.fits").read_bytes() == expected
     shutil.rmtree(folder/"mine")
-    insist(rng, folder, "mine", "classify", ASK, is_calm, log)
+    insist(rng, folder, "mine", "classify", ASK, is_expected, log)
 
 
-def make_calm(work):
-    "The smoke run, a catalogue of it and a set of cutouts, undisturbed."
-    folder = copy_project(work/"calm")
+def run_undisturbed(work):
+    "The smoke run and a catalogue of it."
+    folder = copy_project(work/"undisturbed")
     for command in (RUN, ASK):
         status, said = finish(radiogal(folder, *command))
         if status: raise SystemExit(said)
     return folder
 
 
-def scrape_calmly(work, sky, coords):
+def scrape_undisturbed(work, sky, coords):
     "What an undisturbed set of cutouts has on disk."
-    with (open_archive(sky, random.Random(), Log(), badly=0) as services,  # noqa: S311
-          children.run(1, scrape_once, work/"scraped", services, coords) as (process,)): process.join()
+    with (open_archive(sky, random.Random(0), Log(), badly=0) as services,  # noqa: S311
+          children.run(1, scrape_once, work/"scraped", services, coords) as (process,)):
+        process.join(LONGEST_S[0])
+        if process.exitcode != 0: raise SystemExit(f"undisturbed scraping ended with status {process.exitcode}")
     return take_stock(work/"scraped")[0]
 
 
 def soak(minutes, rng, work):
-    "Storms until the time is over, or something comes out wrong; that storm's folder stays, to be looked at."
+    "Rounds until the time is over, or something comes out wrong; the folder of that round stays, to be looked at."
     log, (sky, coords) = Log(), choose_coords()
-    cutouts, project = scrape_calmly(work, sky, coords), make_calm(work)
+    cutouts, project = scrape_undisturbed(work, sky, coords), run_undisturbed(work)
     numbers, catalogue = read_numbers(project), (project/"mine"/"catalogue.fits").read_bytes()
-    storms = {"scrape": lambda folder: storm_scrape(rng, folder, sky, coords, cutouts, log),
-              "run": lambda folder: storm_run(rng, copy(project, folder), numbers, log),
-              "classify": lambda folder: storm_classify(rng, copy(project, folder), catalogue, log)}
+    rounds = {"scrape": lambda folder: disturb_scrape(rng, folder, sky, coords, cutouts, log),
+              "run": lambda folder: disturb_run(rng, copy(project, folder), numbers, log),
+              "classify": lambda folder: disturb_classify(rng, copy(project, folder), catalogue, log)}
     until = time.monotonic() + 60*minutes
     while time.monotonic() < until and not log.wrong:
-        stage = rng.choice(sorted(storms))
-        log.count(stage, "storms")
-        try: storms[stage](work/"storm")
+        stage = rng.choice(sorted(rounds))
+        log.count(stage, "rounds")
+        try: rounds[stage](work/"round")
         except Wrong as e: log.wrong.append(f"{stage}: {e}")
-        else: shutil.rmtree(work/"storm")
+        else: shutil.rmtree(work/"round")
     return log
 
 
 def copy(project, folder): return shutil.copytree(project, folder, symlinks=True)
 
 
-def spoil_files(n, rng, work):
-    "By kind of file: how many were spoilt, made again, named, or neither, though every number is as before."
-    project, log = make_calm(work), Log()
+def corrupt_files(n, rng, work):
+    "By kind of file: how many were corrupted, and what became of them, though every number is as before."
+    project, log = run_undisturbed(work), Log()
     numbers, catalogue = read_numbers(project), (project/"mine"/"catalogue.fits").read_bytes()
-    while sum(count["spoilt"] for count in log.done.values()) < n and not log.wrong:
-        try: spoil_one_round(rng, copy(project, work/"round"), numbers, catalogue, log)
+    while sum(count["corrupted"] for count in log.done.values()) < n and not log.wrong:
+        try: corrupt_once(rng, copy(project, work/"round"), numbers, catalogue, log)
         except Wrong as e: log.wrong.append(str(e))
         else: shutil.rmtree(work/"round")
     return log
 
 
-def spoil_one_round(rng, folder, numbers, catalogue, log, n=30):
+def tell_fate(path, content, told, folder):
+    "What became of a corrupted file; told: what the commands said."
+    if not path.is_file(): return "removed"
+    if path.read_bytes() != content: return "made again"
+    catalogue = folder/"mine"
+    return "named" if is_told(path, content, told, catalogue if catalogue in path.parents else folder) else "neither"
+
+
+def corrupt_once(rng, folder, numbers, catalogue, log, n=30):
     "Some files of a run, its data and a catalogue, then the commands that made them."
     summary = folder/"results"/"smoke"/"provenance.json"  # written anew at each call
     parts = "results", "data", "mine"
@@ -237,10 +262,8 @@ def spoil_one_round(rng, folder, numbers, catalogue, log, n=30):
     if read_numbers(folder) != numbers or (folder/"mine"/"catalogue.fits").read_bytes() != catalogue:
         raise Wrong(f"other numbers after damage to {sorted(str(path) for path in hit)}")
     for path, content in hit.items():
-        kind = path.suffix or path.name
-        log.count(kind, "spoilt")
-        named = str(path.relative_to(folder)) in told or path.name in told
-        log.count(kind, "made again" if path.read_bytes() != content else "named" if named else "harmless")
+        log.count(kind := path.suffix or path.name, "corrupted")
+        log.count(kind, tell_fate(path, content, told, folder))
 
 
 def tabulate(done):
@@ -251,25 +274,37 @@ def tabulate(done):
             *(f"| {' | '.join([name, *(str(counts[column]) for column in columns)])} |" for name, counts in rows)]
 
 
+ABOUT = {"Fault injection": """\
+The smoke run (simulated) scrapes, prepares, trains and classifies in rounds in which the archive sends faulty answers,
+processes are killed at random moments, and files are corrupted, cut or removed. In the end a round has to leave what an
+undisturbed run leaves. Compared are, byte for byte, cutouts and downloads without their manifest, the numbers of a run
+(`read_numbers` in `tests/conftest.py`; of its catalogue the rows), and the FITS file of a catalogue. Records of what
+was done, reports and figures are not compared.""", "Corrupted files": """\
+Bytes of files of the smoke run (simulated), its data and a catalogue of classes are changed, or the files are cut; then
+the commands that made them are given again. A file is made again, removed, named in what the commands say, or neither.
+Compared with before are, byte for byte, the numbers of the run (`read_numbers` in `tests/conftest.py`; of its catalogue
+the rows), and the FITS file of the catalogue."""}
+
+
 def write_report(path, title, log, seconds):
-    "What was done and what came of it, and on what machine."
-    verdict = "**Something went wrong.**" if log.wrong else "Every result is, byte for byte, that of a calm day."
+    "What was done and what came of it, and on what machine; a page of the site that no other leads to."
+    verdict = "**Something went wrong.**" if log.wrong else "All that is compared is as undisturbed."
     took = f"{seconds/60:.0f} minutes on {os.cpu_count()} cores, Python {platform.python_version()}."
-    path.write_text("\n".join([f"# {title}", "", __doc__.split("\n\n")[0], "", f"{verdict} {took}", "",
-                               *tabulate(log.done), "", *log.wrong]))
+    path.write_text("\n".join(["---", "orphan: true", "---", f"# {title}", "", ABOUT[title], "",
+                               f"{verdict} {took}", "", *tabulate(log.done), "", *log.wrong]))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("report", type=Path, help="Markdown file to write")
-    parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--files", type=int, help="spoil so many files instead, and tell what came of each kind")
+    parser.add_argument("--minutes", type=float, default=60, help="after them the round that runs is finished")
+    parser.add_argument("--files", type=int, help="corrupt so many files instead, and tell what came of each kind")
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
     rng, begun = random.Random(asked.seed), time.monotonic()  # noqa: S311
     work = Path(tempfile.mkdtemp(prefix="soak-"))
-    log = spoil_files(asked.files, rng, work) if asked.files else soak(asked.minutes, rng, work)
-    title = "Spoilt files" if asked.files else "Bad weather"
+    log = corrupt_files(asked.files, rng, work) if asked.files else soak(asked.minutes, rng, work)
+    title = "Corrupted files" if asked.files else "Fault injection"
     write_report(asked.report, title, log, time.monotonic() - begun)
     if log.wrong: sys.exit(f"{log.wrong[0]}\n(what it left is in {work})")
     shutil.rmtree(work)

@@ -53,7 +53,7 @@ def project(tmp_path):
     for survey in config.surveys:
         write_table(asked[asked["survey"] == survey], results/"scraping"/survey/"cutouts.ecsv")
     write_table(_curate_cutouts(asked, {}, {("FRII", "FIRST"): "off centre"}), results/"curation"/"curated.ecsv")
-    write_notebook(folder/"nbs"/"look.ipynb",
+    write_notebook(folder/"look.ipynb",
                    'from radiogal.curation import open_gallery\n\nopen_gallery("smoke", who="ann")')
     return folder
 
@@ -87,7 +87,7 @@ def lab(project, tmp_path_factory):
                 JUPYTERLAB_WORKSPACES_DIR=str(folder))
     log = folder/"lab.log"
     with open(log, "w") as f:
-        server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *LAB_OPTIONS], cwd=project/"nbs", env=env,
+        server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *LAB_OPTIONS], cwd=project, env=env,
                                   stderr=f, start_new_session=True, preexec_fn=die_with_parent)
     try: yield find_lab(server, log)
     finally: stop(server)
@@ -212,10 +212,10 @@ from radiogal.archives import serve_archives
 from radiogal.config import read_config
 from radiogal.sky import ArtificialSky, draw_population
 
-config = read_config("../config/smoke.toml")
+config = read_config("config/smoke.toml")
 archives = serve_archives(ArtificialSky(draw_population(config.sky, config.classes, config.surveys), config.sky))
 radiogal.explore(images=archives.__enter__(), surveys=["FIRST", "NVSS", "VLASS"],
-                 decisions="../data/decisions/sources.csv", who="ann")"""
+                 decisions="data/decisions/sources.csv", who="ann")"""
 
 
 @pytest.fixture
@@ -223,8 +223,8 @@ def ten(project):
     "Ten sources of the artificial sky, in a table beside a notebook that explores loopback archives of it."
     config = read_config(project/"config"/"smoke.toml")
     table = draw_population(config.sky, config.classes, config.surveys)["name", "ra", "dec"][:11]
-    table[1:].write(project/"nbs"/"ten.csv", format="ascii.csv")
-    write_notebook(project/"nbs"/"sources.ipynb", SKY)
+    table[1:].write(project/"ten.csv", format="ascii.csv")
+    write_notebook(project/"sources.ipynb", SKY)
     return table
 
 
@@ -297,15 +297,15 @@ def test_sources_are_looked_at_and_decided_on_by_key_and_outlive_the_kernel(ten,
 
 SAMPLES = """import radiogal
 
-radiogal.explore("13h52m14.56s+12d34m01.7s", images="../radiogal/samples", surveys=["FIRST", "NVSS", "TGSS"],
-                 decisions="../data/decisions/real.csv", who="ann")"""
+radiogal.explore("13h52m14.56s+12d34m01.7s", images="radiogal/samples", surveys=["FIRST", "NVSS", "TGSS"],
+                 decisions="data/decisions/real.csv", who="ann")"""
 
 
 def test_a_real_source_shows_what_the_networks_say_and_look_at(project, lab, chromium):
     kept = "docs/results/benchmark/catalogues/targets.ecsv"
     (project/kept).parent.mkdir(parents=True)
     shutil.copy(ROOT/kept, project/kept)
-    write_notebook(project/"nbs"/"real.ipynb", SAMPLES)
+    write_notebook(project/"real.ipynb", SAMPLES)
     page = chromium
     open_notebook(page, lab, "real")
     run_all(page, ".rx-root", 1)
@@ -335,13 +335,13 @@ TEN = ("3C 192", "3C 219", "3C 223.1", "4C 39.29", "4C 48.29A", "3C 244.1", "3C 
 def real_ten(mirror, project):
     "Ten well-known sources of FRDEEP: a table, a folder of their images, and a notebook that looks at them."
     for survey in ("FIRST", "NVSS"):
-        folder = project/"nbs"/"images"/survey
+        folder = project/"images"/survey
         folder.mkdir(parents=True)
         for file in (file for file in select_files("frdeep", survey) if file.object in TEN):
             (folder/f"{file.object}.fits").symlink_to(mirror/url_to_path(file.url))
-    rows = [(name, *find_middle(project/"nbs"/"images"/"FIRST"/f"{name}.fits")) for name in TEN]
-    Table(rows=rows, names=["name", "ra", "dec"]).write(project/"nbs"/"ten.csv", format="ascii.csv")
-    write_notebook(project/"nbs"/"real.ipynb", """import radiogal
+    rows = [(name, *find_middle(project/"images"/"FIRST"/f"{name}.fits")) for name in TEN]
+    Table(rows=rows, names=["name", "ra", "dec"]).write(project/"ten.csv", format="ascii.csv")
+    write_notebook(project/"real.ipynb", """import radiogal
 
 radiogal.explore("ten.csv", images="images", surveys=["FIRST", "NVSS"], decisions="ten_decisions.csv", who="ann")""")
 

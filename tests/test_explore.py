@@ -18,11 +18,12 @@ from astropy.wcs import WCS
 import radiogal
 from radiogal import browser, sources
 from radiogal.browser import _Background, _BrowserWidget, _resume, _say, _Tour
+from radiogal.catalogues import CATALOGUES, find_registered
 from radiogal.config import ConfigError, Paths
 from radiogal.curation import _CurationError, _read_lines
 from radiogal.diagnosis import map_occlusion
 from radiogal.engines import _Answers
-from radiogal.fetch import FetchError
+from radiogal.fetch import FetchError, url_to_path
 from radiogal.positions import write_table
 from radiogal.pretrained import _prepare_any, _set_coverage, load_model
 from radiogal.sources import (
@@ -197,6 +198,9 @@ def test_a_folder_is_browsed_and_a_missing_image_says_why(tmp_path):
     widget.act("move", [-2])
     wait_until(widget, lambda view: view["catalogued"]["said"])
     assert [row["name"] for row in widget.view["catalogued"]["rows"]][-1] == "SDSS J135214.56+123401.7"
+    widget.studio.catalogued.answers[widget.tour.here, 180.] = dict(rows=[], said="of an earlier mirror")
+    widget.act("again", [])
+    wait_until(widget, lambda view: view["catalogued"]["rows"])
     with pytest.raises(ValueError, match="action '__init__'"): widget.act("__init__", [])
 
 
@@ -313,19 +317,19 @@ def home(tmp_path, monkeypatch):
     "A project without label catalogues, and without a mirror of them."
     monkeypatch.delenv("RADIOGAL_MIRROR", raising=False)
     monkeypatch.setattr(sources, "find_home", lambda: tmp_path)
-    monkeypatch.setattr(sources, "_read_once", read_known_labels)
+    monkeypatch.setattr(sources, "_read_once", lambda paths, *known: read_known_labels(paths))
     return tmp_path
 
 
 def test_catalogue_rows_of_the_square_are_listed_without_those_of_the_artificial_sky(home):
-    here, radius = SkyCoord(180., 20/3600, unit="deg"), 90*u.arcsec
-    assert find_catalogued(here, radius) == dict(rows=[], said=sources._NO_LABELS)
+    here, side = SkyCoord(180., 20/3600, unit="deg"), 180*u.arcsec
+    assert find_catalogued(here, side) == dict(rows=[], said=sources._NO_LABELS)
     for run in ("mine", "again"): write_targets(home, run, "FRI")
     write_targets(home, "smoke", "FRII", simulated=True)
-    told = find_catalogued(here, radius)
+    told = find_catalogued(here, side)
     assert told == dict(said="of 2 rows of mine", rows=[dict(
         name="one", place="180.0000 +0.0000", distance="", away="FRI in mine, z 0.100, 20″")])
-    assert find_catalogued(here, 10*u.arcsec)["rows"] == []
+    assert find_catalogued(here, 20*u.arcsec)["rows"] == []
 
 
 def test_a_damaged_catalogue_is_told_and_the_others_are_used(home):
@@ -334,12 +338,67 @@ def test_a_damaged_catalogue_is_told_and_the_others_are_used(home):
     path.write_text(path.read_text().replace("FRII", "FRI"))
     table, (lost,) = read_known_labels(Paths(home))
     assert len(table) == 2 and "other/catalogues/targets.ecsv" in lost
-    assert lost in find_catalogued(SkyCoord(0., 0., unit="deg"), 90*u.arcsec)["said"]
+    assert lost in find_catalogued(SkyCoord(0., 0., unit="deg"), 180*u.arcsec)["said"]
+
+
+def test_a_square_has_its_corners(tmp_path):
+    corner = SkyCoord(180., 0., unit="deg").spherical_offsets_by(80*u.arcsec, -80*u.arcsec)
+    outside = SkyCoord(180., 0., unit="deg").spherical_offsets_by(0*u.arcsec, 95*u.arcsec)
+    for coord, inside in ((corner, True), (outside, False)):
+        found, _ = sources.find_inside(coord, SkyCoord([180.], [0.], unit="deg"), 180*u.arcsec)
+        assert found.tolist() == [0]*inside
+    tour = _Tour(tmp_path/"many.csv", "ann", ["FIRST"])
+    tour.add([Source("here", 180., 0.), Source("corner", corner.ra.deg, corner.dec.deg),
+              Source("outside", outside.ra.deg, outside.dec.deg)])
+    assert browser._list_near(tour) == ["corner (113″)"]
+
+
+def test_of_many_in_a_square_the_nearest_are_shown_and_the_others_counted(tmp_path, monkeypatch):
+    def find(coord, side): return dict(rows=[dict(name=str(i)) for i in range(11)], said="of 11 rows")
+    monkeypatch.setattr(browser, "find_catalogued", find)
+    listed = browser._list_catalogued(Source("one", 180., 0.), 180.)
+    assert len(listed["rows"]) == 8 and listed["said"] == "of 11 rows; 3 more are not shown"
+    tour = _Tour(tmp_path/"many.csv", "ann", ["FIRST"])
+    tour.add([Source("here", 180., 0.), *(Source(f"s{i}", 180., (10 + i)/3600) for i in range(10))])
+    assert tour.here.name == "here"
+    assert browser._list_near(tour)[7:] == ["s7 (17″)", "2 more are not shown"]
+
+
+def test_a_changed_or_unknown_registered_catalogue_is_told_and_hides_no_other(home, monkeypatch):
+    write_targets(home, "mine", "FRI")
+    file = find_registered(CATALOGUES["frdeep"])
+    path = Paths(home).raw/url_to_path(file.url)
+    path.parent.mkdir(parents=True)
+    path.write_text("something else")
+    monkeypatch.setitem(CATALOGUES, "lost", replace(CATALOGUES["frdeep"], name="lost", file="nix.csv"))
+    table, lost = read_known_labels(Paths(home))
+    assert len(table) == 2 and f"{path}: not as registered: remove it, or get it again" in lost
+    assert "lost: no file nix.csv in the registry" in lost
+
+
+def test_no_blank_hides_a_label(home):
+    for run, label in (("first", ""), ("second", "FRII")): write_targets(home, run, label)
+    assert read_known_labels(Paths(home))[0]["label"].tolist() == ["FRII", "FRII"]
+
+
+def test_what_is_known_is_read_again_for_another_mirror_or_catalogue(home, monkeypatch):
+    read = []
+    monkeypatch.undo()
+    monkeypatch.delenv("RADIOGAL_MIRROR", raising=False)
+    monkeypatch.setattr(sources, "find_home", lambda: home)
+    monkeypatch.setattr(sources, "read_known_labels", lambda paths: (read.append(paths), (None, []))[1])
+    look = lambda: find_catalogued(SkyCoord(0., 0., unit="deg"), 180*u.arcsec)
+    assert look() == look() and len(read) == 1
+    monkeypatch.setenv("RADIOGAL_MIRROR", str(home))
+    look()
+    monkeypatch.setitem(CATALOGUES, "own", replace(CATALOGUES["frdeep"], name="own", file="", path="own.csv"))
+    look()
+    assert len(read) == 3
 
 
 def test_registered_catalogues_are_read_from_a_mirror(home, mirror, monkeypatch):
     monkeypatch.setenv("RADIOGAL_MIRROR", str(mirror))
-    found = find_catalogued(SkyCoord(208.06067, 12.56714, unit="deg"), 90*u.arcsec)
+    found = find_catalogued(SkyCoord(208.06067, 12.56714, unit="deg"), 180*u.arcsec)
     assert {row["name"] for row in found["rows"]} == {"SDSS J135214.56+123401.7"}
     assert {row["away"].split(",")[0] for row in found["rows"]} >= {"FRI in FRICAT", "FRI in frdeep"}
 

@@ -11,7 +11,7 @@ import requests
 import websocket
 from conftest import LAB_OPTIONS, ROOT, find_lab
 
-TOUR = "--LabApp.default_url=/lab/tree/00_tour.ipynb"
+TOUR = "--LabApp.default_url=/lab/tree/nbs/00_tour.ipynb"
 
 
 @pytest.fixture
@@ -19,10 +19,10 @@ def lab(tmp_path):
     "A JupyterLab on this machine, stopped however the test ends: its address."
     log = tmp_path/"lab.log"
     with open(log, "w") as f:
-        server = subprocess.Popen([sys.executable, "-m", "jupyterlab", "nbs", TOUR, *LAB_OPTIONS], cwd=ROOT, stderr=f)
+        server = subprocess.Popen([sys.executable, "-m", "jupyterlab", TOUR, *LAB_OPTIONS], cwd=ROOT, stderr=f)
     try:
         address = find_lab(server, log)
-        assert f"{address}/lab/tree/00_tour.ipynb" in log.read_text()
+        assert f"{address}/lab/tree/nbs/00_tour.ipynb" in log.read_text()
         yield address
     finally:
         server.terminate()
@@ -54,8 +54,8 @@ def run_code(address, kernel, code):
     raise TimeoutError("no answer from the kernel")
 
 
-def test_make_lab_opens_the_tour():
-    assert f"jupyter lab nbs {TOUR}" in (ROOT/"Makefile").read_text()
+def test_make_lab_opens_the_tour_with_the_clone_around_it():
+    assert f"jupyter lab {TOUR}" in (ROOT/"Makefile").read_text()
 
 
 def test_a_kernel_without_radiogal_is_told_what_to_do(tmp_path):
@@ -67,7 +67,7 @@ def test_a_kernel_without_radiogal_is_told_what_to_do(tmp_path):
 
 
 def test_lab_has_the_notebooks_and_a_kernel_that_finds_radiogal(lab):
-    names = {f["name"] for f in ask(lab, "GET", "contents")["content"]}
+    names = {f["name"] for f in ask(lab, "GET", "contents/nbs")["content"]}
     assert {"01_config.ipynb", "41_final_plots.ipynb"} <= names
     kernel = ask(lab, "POST", "kernels", json=dict(name="python3"))["id"]
     try:

@@ -30,6 +30,7 @@ from radiogal.learning import (
     _find_seen_before,
     _open_network,
     _order_classes,
+    _quote_reasons,
     _read_graph,
     export_model,
     finetune,
@@ -215,8 +216,16 @@ def test_an_export_answers_as_the_model(made, tmp_path, name, side, suffix):
     images = rng.random((3, side, side, 1)).astype(np.float32)**6
     said, facts = ask_export(export_model(model, tmp_path/f"model{suffix}"), images)
     np.testing.assert_allclose(said, ask_ensemble(model.ensemble, images).probabilities, atol=1e-5)
-    assert facts["classes"] == ", ".join(model.classes) and facts["survey"] == "FIRST"
-    assert json.loads(facts["preparation"])["image_size"] == side
+    if suffix == ".onnx":  # which keeps texts only
+        assert facts["classes"] == ", ".join(model.classes) and facts["field_pixels"] == str(model.field_pixels)
+        facts |= dict(classes=facts["classes"].split(", "), preparation=json.loads(facts["preparation"]))
+    assert facts["classes"] == list(model.classes) and facts["survey"] == "FIRST"
+    assert facts["preparation"]["image_size"] == side
+
+
+def test_labels_of_any_words_break_no_table_of_a_card():
+    left = pd.DataFrame(dict(reason=["labelled a|b and <i>c: decide", "gone", "gone"]))
+    assert _quote_reasons(left).to_numpy().tolist() == [["gone", 2], [r"labelled a\|b and &lt;i&gt;c: decide", 1]]
 
 
 def test_a_packaged_network_opened_for_training_answers_as_before():
@@ -284,13 +293,13 @@ def test_an_image_is_found_by_its_path_and_none_outside_the_folder_but_by_a_whol
         path.parent.mkdir(exist_ok=True, parents=True)
         path.write_bytes(b"")
     names = ["./a.fits", str(folder/"b"/".."/"b"/"c.fits"), str(elsewhere), "../elsewhere.fits", "b/../a.fits",
-             str(tmp_path/"nix.fits"), str(tmp_path), "/a\0.fits"]
+             str(tmp_path/"nix.fits"), str(tmp_path), "/a\0.fits", f"/{'x'*300}.fits"]
     pd.DataFrame(dict(path=names, label="X")).to_csv(tmp_path/"t.csv", index=False)
     read = read_labels(tmp_path/"t.csv", folder)
     assert read.images == [folder/"a.fits", folder/"b"/"c.fits", elsewhere]
     assert {row: reason.split(":")[0] for row, _, reason in read.left_out.itertuples(index=False)} == {
         4: "no image of this name", 5: "in the table twice", 6: "no image of this name", 7: "no image of this name",
-        8: "no image of this name"}
+        8: "no image of this name", 9: "no image of this name"}
 
 
 @pytest.mark.parametrize(("text", "told"), [

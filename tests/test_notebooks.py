@@ -16,7 +16,8 @@ from nbdev.config import get_config
 from PIL import Image
 
 TOLERANCE = 4.0  # Of 255, root mean square: text that moved by a pixel passes, a line that moved does not
-NOTEBOOKS = sorted((path.stem for path in (ROOT/"nbs").glob("*.ipynb")), reverse=True)  # those that train take longest
+NOTEBOOKS = sorted((path.stem for path in (ROOT/"nbs").glob("[0-9]*.ipynb")),
+                   reverse=True)  # those that train take longest
 # Pictures before a training of the notebook's own, which processors end otherwise
 STEADY = {"22_modelling": 1, "23_transfer": 1}
 FETCHED = {} if os.environ.get("RADIOGAL_MIRROR") else {"00_tour": 1}  # First pictures of images that are not at hand
