@@ -210,12 +210,14 @@ _PROPERTY = dict(property="property", low="from", high="to", n="sources", accura
 
 def _name_unknown(rows: pd.DataFrame)->pd.DataFrame: # Of by_property
     "The same, where the row of sources whose property is not known says so in words."
+    if rows.empty: return rows
     return rows.assign(property=rows["property"].where(rows["low"].notna(), rows["property"] + " not known"))
 
 def _take_columns(rows: pd.DataFrame, names: dict[str, str])->str: # names: by column, what the card calls it
     "Some columns of a table as Markdown; '' where it has no rows."
+    if rows.empty: return ""
     table = rows[list(names)].rename(columns=names)
-    return _to_markdown(table.astype(object).where(table.notna(), None)) if len(rows) else ""
+    return _to_markdown(table.astype(object).where(table.notna(), None))
 
 # %% ../nbs/30_packaging.ipynb #307f5561
 def _describe_answer(said: _Said)->str:

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -316,10 +317,9 @@ def _call_snakemake(root: Path, lock, arguments: list[str], environment: dict)->
     import psutil
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(root/"workflow"/"Snakefile"), "--directory",
                str(root), "--profile", "none", *arguments]
-    process, stopped = subprocess.Popen(command, env=os.environ | environment,
-                                        pass_fds=[lock.fileno()]), threading.Event()
+    process, asked = subprocess.Popen(command, env=os.environ | environment, pass_fds=[lock.fileno()]), []
     def ask(*_):
-        stopped.set()
+        asked.append(time.monotonic())
         process.send_signal(signal.SIGINT)  # as Ctrl-C does: what it has sent to a cluster is cancelled too
     with hear_stops(ask):
         while process.poll() is None:
@@ -327,8 +327,8 @@ def _call_snakemake(root: Path, lock, arguments: list[str], environment: dict)->
             except subprocess.TimeoutExpired: pass
             except KeyboardInterrupt:
                 process.terminate()  # it was asked too, but may have been busy with starting a job
-            if stopped.is_set():
-                process.terminate()
+            if asked:
+                if time.monotonic() > asked[0] + _GRACE_S: process.terminate()  # earlier it may be amid ending itself
                 with suppress(psutil.NoSuchProcess): end_children(psutil.Process(process.pid))
     return process.returncode
 
