@@ -550,6 +550,18 @@ def _describe_failure(
     return f"{notebook.stem}: the kernel died (out of memory, or killed) before a cell reported an error"
 
 # %% ../nbs/03_provenance.ipynb #0e41ea49
+_MOST_STARTS = 3  # Of a kernel: the port that it was given may be another's by the time that it asks for it
+
+def _call_papermill(notebook, *arguments, name: str, **settings)->None:
+    "Run a notebook, again where the kernel dies before it answers: nothing of it has run then."
+    import papermill
+    for _ in range(_MOST_STARTS):
+        try: return papermill.execute_notebook(notebook, *arguments, kernel_name="python3",
+                                               kernel_manager_class=_define_kernel(), **settings)
+        except RuntimeError as e:
+            if "before replying" not in str(e): raise
+    raise _NotebookFailed(f"{name}: the kernel died at its start, {_MOST_STARTS} times in a row")
+
 def _execute_notebook(
     notebook: Path,   # In nbs/
     parameters: dict, # Checked against those it declares
@@ -566,9 +578,8 @@ def _execute_notebook(
     told = nbformat.read(notebook, 4)
     told.cells = [cell for cell in told.cells if _LESSON not in cell.metadata.get("tags", [])]
     try:
-        papermill.execute_notebook(told, str(part), parameters, cwd=str(notebook.parent), kernel_name="python3",
-                                   kernel_manager_class=_define_kernel(), progress_bar=False,
-                                   request_save_on_cell_execute=False, **heard)
+        _call_papermill(told, str(part), parameters, name=notebook.stem, cwd=str(notebook.parent), progress_bar=False,
+                        request_save_on_cell_execute=False, **heard)
     except (papermill.PapermillExecutionError, DeadKernelError) as e:
         cells = nbformat.read(part, 4).cells if part.is_file() else []  # a dead kernel leaves no copy
         raise _NotebookFailed(_describe_failure(notebook, cells)) from e

@@ -13,6 +13,8 @@ from radiogal.datasets import sample_set, write_prepared
 from radiogal.joining import hash_kept
 from radiogal.provenance import (
     Origin,
+    _call_papermill,
+    _NotebookFailed,
     check_network,
     digest_code,
     find_change,
@@ -217,3 +219,26 @@ def test_a_notebook_that_is_not_exported_is_found(tmp_path):
     (tmp_path/"radiogal"/"models.py").unlink()
     assert find_unexported(tmp_path/"nbs", tmp_path/"radiogal") == ["21_models.ipynb", "22_modelling.ipynb",
                                                                     "44_joining.ipynb"]
+
+
+@pytest.mark.parametrize(("deaths", "status"), [(0, "done"), (2, "done"), (3, "died at its start, 3 times in a row")])
+def test_a_kernel_whose_port_was_taken_is_started_again(monkeypatch, deaths, status):
+    def start(*_, **__):
+        calls.append(1)
+        if len(calls) <= deaths: raise RuntimeError("Kernel died before replying to kernel_info")
+        return "done"
+    calls = []
+    monkeypatch.setattr("papermill.execute_notebook", start)
+    if status == "done": assert _call_papermill("a", name="a") == "done" and len(calls) == deaths + 1
+    else:
+        with pytest.raises(_NotebookFailed, match=status): _call_papermill("a", name="a")
+
+
+def test_an_error_of_a_kernel_at_work_is_not_tried_again(monkeypatch):
+    def fail(*_, **__):
+        calls.append(1)
+        raise RuntimeError("Kernel died")
+    calls = []
+    monkeypatch.setattr("papermill.execute_notebook", fail)
+    with pytest.raises(RuntimeError, match="Kernel died$"): _call_papermill("a", name="a")
+    assert len(calls) == 1
