@@ -176,17 +176,17 @@ def _tell_transfers(table: pd.DataFrame)->str:
     return (f"The {high} against training from scratch is that of {_tell_gain_of(best)}; "
             f"the {low} is that of {_tell_gain_of(worst)}.")
 
-def _count_claims(table: pd.DataFrame)->pd.DataFrame: # source, target, claim, tests; yes, no, not_shown: how many
-    "Each published claim once, with what its tests say."
-    kinds = table.groupby(["source", "target", "claim"], sort=False)["holds"]
-    counts = kinds.value_counts().unstack(fill_value=0).reindex(columns=["yes", "no", "not shown"], fill_value=0)
-    return counts.rename(columns={"not shown": "not_shown"}).assign(tests=kinds.count()).reset_index()
+def _tell_claims(table: pd.DataFrame)->str:
+    "How many published claims hold."
+    held = table["holds"].value_counts()
+    return (f"Published claims, each judged once, by {table['network'].iloc[0]}: {len(table)}; hold: "
+            f"{held.get('yes', 0)}; do not hold: {held.get('no', 0)}; not shown: {held.get('not shown', 0)}.")
 
-def _tell_claims(table: pd.DataFrame)->str: # As from `_count_claims`
-    "How often a published claim holds."
-    n = table[["tests", "yes", "no", "not_shown"]].sum()
-    return (f"Of {n['tests']} tests of what Tang et al. (2019) found, {n['yes']} agree, {n['no']} contradict, and "
-            f"{n['not_shown']} show neither a gain nor a loss.")
+def _tell_study(table: pd.DataFrame)->str:
+    "How the study's accuracies stand to this run's."
+    return (f"Accuracies of the study of 2020 above the whole interval here: "
+            f"{(table['study'] > table['accuracy_high']).sum()} of {len(table)}. Copies of its validation sources were "
+            "among its training images.")
 
 # %% ../nbs/42_document.ipynb #9986e047
 def _tell_scores(table: pd.DataFrame)->str:
@@ -230,7 +230,7 @@ def _tell_surveys(table: pd.DataFrame)->str:
     return f"The highest accuracy is that of {best['kind']} on {best['task']}, {best['accuracy']:.3f}."
 
 _TOLD: dict[str, Callable] = dict(
-    transfers=_tell_transfers, claims=_tell_claims, scores=_tell_scores, scores_drawn=_tell_drawn,
+    transfers=_tell_transfers, claims=_tell_claims, study=_tell_study, scores=_tell_scores, scores_drawn=_tell_drawn,
     classes=_tell_classes, published=_tell_published, comparison=_tell_comparison, goals=_tell_goals,
     surveys=_tell_surveys)
 
@@ -247,7 +247,7 @@ def _read_tables(
         if not path.is_file() or not path.read_text().strip() or spec.get("only", ending) != ending: continue
         table = pd.read_csv(path, keep_default_na=False, na_values=[""])
         if "where" in spec and len(table): table = table.query(spec["where"], local_dict=dict(leader=leader))
-        if len(table): tables[name] = _count_claims(table) if name == "claims" else table
+        if len(table): tables[name] = table
     return tables
 
 # %% ../nbs/42_document.ipynb #38811368

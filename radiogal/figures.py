@@ -20,6 +20,7 @@ from .diagnosis import (_SIMULATED, TrainedRun, _name_way, _tell_gain, _write_sc
                                 plot_images, plot_intervals)
 from .evaluation import (_judge_gain, compare_kinds, correct_holm, list_classes, match_tables,
                                  score_pooled, score_predictions, summarise_classes, summarise_tables)
+from .fusion import _STUDY, _choose_way
 from .pages import draw_small
 from .provenance import _find_kind
 
@@ -429,14 +430,6 @@ def _plot_examples(
     return plot_images(images, captions, "simulated"*sets[0].simulated, columns=len(sets[0].classes))
 
 # %% ../nbs/41_final_plots.ipynb #fefc2f10
-_STUDY = pd.DataFrame([("VLASS", "FIRST", 0.930, 0.913, 0.855, 0.769), ("FIRST", "VLASS", 0.820, 0.785, 0.668, 0.639)],
-                     columns=["source", "target", "retrain", "freeze-1", "freeze-2",
-                              "freeze-all"])  # its notebooks, 2020
-
-_CLAIMS = pd.DataFrame([("FIRST", "NVSS", "helps", "Tang, Scaife & Leahy 2019, MNRAS 488, 3358"),
-                       ("NVSS", "FIRST", "hurts", "Tang, Scaife & Leahy 2019, MNRAS 488, 3358")],
-                      columns=["source", "target", "claim", "who"])
-
 def _compare_study(
     table: pd.DataFrame, # From `_tabulate_transfers`
 )->pd.DataFrame:         # source, target, method, study, network, sky, accuracy and its interval; may be empty
@@ -446,18 +439,6 @@ def _compare_study(
     ours = table[(table["sources"] == "all") & (table["seen"] == 0)]
     columns = ["source", "target", "method", "network", "sky", "accuracy", "accuracy_low", "accuracy_high"]
     return study.merge(ours[columns], on=["source", "target", "method"])
-
-def _judge_claims(
-    table: pd.DataFrame, # From `_tabulate_transfers`
-)->pd.DataFrame:         # source, target, claim, who, network, method, gain, its interval and test, found, holds
-    "Published claims on transfer, and what this run found of them with all sources, real and not seen before."
-    if table.empty: return _CLAIMS[:0]
-    asked = table[(table["sky"] == "real") & (table["seen"] == 0) & (table["sources"] == "all") & table["gain"].notna()]
-    columns = ["source", "target", "network", "method", "gain", "gain_low", "gain_high", "p_holm"]
-    found = _CLAIMS.merge(asked[columns], on=["source", "target"])
-    found = found.assign(found=[_judge_gain(row) for row in found.to_dict("records")])
-    agrees = np.where(found["found"] == found["claim"], "yes", "no")
-    return found.assign(holds=np.where(found["found"] == "not shown", "not shown", agrees))
 
 def _name_beside(
     beside: pd.DataFrame, # From `_compare_study`
@@ -490,24 +471,37 @@ def _tell_range(what: str, table: pd.DataFrame)->list[str]: # table: from `_tabu
     if same: told = f"is {ends[0]}" + f"; all {len(table)} have this accuracy"*(len(table) > 1)
     return [f"{what} {told}; naming the commonest class would give at most {table['majority'].max():.3f}."]
 
-def _tell_each_claim(claims: pd.DataFrame)->list[str]: # From `_judge_claims`
-    "Each published claim with what its tests say, in a sentence."
-    told = []
-    for (source, target, claim, who), rows in claims.groupby(["source", "target", "claim", "who"], sort=False):
-        low, high = (rows.loc[getattr(rows["gain"], end)()] for end in ("idxmin", "idxmax"))
-        counts = rows["holds"].value_counts()
-        told.append(f"“{source} → {target} {claim}” ({who}): of {len(rows)} tests {counts.get('yes', 0)} agree, "
-                    f"{counts.get('no', 0)} contradict, and {counts.get('not shown', 0)} show neither; gains are "
-                    f"between {_tell_gain(low)}, {low['method']} of {low['network']}, and {_tell_gain(high)}, "
-                    f"{high['method']} of {high['network']}.")
-    return told
+_HELP_WORDS = {"not shown": "is not shown to help or to hurt"} # The other verdicts are words already
+
+def _tell_headline(table: pd.DataFrame, config: RunConfig)->list[str]: # table: from `_tabulate_transfers`
+    "What the pairs of the headline gain, in a sentence; none where none is declared, or nothing is there."
+    network, method = _choose_way(config)
+    if table.empty or not config.headline.pairs: return []
+    asked = table[table["pair"].isin(config.headline.pairs) & (table["sources"] == "all") & table["gain"].notna()]
+    told = [f"what {network} has learned in {row['source']} {_HELP_WORDS.get(verdict, verdict)} in {row['target']}: "
+            f"{method} has {_write_score(row)}, training from scratch {row['scratch']:.3f}, {_tell_gain(row)}, "
+            f"p = {row['p_holm']:.2g}, {row['n']} {row['sky']} sources, folds × seeds {row['folds']} × {row['seeds']}"
+            for row in asked.to_dict("records") if (row["network"], row["method"]) == (network, method)
+            for verdict in (_write_verdict(row),)]
+    said = "; ".join(told)
+    return [f"{said[:1].upper()}{said[1:]}."]*bool(told)
+
+def _tell_others(table: pd.DataFrame, config: RunConfig)->list[str]: # table: as for `_tell_ways`
+    "What networks that were trained on other sources give to these, in a sentence; none without rows."
+    told = [f"{_name_way(row)} has {_write_score(row)}, {_tell_gain(row)} against training from scratch, "
+            f"{_write_verdict(row)}" for row in table.to_dict("records")]
+    images = " and ".join(dict.fromkeys(config.list_tasks()[source].images for source in table["source"]))
+    return [f"A network that was trained on other sources ({images}): {'; '.join(told)}."]*bool(told)
 
 _IN_WORDS = {  # Of tables in words: by heading the column that it needs, and how a row is written
     "Task": ("task", lambda row: row["task"]), "From": ("source", lambda row: row["source"]),
-    "To": ("target", lambda row: row["target"]), "Claim": ("claim", lambda row: f"it {row['claim']}"),
+    "To": ("target", lambda row: row["target"]), "Claim": ("claim", lambda row: row["claim"]),
+    "Whose": ("who", lambda row: row["who"]),
+    "Compared": ("first", lambda row: f"{row['first']}, against {row['second']}"),
     "Network": ("network", lambda row: row["network"]), "Method": ("method", lambda row: row["method"]),
     "Trained with": ("sources", lambda row: f"{row['sources']} sources"),
-    "Accuracy (95 %)": ("accuracy", _write_score), "From scratch": ("scratch", lambda row: f"{row['scratch']:.3f}"),
+    "The study": ("study", lambda row: f"{row['study']:.3f}"), "Accuracy (95 %)": ("accuracy", _write_score),
+    "From scratch": ("scratch", lambda row: f"{row['scratch']:.3f}"),
     "Gain (95 %)": ("gain", _tell_gain),
     "p, corrected": ("p_holm", lambda row: "" if np.isnan(row["p_holm"]) else f"{row['p_holm']:.2g}"),
     "Found": ("p_value", _write_verdict), "Does the claim hold?": ("holds", lambda row: row["holds"]),
@@ -517,7 +511,7 @@ _IN_WORDS = {  # Of tables in words: by heading the column that it needs, and ho
 
 def _write_rows(table: pd.DataFrame)->pd.DataFrame: # Of scores, or of gains
     "A table in words; what it does not know has no column, nor what is the same for all gains."
-    if "gain" in table: table = table.drop(columns=["folds", "majority"], errors="ignore")
+    if "gain" in table: table = table.drop(columns="majority", errors="ignore")
     rows = table.to_dict("records")
     return pd.DataFrame({head: [write(row) for row in rows] for head, (name, write) in _IN_WORDS.items()
                          if name in table})

@@ -6,13 +6,15 @@
 __all__ = ['collect_answers', 'score_answers', 'plot_answers', 'compare_answers']
 
 # %% ../nbs/33_fusion.ipynb #0a0b046c
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
 from .config import RunConfig
-from .diagnosis import TrainedRun, plot_intervals
-from .evaluation import (align_predictions, average_predictions, check_predictions, compare_kinds, correct_holm,
-                                 match_tables, summarise_tables)
+from .diagnosis import TrainedRun, _tell_gain, plot_intervals
+from .evaluation import (_judge_gain, align_predictions, average_predictions, check_predictions, compare_kinds,
+                                 correct_holm, match_tables, score_pooled, summarise_tables)
 
 # %% ../nbs/33_fusion.ipynb #f0b94ece
 _SINGLE = "fields"  # The network of which `branches` has one for each survey
@@ -106,3 +108,109 @@ def compare_answers(
             corrected=_count_corrected(a, b)))
     p_holm = correct_holm([row["p_value"] for row in rows])
     return pd.DataFrame([row | dict(p_holm=p) for row, p in zip(rows, p_holm, strict=True)])
+
+# %% ../nbs/33_fusion.ipynb #292c9f89
+_STUDY = pd.DataFrame([("VLASS", "FIRST", 0.930, 0.913, 0.855, 0.769), ("FIRST", "VLASS", 0.820, 0.785, 0.668, 0.639)],
+                     columns=["source", "target", "retrain", "freeze-1", "freeze-2",
+                              "freeze-all"])  # its notebooks, 2020
+
+_RETRAINED, _FROZEN, _FRESH = "retrain", "freeze-all", "scratch" # The first: the one that the settings name
+
+@dataclass(frozen=True)
+class _Claim:
+    "What a publication says of the accuracies of two ways of training; a way is its source, its target and its name."
+    words: str
+    who: str
+    first: tuple[str, str, str]
+    second: tuple[str, str, str]
+    expected: str # What the first does beside the second: helps, hurts, or reaches: it does not hurt
+
+_TANG, _STUDENT = "Tang, Scaife & Leahy 2019, MNRAS 488, 3358", "the study of 2020"
+_CLAIMS = [
+    _Claim("FIRST → NVSS helps", _TANG, ("FIRST", "NVSS", _RETRAINED), ("NVSS", "NVSS", _FRESH), "helps"),
+    _Claim("NVSS → FIRST hurts", _TANG, ("NVSS", "FIRST", _RETRAINED), ("FIRST", "FIRST", _FRESH), "hurts"),
+    *(_Claim(f"{source} → {target}: the more layers are frozen, the lower the accuracy "
+             f"({', '.join(f'{score:.3f}' for score in scores)})", _STUDENT, (source, target, _FROZEN),
+             (source, target, _RETRAINED), "hurts") for source, target, *scores in _STUDY.itertuples(index=False)),
+    _Claim("VLASS → FIRST, retrained, reaches what training on FIRST from scratch reaches (0.930 both)", _STUDENT,
+           ("VLASS", "FIRST", _RETRAINED), ("FIRST", "FIRST", _FRESH), "reaches"),
+    _Claim("Retrained, VLASS → FIRST reaches more than FIRST → VLASS (0.930 and 0.820)", _STUDENT,
+           ("VLASS", "FIRST", _RETRAINED), ("FIRST", "VLASS", _RETRAINED), "helps")]
+
+def _choose_way(config: RunConfig)->tuple[str, str]: # Network and method; no method where none retrains
+    "By what claims are judged: the first network and the first retraining of the headline, or else of the run."
+    told, methods = config.headline, config.transfer.methods
+    trained = [name for name in (*told.methods, *methods)
+               if methods[name].start == "source" and methods[name].frozen != "everything"]
+    return (*told.networks, *config.networks)[0], next(iter(trained), "")
+
+# %% ../nbs/33_fusion.ipynb #a3f19448
+def _find_side(
+    side: tuple[str, str, str], # Of a claim
+    trainings: dict,   # From `read_trainings`
+    transfers: dict,   # From `read_transfers`
+    config: RunConfig, # The run's settings
+)->list[pd.DataFrame]:
+    "What networks said that were trained in a way: of one pair, equally long, by none that had seen the sources."
+    (source, target, name), (network, retrained) = side, _choose_way(config)
+    if name == _FRESH: return [run.predictions for key, run in trainings.items() if key[:2] == (target, network)]
+    method, pairs = retrained if name == _RETRAINED else name, config.transfer.pairs
+    cells = [cell for cell, run in transfers.items()
+             if (cell.method, cell.count, cell.network) == (method, None, network) and not run.metrics["seen"]
+             and (pairs[cell.pair].source, pairs[cell.pair].target) == (source, target) and config.trains_alike(cell)]
+    return [transfers[cell].predictions for cell in cells if cell.pair == cells[0].pair]
+
+def _share_sources(a: list[pd.DataFrame], b: list[pd.DataFrame])->tuple[list[pd.DataFrame], list[pd.DataFrame]]:
+    "Those of the folds, seeds and sources that both have, in the same order: two surveys may not have the same."
+    keep = lambda table, other: table[table["name"].isin(other["name"])]
+    both = [(keep(one, two), keep(two, one)) for one, two in zip(*match_tables(a, b), strict=True)]
+    return tuple([pair[k] for pair in both if len(pair[0])] for k in (0, 1))
+
+def _name_side(side: tuple[str, str, str], retrained: str)->str: # retrained: a method's name
+    "A way of training in words."
+    source, target, name = side
+    return f"{target} from scratch" if name == _FRESH else f"{source} → {target}, " + (
+        retrained if name == _RETRAINED else name)
+
+def _judge_claim(row: dict, expected: str)->str: # row: with a gain, its interval and p_holm
+    "Does a claim hold: yes, no, or not shown?"
+    found = _judge_gain(row)
+    return found if found == "not shown" else "yes" if found == expected.replace("reaches", "helps") else "no"
+
+def _judge_claims(
+    trainings: dict,   # From `read_trainings`
+    transfers: dict,   # From `read_transfers`
+    config: RunConfig, # The run's settings
+)->pd.DataFrame: # claim, who, network, first, second, n, folds, seeds, accuracies, gain, test, holds; empty without any
+    """Published claims on transfer, each judged once, on all sources; of a simulated run none.
+
+    Raises as `compare_kinds` does."""
+    (network, retrained), rows = _choose_way(config), []
+    for claim in _CLAIMS if not config.simulated else ():
+        sides = claim.first, claim.second
+        a, b = _share_sources(*(_find_side(side, trainings, transfers, config) for side in sides))
+        if not a: continue
+        test, (first, second) = compare_kinds(a, b), (_name_side(side, retrained) for side in sides)
+        rows.append(dict(claim=claim.words, who=claim.who, expected=claim.expected, network=network, first=first,
+                         second=second, n=len({*pd.concat(a)["name"]}), folds=test["folds"], seeds=test["seeds"],
+                         first_accuracy=score_pooled(a, "accuracy")[0], second_accuracy=score_pooled(b, "accuracy")[0],
+                         gain=test["accuracy_difference"], gain_low=test["accuracy_low"],
+                         gain_high=test["accuracy_high"], p_holm=test["p_value"]))
+    for row, p_holm in zip(rows, correct_holm([row["p_holm"] for row in rows]), strict=True):
+        row |= dict(p_holm=p_holm, holds=_judge_claim(row | dict(p_holm=p_holm), row["expected"]))
+    return pd.DataFrame(rows)
+
+# %% ../nbs/33_fusion.ipynb #348f9863
+_HOLDS = {"yes": "it holds", "no": "it does not hold", "not shown": "not shown"}
+
+def _tell_each_claim(claims: pd.DataFrame)->list[str]: # From `_judge_claims`
+    "Each published claim with what its test says, in a sentence."
+    told = []
+    for row in claims.to_dict("records"):
+        loss = max(-100*row["gain_low"], 0)
+        left = f"; a loss of up to {loss:.1f} points is not excluded"*(row["expected"] == "reaches" and loss > 0)
+        told.append(f"“{row['claim']}” ({row['who']}): {_HOLDS[row['holds']]}. {row['network']}, {row['first']}, has "
+                    f"{row['first_accuracy']:.3f}, and {row['second']} {row['second_accuracy']:.3f}: "
+                    f"{_tell_gain(row)}, p = {row['p_holm']:.2g} (corrected for {len(claims)} claims), "
+                    f"{row['n']} sources, folds × seeds {row['folds']} × {row['seeds']}{left}.")
+    return told
