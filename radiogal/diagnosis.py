@@ -65,9 +65,9 @@ def assign_groups(
     return predictions.assign(sky_group=facts.loc[names, "sky_group"].to_numpy())
 
 def _read_all_facts(results: str|Path, config: RunConfig)->dict: # By name of a set of images: from `read_facts`
-    "What is known of the sources of each task; raises `ValueError` naming a published set without facts; panels need none."
+    "What is known of each task's sources; raises `ValueError` naming a published set without; panels need none."
     facts = {task.images: read_facts(find_images(results, task.images)) for task in config.list_tasks().values()}
-    if lost := [name for name in config.published if facts.get(name, name) is None and not name.startswith("panels-")]:
+    if lost := [each for each in config.published if facts.get(each, 0) is None and "panels" not in each]:
         raise ValueError(f"no facts.ecsv of {lost}: their sky groups are not known; make prepare writes it")
     return facts
 

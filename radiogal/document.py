@@ -188,6 +188,19 @@ def _tell_study(table: pd.DataFrame)->str:
             f"{(table['study'] > table['accuracy_high']).sum()} of {len(table)}. Copies of its validation sources were "
             "among its training images.")
 
+def _tell_panels(table: pd.DataFrame)->str:
+    "How many panels have not been used."
+    return (f"Panels of the study that are not used, as what they show is not known or has no pair in FIRST: "
+            f"{table['panels'].sum()}. The rest are in the same folds in both surveys.")
+
+def _sum_up_claims(table: pd.DataFrame|None)->list[str]: # From the table of claims
+    "What becomes of each published claim, in a sentence; none without claims."
+    if table is None: return []
+    said = [f"“{row['claim']}” {_HELD[row['holds']]}" for row in table.to_dict("records")]
+    return [f"Published claims, each judged once by {table['network'].iloc[0]}: {'; '.join(said)}."]
+
+_HELD = {"yes": "holds", "no": "does not hold", "not shown": "is not shown"}
+
 # %% ../nbs/42_document.ipynb #9986e047
 def _tell_scores(table: pd.DataFrame)->str:
     "The range of the accuracies, and of the baselines."
@@ -230,9 +243,9 @@ def _tell_surveys(table: pd.DataFrame)->str:
     return f"The highest accuracy is that of {best['kind']} on {best['task']}, {best['accuracy']:.3f}."
 
 _TOLD: dict[str, Callable] = dict(
-    transfers=_tell_transfers, claims=_tell_claims, study=_tell_study, scores=_tell_scores, scores_drawn=_tell_drawn,
-    classes=_tell_classes, published=_tell_published, comparison=_tell_comparison, goals=_tell_goals,
-    surveys=_tell_surveys)
+    transfers=_tell_transfers, claims=_tell_claims, study=_tell_study, unused_panels=_tell_panels,
+    scores=_tell_scores, scores_drawn=_tell_drawn, classes=_tell_classes, published=_tell_published,
+    comparison=_tell_comparison, goals=_tell_goals, surveys=_tell_surveys)
 
 def _read_tables(
     place: Path,   # results/<run>/report, or benchmark
@@ -282,8 +295,9 @@ def _name_method(config: RunConfig, how: Method)->str: # "" where there is none
     return next((name for name, method in config.transfer.methods.items() if plain(method) == plain(how)), "")
 
 def _number_transfer(config: RunConfig, tables: dict[str, pd.DataFrame])->list[_Number]: # At most three
-    "The three numbers of a report: of the first pair of the headline, or of all, and of our network."
-    told, network = config.headline, _choose_leader(config)
+    "The three numbers of a report: of the first pair of the headline, or of all, and of the headline's or our network."
+    told = config.headline
+    network = (*told.networks, _choose_leader(config))[0]
     pair = next(iter([*told.pairs, *config.transfer.pairs]), None)
     ends = config.transfer.pairs.get(pair)
     target = ends.target if ends else next(iter(config.list_tasks()))
@@ -350,7 +364,7 @@ def _sum_up_transfers(config: RunConfig, tables: dict[str, pd.DataFrame])->list[
     what = [f"Networks ({_join_words(list(config.networks))}) are trained from scratch on each task, with "
             f"{_range_sources(tables.get('scores'))} {'simulated' if config.simulated else 'real'} validation sources. "
             + f"Their weights are carried from {_join_words(pairs)}."*bool(pairs)]
-    return what + _judge_transfers(tables)
+    return what + _sum_up_claims(tables.get("claims")) + _judge_transfers(tables)
 
 def _judge_transfers(tables: dict[str, pd.DataFrame])->list[str]:
     "What becomes of all transfers, in sentences."
@@ -561,7 +575,7 @@ def _put_together(
     if "transfers" in tables: tables["transfers"] = _mark_simulated(tables["transfers"], config)
     kind, shown = "report" if config.has_report else "benchmark", _read_shown(place/"figures.json", folder.name)
     sections = _make_sections(outline[kind], _deal_figures(outline[kind], shown, leader), folder, tables)
-    methods = _describe_methods(config)
+    methods = _describe_methods(config) + _make_tables(["unused_panels"], tables)
     counts = _number_items([*(item for section in sections for item in section["items"]), *methods])
     shown_too = {name: tables[name] for section in outline[kind] for name in section["tables"] if name in tables}
     return _sum_up(config, tables) | _tell_limits(place, made, shown_too) | dict(

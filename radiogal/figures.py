@@ -20,7 +20,7 @@ from .diagnosis import (_SIMULATED, TrainedRun, _name_way, _tell_gain, _write_sc
                                 plot_images, plot_intervals)
 from .evaluation import (_judge_gain, compare_kinds, correct_holm, list_classes, match_tables,
                                  score_pooled, score_predictions, summarise_classes, summarise_tables)
-from .fusion import _STUDY, _choose_way
+from .fusion import _STUDY
 from .pages import draw_small
 from .provenance import _find_kind
 
@@ -470,28 +470,6 @@ def _tell_range(what: str, table: pd.DataFrame)->list[str]: # table: from `_tabu
     told, same = f"is between {ends[0]}, and {ends[1]}", low["accuracy"] == high["accuracy"]
     if same: told = f"is {ends[0]}" + f"; all {len(table)} have this accuracy"*(len(table) > 1)
     return [f"{what} {told}; naming the commonest class would give at most {table['majority'].max():.3f}."]
-
-_HELP_WORDS = {"not shown": "is not shown to help or to hurt"} # The other verdicts are words already
-
-def _tell_headline(table: pd.DataFrame, config: RunConfig)->list[str]: # table: from `_tabulate_transfers`
-    "What the pairs of the headline gain, in a sentence; none where none is declared, or nothing is there."
-    network, method = _choose_way(config)
-    if table.empty or not config.headline.pairs: return []
-    asked = table[table["pair"].isin(config.headline.pairs) & (table["sources"] == "all") & table["gain"].notna()]
-    told = [f"what {network} has learned in {row['source']} {_HELP_WORDS.get(verdict, verdict)} in {row['target']}: "
-            f"{method} has {_write_score(row)}, training from scratch {row['scratch']:.3f}, {_tell_gain(row)}, "
-            f"p = {row['p_holm']:.2g}, {row['n']} {row['sky']} sources, folds × seeds {row['folds']} × {row['seeds']}"
-            for row in asked.to_dict("records") if (row["network"], row["method"]) == (network, method)
-            for verdict in (_write_verdict(row),)]
-    said = "; ".join(told)
-    return [f"{said[:1].upper()}{said[1:]}."]*bool(told)
-
-def _tell_others(table: pd.DataFrame, config: RunConfig)->list[str]: # table: as for `_tell_ways`
-    "What networks that were trained on other sources give to these, in a sentence; none without rows."
-    told = [f"{_name_way(row)} has {_write_score(row)}, {_tell_gain(row)} against training from scratch, "
-            f"{_write_verdict(row)}" for row in table.to_dict("records")]
-    images = " and ".join(dict.fromkeys(config.list_tasks()[source].images for source in table["source"]))
-    return [f"A network that was trained on other sources ({images}): {'; '.join(told)}."]*bool(told)
 
 _IN_WORDS = {  # Of tables in words: by heading the column that it needs, and how a row is written
     "Task": ("task", lambda row: row["task"]), "From": ("source", lambda row: row["source"]),

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from .config import RunConfig
-from .diagnosis import TrainedRun, _tell_gain, plot_intervals
+from .diagnosis import (TrainedRun, _name_way, _tell_gain, _write_score, _write_verdict,
+                                plot_intervals)
 from .evaluation import (_judge_gain, align_predictions, average_predictions, check_predictions, compare_kinds,
                                  correct_holm, match_tables, score_pooled, summarise_tables)
 
@@ -214,3 +215,25 @@ def _tell_each_claim(claims: pd.DataFrame)->list[str]: # From `_judge_claims`
                     f"{_tell_gain(row)}, p = {row['p_holm']:.2g} (corrected for {len(claims)} claims), "
                     f"{row['n']} sources, folds × seeds {row['folds']} × {row['seeds']}{left}.")
     return told
+
+_HELP_WORDS = {"not shown": "is not shown to help or to hurt"} # The other verdicts are words already
+
+def _tell_headline(table: pd.DataFrame, config: RunConfig)->list[str]: # table: from `_tabulate_transfers`
+    "What the pairs of the headline gain, in a sentence; none where none is declared, or nothing is there."
+    network, method = _choose_way(config)
+    if table.empty or not config.headline.pairs: return []
+    asked = table[table["pair"].isin(config.headline.pairs) & (table["sources"] == "all") & table["gain"].notna()]
+    told = [f"what {network} has learned in {row['source']} {_HELP_WORDS.get(verdict, verdict)} in {row['target']}: "
+            f"{method} has {_write_score(row)}, training from scratch {row['scratch']:.3f}, {_tell_gain(row)}, "
+            f"p = {row['p_holm']:.2g}, {row['n']} {row['sky']} sources, folds × seeds {row['folds']} × {row['seeds']}"
+            for row in asked.to_dict("records") if (row["network"], row["method"]) == (network, method)
+            for verdict in (_write_verdict(row),)]
+    said = "; ".join(told)
+    return [f"{said[:1].upper()}{said[1:]}."]*bool(told)
+
+def _tell_others(table: pd.DataFrame, config: RunConfig)->list[str]: # table: as for `_tell_ways`
+    "What networks that were trained on other sources give to these, in a sentence; none without rows."
+    told = [f"{_name_way(row)} has {_write_score(row)}, {_tell_gain(row)} against training from scratch, "
+            f"{_write_verdict(row)}" for row in table.to_dict("records")]
+    images = " and ".join(dict.fromkeys(config.list_tasks()[source].images for source in table["source"]))
+    return [f"A network that was trained on other sources ({images}): {'; '.join(told)}."]*bool(told)

@@ -507,7 +507,7 @@ _KEPT = (*(f"{kind}/**/{name}" for kind in ("training", "transfer") for name in 
          "catalogues/targets.ecsv", "preparation/**/facts.ecsv", "preparation/**/heldout.json",
          "benchmark/heldout/**/*.parquet", "benchmark/*.csv", "benchmark/*.md", "benchmark/metrics.json",
          "transfer/**/similarity.csv", "transfer/**/fold0/**/filters.csv", "report/*.csv", "report/*.md",
-         "report/metrics.json")
+         "report/metrics.json", "preparation/panels/VLASS/quarantine.ecsv")
 
 _NO_RESULTS = "no results of run {run!r} in results/{run}: make run-all RUN={run} first"
 
@@ -522,6 +522,7 @@ def _check_results(paths: Paths, found: Path)->None: # found: results/<run>, or 
 
 def keep_results(run: str)->int: # How many files
     "Keep a run's small results in the repository. Raises `ConfigError` without any, `Damaged` if one is damaged."
+    from radiogal.joining import publish_findings
     paths = Paths(find_root())
     results, kept, config = paths.results(run), paths.kept(run), read_config(paths.settings(run))
     weights = [f"training/{each}/fold*/seed{seed}/network.weights.h5"
@@ -530,8 +531,7 @@ def keep_results(run: str)->int: # How many files
     if not files: raise ConfigError(_NO_RESULTS.format(run=run))
     _check_results(paths, results)
     for path in files: write_atomic(kept/path.relative_to(results), path.read_bytes())
-    findings = results/"report"/"findings.md"
-    if findings.is_file(): write_atomic(paths.root/"docs"/"findings.md", findings.read_bytes())
+    publish_findings(paths, run)
     return len(files)
 
 # %% ../nbs/46_workflow.ipynb #6ea15f80

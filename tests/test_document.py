@@ -213,10 +213,33 @@ def test_a_page_becomes_a_pdf(tmp_path):
     assert (tmp_path/"report.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_claims_are_counted_once_each():
-    table = pd.DataFrame(dict(source=["A"]*3, target=["B"]*3, claim=["helps"]*3, holds=["yes", "not shown", "yes"]))
-    counted = document._count_claims(table)
-    assert counted[["tests", "yes", "no", "not_shown"]].values.tolist() == [[3, 2, 0, 1]]
+CLAIMS = pd.DataFrame(dict(claim=["A → B helps", "B → A hurts", "A reaches B"], holds=["yes", "no", "not shown"],
+                           network="alhassan"))
+
+
+def test_claims_are_told_once_each():
+    told = "Published claims, each judged once, by alhassan: 3; hold: 1; do not hold: 1; not shown: 1."
+    assert document._tell_claims(CLAIMS) == told
+    assert document._sum_up_claims(CLAIMS) == ["Published claims, each judged once by alhassan: “A → B helps” holds; "
+                                               "“B → A hurts” does not hold; “A reaches B” is not shown."]
+    assert document._sum_up_claims(None) == []
+
+
+def test_the_study_beside_a_run_and_unused_panels_are_counted():
+    study = pd.DataFrame(dict(study=[0.93, 0.7], accuracy_high=[0.9, 0.8]))
+    said = "Accuracies of the study of 2020 above the whole interval here: 1 of 2."
+    assert document._tell_study(study).startswith(said)
+    assert " in FIRST: 169. " in document._tell_panels(pd.DataFrame(dict(reason=["a", "b"], panels=[140, 29])))
+
+
+def test_the_three_numbers_are_of_the_network_of_the_headline():
+    row = gain(2) | dict(pair="FIRST-VLASS", source="FIRST", target="VLASS", network="alhassan")
+    scores = dict(task="VLASS", network="alhassan", accuracy=0.8, accuracy_low=0.7, accuracy_high=0.9, majority=0.7)
+    tables = dict(transfers=pd.DataFrame([row, row | dict(network="fields", gain=0.5)]),
+                  scores=pd.DataFrame([scores, scores | dict(network="fields")]))
+    numbers = document._number_transfer(read_config(PATHS.settings("vlass")), tables)
+    assert [number.value for number in numbers] == ["0.800", "+2.0 points"]
+    assert all("alhassan" in number.words for number in numbers)
 
 
 WAY = dict(method="retrain", network="fields", source="A", target="B")

@@ -4,8 +4,9 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from radiogal.config import parse_config, read_config
-from radiogal.diagnosis import TrainedRun
+from radiogal import fusion
+from radiogal.config import list_asked, parse_config, read_config
+from radiogal.diagnosis import TrainedRun, _read_all_facts
 from radiogal.fusion import collect_answers, compare_answers, score_answers
 
 CLASSES = dict(classes=dict(FRI=["FRI"], FRII=["FRII"]))
@@ -73,3 +74,109 @@ def test_two_tasks_that_could_be_meant_are_named(tmp_path):
     runs |= imagine(tmp_path, [("slow", "fields", "FIRST", (0,))])
     with pytest.raises(ValueError, match="FIRST: tasks first and slow have the same images and classes"):
         collect_answers(config, runs, "both")
+
+
+WRONG = {"scratch": 2, "zero-shot": 9, "retrain": 2, "freeze-1": 4, "freeze-2": 6, "freeze-all": 10}  # Of 20 in a fold
+
+
+def carry(survey, method, fold, seed, **more):
+    "What a network says of twenty sources of a fold, of which VLASS has not seen the last."
+    wrong, labels = WRONG[method] + 4*(survey == "VLASS"), np.arange(20) % 2
+    right = np.arange(20) < 20 - wrong if method == "scratch" else np.arange(20) >= wrong
+    p = np.where(right == labels, 0.9, 0.1)
+    facts = dict(network="alhassan", fold=fold, seed=seed, simulated=False, split="validation")
+    table = pd.DataFrame(dict(name=[f"S{fold}{i:02}" for i in range(20)], label=np.array(["FRI", "FRII"])[labels],
+                              sky_group=100*fold + np.arange(20), p_FRI=1 - p, p_FRII=p, **facts))
+    return TrainedRun(None, dict(seen=0) | more, table[:19] if survey == "VLASS" else table, None, {})
+
+
+def carry_all(config):
+    "Trainings and transfers of Alhassan's network that never were."
+    trainings = {key: carry(key[0], "scratch", *key[2:]) for key in list_asked(config) if key[1] == "alhassan"}
+    pairs = config.transfer.pairs
+    return trainings, {cell: carry(pairs[cell.pair].target, cell.method, cell.fold, cell.seed)
+                       for cell in config.list_transfers() if cell.network == "alhassan"}
+
+
+@pytest.fixture(scope="module")
+def vlass():
+    "Settings, trainings and transfers of the study's own question."
+    config = read_config(ROOT/"config"/"vlass.toml")
+    return config, *carry_all(config)
+
+
+@pytest.fixture(scope="module")
+def claims(vlass): return fusion._judge_claims(*vlass[1:], vlass[0])
+
+
+def test_each_claim_of_the_study_is_one_test_and_one_sentence(claims):
+    assert claims["claim"].is_unique and set(claims["network"]) == {"alhassan"}
+    assert claims["holds"].tolist() == ["yes", "yes", "not shown", "yes"]
+    assert claims["first"].tolist() == ["VLASS → FIRST, freeze-all", "FIRST → VLASS, freeze-all",
+                                        "VLASS → FIRST, retrain", "VLASS → FIRST, retrain"]
+    assert (claims["folds"].tolist(), claims["seeds"].tolist()) == ([5]*4, [3]*4)
+    told = fusion._tell_each_claim(claims)
+    assert len(told) == 4 and "(0.930, 0.913, 0.855, 0.769)” (the study of 2020): it holds. alhassan, " in told[0]
+    assert "0.500, and VLASS → FIRST, retrain 0.900: −40.0 points (" in told[0]
+    assert all(said.count("corrected for 4 claims") == said.count("folds × seeds 5 × 3") == 1 for said in told)
+
+
+def test_surveys_are_compared_on_the_sources_that_both_have(claims):
+    assert claims["n"].tolist() == [100, 95, 100, 95]
+    assert claims["gain"].iloc[3] == pytest.approx(claims["first_accuracy"].iloc[3] - claims["second_accuracy"].iloc[3])
+
+
+def test_that_a_network_reaches_another_is_not_shown_by_a_missing_difference(claims):
+    row = claims.iloc[2]
+    assert row["gain"] == 0 and row["gain_low"] < 0 < row["gain_high"] and row["p_holm"] == 1
+    said = fusion._tell_each_claim(claims)[2]
+    assert "not shown" in said and said.endswith(f"; a loss of up to {-100*row['gain_low']:.1f} points is not excluded.")
+    assert sum("not excluded" in each for each in fusion._tell_each_claim(claims)) == 1
+    judge = lambda low, high: fusion._judge_claim(dict(p_holm=0.01, gain_low=low, gain_high=high), "reaches")
+    assert (judge(0.1, 0.2), judge(-0.2, -0.1), judge(-0.1, 0.1)) == ("yes", "no", "not shown")
+
+
+def test_claims_are_judged_by_the_headline_and_without_one_by_the_first_of_the_settings(vlass):
+    config, trainings, transfers = vlass
+    assert fusion._choose_way(config) == ("alhassan", "retrain")
+    settings = config.model_dump() | dict(networks=["fields", "alhassan"], headline={})
+    assert fusion._choose_way(parse_config(settings, "none declared")) == ("fields", "retrain")
+    assert fusion._choose_way(read_config(ROOT/"config"/"transfer.toml")) == ("fields", "retrain")
+    smoke = read_config(ROOT/"config"/"smoke.toml")
+    assert len(fusion._judge_claims(trainings, transfers, smoke)) == 0 == len(fusion._judge_claims({}, {}, config))
+
+
+def test_what_had_seen_the_sources_judges_no_claim(vlass):
+    config, trainings, transfers = vlass
+    seen = {cell: TrainedRun(None, dict(seen=3), run.predictions, None, {}) for cell, run in transfers.items()}
+    assert len(fusion._judge_claims(trainings, seen, config)) == 0
+
+
+def test_the_headline_is_a_sentence_of_its_pairs_alone(vlass):
+    row = dict(pair="FIRST-VLASS", source="FIRST", target="VLASS", network="alhassan", method="retrain", sources="all",
+               n=257, folds=5, seeds=3, sky="real", accuracy=0.84, accuracy_low=0.8, accuracy_high=0.88, scratch=0.83,
+               gain=0.01, gain_low=-0.01, gain_high=0.03, p_holm=0.4)
+    back = dict(pair="VLASS-FIRST", source="VLASS", target="FIRST", gain=0.05, gain_low=0.02, p_holm=0.001)
+    others = [dict(method="freeze-1"), dict(network="fields"), dict(pair="others-VLASS")]
+    rows = [row, row | back, *(row | other for other in others)]
+    (said,) = fusion._tell_headline(pd.DataFrame(rows), vlass[0])
+    assert said.startswith("What alhassan has learned in FIRST is not shown to help or to hurt in VLASS: retrain has "
+                           "0.840 (0.800 to 0.880), training from scratch 0.830, +1.0 points (−1.0 to +3.0), p = 0.4, 2")
+    assert "; what alhassan has learned in VLASS helps in FIRST: " in said and said.count("folds × seeds 5 × 3") == 2
+    assert fusion._tell_headline(pd.DataFrame(), vlass[0]) == []
+    assert fusion._tell_headline(pd.DataFrame(rows), read_config(ROOT/"config"/"smoke.toml")) == []
+
+
+def test_a_network_of_other_sources_has_a_sentence(vlass):
+    row = dict(source="others", target="VLASS", network="fields", method="retrain", accuracy=0.84, accuracy_low=0.8,
+               accuracy_high=0.88, gain=0.05, gain_low=0.02, gain_high=0.08, p_holm=0.01)
+    (said,) = fusion._tell_others(pd.DataFrame([row]), vlass[0])
+    assert said == ("A network that was trained on other sources (panels-griese): retrain of fields from others to VLASS "
+                    "has 0.840 (0.800 to 0.880), +5.0 points (+2.0 to +8.0) against training from scratch, helps.")
+    assert fusion._tell_others(pd.DataFrame(columns=["source"]), vlass[0]) == []
+
+
+def test_panels_need_no_table_of_facts(vlass, tmp_path):
+    assert set(_read_all_facts(tmp_path, vlass[0]).values()) == {None}
+    transfer = read_config(ROOT/"config"/"transfer.toml")
+    with pytest.raises(ValueError, match="griese-apart"): _read_all_facts(tmp_path, transfer)

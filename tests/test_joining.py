@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
+from radiogal import workflow
 from radiogal.benchmark import _read_validation
-from radiogal.config import read_config, write_json
+from radiogal.config import Paths, read_config, write_atomic, write_json
 from radiogal.diagnosis import _ORIGINS, tell_origins
-from radiogal.joining import choose_results, find_places
+from radiogal.joining import choose_results, find_places, publish_findings
 from radiogal.provenance import read_signed, sign
 
 KEPT = ROOT/"docs"/"results"/"optimisers"  # Three optimisers, three folds each, of one set of images
@@ -113,3 +114,36 @@ def test_a_folder_alone_is_taken_as_it_is_and_links_are_made_anew(results, confi
     _, origins = join(results, config)
     assert list(origins.index[origins["origin"] == "new"]) == ["training/adam/dense/fold0/seed1"] and len(origins) == 9
     assert not (KEPT/_ORIGINS).exists() and find_places(results, KEPT) == [results, KEPT]
+
+
+def test_the_leading_run_has_the_page_of_findings_and_the_others_theirs(tmp_path):
+    said = {run: f"# Findings\n\n* Of {run}.\n\n## A\n\nb\n\n## C\n" for run in ("mine", "transfer", "vlass")}
+    docs, paths = tmp_path/"docs", Paths(tmp_path)
+    write_atomic(docs/"results"/"mine"/"report"/"findings.md", said["mine"])
+    assert publish_findings(paths, "mine") == ["findings.md"] and (docs/"findings.md").read_text() == said["mine"]
+    for run in ("transfer", "vlass"): write_atomic(docs/"results"/run/"report"/"findings.md", said[run])
+    write_atomic(paths.figures("vlass")/"plot_beside_study.png", b"a picture")
+    write_atomic(paths.figures("vlass")/"plot_matrix_fields.png", b"another")
+    assert publish_findings(paths, "vlass") == ["findings.md", "findings-transfer.md", "findings-mine.md"]
+    page = (docs/"findings.md").read_text()
+    figure = "![What the run vlass found](images/findings-vlass.png)"
+    assert page.startswith(f"# Findings\n\n* Of vlass.\n\n{figure}\n\n## A\n")
+    assert page.endswith("Findings of other runs: [transfer](findings-transfer.md), [mine](findings-mine.md).\n")
+    assert (docs/"images"/"findings-vlass.png").read_bytes() == b"a picture" and page.count("![") == 1
+    assert (docs/"findings-transfer.md").read_text() == said["transfer"]
+
+
+def test_of_a_run_of_panels_no_image_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(workflow, "find_root", lambda: tmp_path)
+    shutil.copytree(ROOT/"config", tmp_path/"config")
+    panels = "preparation/panels"
+    small = ["training/VLASS/fields/fold0/seed1/predictions.parquet", "transfer/FIRST-VLASS/retrain/all/fields/fold0/"
+             "seed1/timing.json", "report/findings.md", "report/claims_real.csv", f"{panels}/facts.ecsv",
+             f"{panels}/VLASS/quarantine.ecsv"]
+    large = [f"{panels}/VLASS/prepared.h5", f"{panels}/griese/quarantine.ecsv", "notebooks/19_panels.ipynb",
+             "training/VLASS/fields/fold0/seed1/network.weights.h5", "report/report.png"]
+    for name in (*small, *large): write_atomic(tmp_path/"results"/"vlass"/name, "said")
+    assert workflow.keep_results("vlass") == len(small)
+    kept = tmp_path/"docs"/"results"/"vlass"
+    assert sorted(path.relative_to(kept).as_posix() for path in kept.rglob("*.*")) == sorted(small)
+    assert (tmp_path/"docs"/"findings.md").read_text() == "said"
