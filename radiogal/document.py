@@ -435,7 +435,10 @@ def _read_references(): # pybtex.database.BibliographyData
 
 # %% ../nbs/42_document.ipynb #bea46ae4
 _IMAGE_NAMES = {"griese": "Griese et al. (2023)", "griese-catalogues": "Griese et al. (2023), a fold per catalogue",
-           "griese-apart": "Griese et al. (2023), far from the other sources"}
+           "griese-apart": "Griese et al. (2023), far from the other sources",
+           "panels-VLASS": "VLASS panels of the study of 2020",
+           "panels-FIRST": "FIRST images of the same sources, through the same steps",
+           "panels-griese": "Griese et al. (2023), far from the panels' sources"}
 
 def _name_images(images: str)->str: # As a task names them
     "A set of images in words."

@@ -225,7 +225,8 @@ def _tell_headline(table: pd.DataFrame, config: RunConfig)->list[str]: # table: 
     asked = table[table["pair"].isin(config.headline.pairs) & (table["sources"] == "all") & table["gain"].notna()]
     told = [f"what {network} has learned in {row['source']} {_HELP_WORDS.get(verdict, verdict)} in {row['target']}: "
             f"{method} has {_write_score(row)}, training from scratch {row['scratch']:.3f}, {_tell_gain(row)}, "
-            f"p = {row['p_holm']:.2g}, {row['n']} {row['sky']} sources, folds × seeds {row['folds']} × {row['seeds']}"
+            f"p = {row['p_holm']:.2g} (corrected for the ways), {row['n']} {row['sky']} sources, folds × seeds "
+            f"{row['folds']} × {row['seeds']}"
             for row in asked.to_dict("records") if (row["network"], row["method"]) == (network, method)
             for verdict in (_write_verdict(row),)]
     said = "; ".join(told)
