@@ -364,7 +364,7 @@ def _sum_up_transfers(config: RunConfig, tables: dict[str, pd.DataFrame])->list[
     what = [f"Networks ({_join_words(list(config.networks))}) are trained from scratch on each task, with "
             f"{_range_sources(tables.get('scores'))} {'simulated' if config.simulated else 'real'} validation sources. "
             + f"Their weights are carried from {_join_words(pairs)}."*bool(pairs)]
-    return what + _sum_up_claims(tables.get("claims")) + _judge_transfers(tables)
+    return what + _judge_transfers(tables)
 
 def _judge_transfers(tables: dict[str, pd.DataFrame])->list[str]:
     "What becomes of all transfers, in sentences."
@@ -372,7 +372,8 @@ def _judge_transfers(tables: dict[str, pd.DataFrame])->list[str]:
     if table is None: return ["No transfer is compared with training from scratch in this run."]
     told = [_judge_gain(row) for row in table[table["p_holm"].notna()].to_dict("records")]
     made, left = table["source"].str.endswith(_SIMULATED).sum(), table["p_holm"].isna().sum()
-    return [f"Ways to carry weights over with all training sources of the target: {len(table)}"
+    return [*_sum_up_claims(tables.get("claims")),
+            f"Ways to carry weights over with all training sources of the target: {len(table)}"
             + f" ({made} of them learned on the artificial sky, simulated)"*bool(made) + "; "
             + _count_verdicts(told, {"helps": "helped", "hurts": "hurt"}),
             *[f"Not judged, because they were trained for other epochs: {left}."]*bool(left)]
