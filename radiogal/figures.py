@@ -480,11 +480,13 @@ _IN_WORDS = {  # Of tables in words: by heading the column that it needs, and ho
     "Trained with": ("sources", lambda row: f"{row['sources']} sources"),
     "The study": ("study", lambda row: f"{row['study']:.3f}"), "Accuracy (95 %)": ("accuracy", _write_score),
     "From scratch": ("scratch", lambda row: f"{row['scratch']:.3f}"),
-    "Gain (95 %)": ("gain", _tell_gain),
+    "Gain (95 %)": ("gain", lambda row: "" if np.isnan(row["gain"]) else _tell_gain(row)),
     "p, corrected": ("p_holm", lambda row: "" if np.isnan(row["p_holm"]) else f"{row['p_holm']:.2g}"),
-    "Found": ("p_value", _write_verdict), "Does the claim hold?": ("holds", lambda row: row["holds"]),
+    "Found": ("p_value", _write_verdict), "Does the claim hold?": (
+        "holds", lambda row: row["holds"] + f": {row['why']}"*bool(row["why"])),
     "Judged on": ("n", lambda row: f"{row['n']} {row.get('sky', '')} sources".replace("  ", " ")),
     "Folds × seeds": ("folds", lambda row: f"{row['folds']} × {row['seeds']}"),
+    "Networks": ("networks", lambda row: row["networks"]),
     "Commonest class": ("majority", lambda row: f"{row['majority']:.3f}")}
 
 def _write_rows(table: pd.DataFrame)->pd.DataFrame: # Of scores, or of gains

@@ -6,12 +6,13 @@
 __all__ = ['collect_answers', 'score_answers', 'plot_answers', 'compare_answers']
 
 # %% ../nbs/33_fusion.ipynb #0a0b046c
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from .config import RunConfig
+from .config import Cell, RunConfig, list_asked
 from .diagnosis import (TrainedRun, _name_way, _tell_gain, _write_score, _write_verdict,
                                 plot_intervals)
 from .evaluation import (_judge_gain, align_predictions, average_predictions, check_predictions, compare_kinds,
@@ -126,55 +127,107 @@ class _Claim:
     second: tuple[str, str, str]
     expected: str # What the first does beside the second: helps, hurts, or reaches: it does not hurt
 
-_TANG, _STUDENT = "Tang, Scaife & Leahy 2019, MNRAS 488, 3358", "the study of 2020"
+_TANG, _STUDENT = "Tang, Scaife & Leahy 2019, MNRAS 488, 3358", "read from the numbers of the study of 2020"
 _CLAIMS = [
     _Claim("FIRST → NVSS helps", _TANG, ("FIRST", "NVSS", _RETRAINED), ("NVSS", "NVSS", _FRESH), "helps"),
     _Claim("NVSS → FIRST hurts", _TANG, ("NVSS", "FIRST", _RETRAINED), ("FIRST", "FIRST", _FRESH), "hurts"),
-    *(_Claim(f"{source} → {target}: the more layers are frozen, the lower the accuracy "
-             f"({', '.join(f'{score:.3f}' for score in scores)})", _STUDENT, (source, target, _FROZEN),
+    *(_Claim(f"{source} → {target}: with all convolutions frozen the accuracy is lower than with none "
+             f"({scores[-1]:.3f} and {scores[0]:.3f})", _STUDENT, (source, target, _FROZEN),
              (source, target, _RETRAINED), "hurts") for source, target, *scores in _STUDY.itertuples(index=False)),
     _Claim("VLASS → FIRST, retrained, reaches what training on FIRST from scratch reaches (0.930 both)", _STUDENT,
            ("VLASS", "FIRST", _RETRAINED), ("FIRST", "FIRST", _FRESH), "reaches"),
-    _Claim("Retrained, VLASS → FIRST reaches more than FIRST → VLASS (0.930 and 0.820)", _STUDENT,
+    _Claim("Retrained, VLASS → FIRST is more accurate than FIRST → VLASS (0.930 and 0.820)", _STUDENT,
            ("VLASS", "FIRST", _RETRAINED), ("FIRST", "VLASS", _RETRAINED), "helps")]
 
-def _choose_way(config: RunConfig)->tuple[str, str]: # Network and method; no method where none retrains
-    "By what claims are judged: the first network and the first retraining of the headline, or else of the run."
+def _choose_way(config: RunConfig)->tuple[str, str]: # Network and method; no method where none retrains all layers
+    """By what claims are judged: the first network of the headline and the first of its ways that retrains all layers.
+
+    A headline without networks, or without ways, has those of the run; its further networks judge nothing."""
     told, methods = config.headline, config.transfer.methods
-    trained = [name for name in (*told.methods, *methods)
-               if methods[name].start == "source" and methods[name].frozen != "everything"]
-    return (*told.networks, *config.networks)[0], next(iter(trained), "")
+    plain = lambda how: (how.start, how.images, how.frozen) == ("source", "target", "nothing")
+    return (*told.networks, *config.networks)[0], next((n for n in told.methods or methods if plain(methods[n])), "")
 
 # %% ../nbs/33_fusion.ipynb #a3f19448
-def _find_side(
-    side: tuple[str, str, str], # Of a claim
-    trainings: dict,   # From `read_trainings`
-    transfers: dict,   # From `read_transfers`
-    config: RunConfig, # The run's settings
-)->list[pd.DataFrame]:
-    "What networks said that were trained in a way: of one pair, equally long, by none that had seen the sources."
-    (source, target, name), (network, retrained) = side, _choose_way(config)
-    if name == _FRESH: return [run.predictions for key, run in trainings.items() if key[:2] == (target, network)]
-    method, pairs = retrained if name == _RETRAINED else name, config.transfer.pairs
-    cells = [cell for cell, run in transfers.items()
-             if (cell.method, cell.count, cell.network) == (method, None, network) and not run.metrics["seen"]
-             and (pairs[cell.pair].source, pairs[cell.pair].target) == (source, target) and config.trains_alike(cell)]
-    return [transfers[cell].predictions for cell in cells if cell.pair == cells[0].pair]
+_FR_CLASSES = {"FRI": ("FRI",), "FRII": ("FRII",)} # Those that the claims are about
 
+def _is_asked(
+    side: tuple[str, str, str], # Of a claim
+    config: RunConfig,          # The run's settings
+)->bool:
+    "Is a way of training between tasks of the settings, of FR I and FR II? For its pair, whatever is there of it."
+    (source, target, name), task = side, config.list_tasks().get(side[1])
+    ends = {(pair.source, pair.target) for pair in config.transfer.pairs.values()}
+    return task is not None and task.classes == _FR_CLASSES and (name == _FRESH or (source, target) in ends)
+
+def _list_claims(config: RunConfig)->list[_Claim]: # None of a simulated run
+    "Claims that a run asks, whatever is there of them."
+    return [claim for claim in _CLAIMS if not config.simulated
+            and all(_is_asked(side, config) for side in (claim.first, claim.second))]
+
+def _list_side(side: tuple[str, str, str], config: RunConfig)->list: # Keys of `read_trainings` or `read_transfers`
+    "Networks that the settings ask for of a way of training: of one pair, that of the headline where it has one."
+    (source, target, name), (network, retrained) = side, _choose_way(config)
+    if name == _FRESH: return [key for key in list_asked(config) if key[:2] == (target, network)]
+    method, pairs = retrained if name == _RETRAINED else name, config.transfer.pairs
+    cells = [cell for cell in config.list_transfers() if (cell.method, cell.count, cell.network) == (
+             method, None, network) and (pairs[cell.pair].source, pairs[cell.pair].target) == (source, target)]
+    rank = lambda pair: (pair not in config.headline.pairs, pairs[pair].source_fold == "next") # that has seen sources
+    best = min((cell.pair for cell in cells), key=rank, default="")
+    return [cell for cell in cells if cell.pair == best]
+
+def _find_fault(key, runs: dict, config: RunConfig)->str: # key: from `_list_side`; runs: `TrainedRun` by it
+    "Why a network judges no claim; nothing where it does."
+    if key not in runs: return "not there"
+    facts = runs[key].metrics
+    if facts["simulated"] or facts.get("source_simulated"): return "simulated"
+    if facts.get("seen"): return "have seen the sources"
+    return "trained for other epochs" if isinstance(key, Cell) and not config.trains_alike(key) else ""
+
+def _name_side(side: tuple[str, str, str], retrained: str)->str: # retrained: a method's name, or ""
+    "A way of training in words."
+    source, target, name = side
+    return f"{target} from scratch" if name == _FRESH else f"{source} → {target}, " + (
+        (retrained or "retrained") if name == _RETRAINED else name)
+
+def _tell_lost(name: str, faults: list[str])->str: # From `_find_fault`, one for each network that is asked for
+    "Which networks a way of training lacks; nothing where it has all."
+    lost = Counter(filter(None, faults))
+    said = ", ".join(f"{n} {fault}" for fault, n in lost.items()) if faults else "the settings ask for none"
+    return f"{len(faults) - lost.total()} of {len(faults)} networks of {name} ({said})"*bool(said)
+
+# %% ../nbs/33_fusion.ipynb #1d11711a
 def _share_sources(a: list[pd.DataFrame], b: list[pd.DataFrame])->tuple[list[pd.DataFrame], list[pd.DataFrame]]:
     "Those of the folds, seeds and sources that both have, in the same order: two surveys may not have the same."
     keep = lambda table, other: table[table["name"].isin(other["name"])]
     both = [(keep(one, two), keep(two, one)) for one, two in zip(*match_tables(a, b), strict=True)]
     return tuple([pair[k] for pair in both if len(pair[0])] for k in (0, 1))
 
-def _name_side(side: tuple[str, str, str], retrained: str)->str: # retrained: a method's name
-    "A way of training in words."
-    source, target, name = side
-    return f"{target} from scratch" if name == _FRESH else f"{source} → {target}, " + (
-        retrained if name == _RETRAINED else name)
+_TESTED = ("first_accuracy", "second_accuracy", "gain", "gain_low", "gain_high", "p_holm")
+
+def _test_sides(a: list[pd.DataFrame], b: list[pd.DataFrame])->dict: # From `_share_sources`, at least one of each
+    "Two ways of training on the same sources; p is not corrected yet."
+    test = compare_kinds(a, b)
+    numbers = (score_pooled(a, "accuracy")[0], score_pooled(b, "accuracy")[0], test["accuracy_difference"],
+               test["accuracy_low"], test["accuracy_high"], test["p_value"])
+    return dict(n=len({*pd.concat(a)["name"]}), folds=test["folds"], seeds=test["seeds"]) | dict(
+        zip(_TESTED, numbers, strict=True))
+
+def _test_claim(claim: _Claim, runs: dict, config: RunConfig)->dict: # runs: `TrainedRun` by key of `_list_side`
+    "A row of `_judge_claims`, not judged yet; where a network is missing, without a test and with the reason."
+    (network, retrained), sides = _choose_way(config), (claim.first, claim.second)
+    keys, names = ([_list_side(side, config) for side in sides], [_name_side(side, retrained) for side in sides])
+    faults = [[_find_fault(key, runs, config) for key in side] for side in keys]
+    why = "; ".join(filter(None, map(_tell_lost, names, faults)))
+    a, b = ([], []) if why else _share_sources(*([runs[key].predictions for key in side] for side in keys))
+    counted = ", ".join(f"{side.count('')} of {len(side)}" for side in faults)
+    row = dict(claim=claim.words, who=claim.who, expected=claim.expected, network=network, first=names[0],
+               second=names[1], networks=counted, why=why if a or why else "no fold, seed and source in common", n=0,
+               folds=0, seeds=0) | dict.fromkeys(_TESTED, np.nan)
+    return row | (_test_sides(a, b) if a else {})
 
 def _judge_claim(row: dict, expected: str)->str: # row: with a gain, its interval and p_holm
-    "Does a claim hold: yes, no, or not shown?"
+    "Does a claim hold: yes, no, or not shown? Without a test: not tested."
+    if np.isnan(row["p_holm"]): return "not tested"
     found = _judge_gain(row)
     return found if found == "not shown" else "yes" if found == expected.replace("reaches", "helps") else "no"
 
@@ -182,59 +235,80 @@ def _judge_claims(
     trainings: dict,   # From `read_trainings`
     transfers: dict,   # From `read_transfers`
     config: RunConfig, # The run's settings
-)->pd.DataFrame: # claim, who, network, first, second, n, folds, seeds, accuracies, gain, test, holds; empty without any
-    """Published claims on transfer, each judged once, on all sources; of a simulated run none.
+)->pd.DataFrame: # claim, who, network, first, second, networks, why, n, folds, seeds, accuracies, gain, test, holds
+    """Published claims on transfer that a run asks, each judged once, on all real sources; of a simulated run none.
 
+    What lacks a network is not tested, and has its reason; p is corrected for all claims that are asked.
     Raises as `compare_kinds` does."""
-    (network, retrained), rows = _choose_way(config), []
-    for claim in _CLAIMS if not config.simulated else ():
-        sides = claim.first, claim.second
-        a, b = _share_sources(*(_find_side(side, trainings, transfers, config) for side in sides))
-        if not a: continue
-        test, (first, second) = compare_kinds(a, b), (_name_side(side, retrained) for side in sides)
-        rows.append(dict(claim=claim.words, who=claim.who, expected=claim.expected, network=network, first=first,
-                         second=second, n=len({*pd.concat(a)["name"]}), folds=test["folds"], seeds=test["seeds"],
-                         first_accuracy=score_pooled(a, "accuracy")[0], second_accuracy=score_pooled(b, "accuracy")[0],
-                         gain=test["accuracy_difference"], gain_low=test["accuracy_low"],
-                         gain_high=test["accuracy_high"], p_holm=test["p_value"]))
-    for row, p_holm in zip(rows, correct_holm([row["p_holm"] for row in rows]), strict=True):
-        row |= dict(p_holm=p_holm, holds=_judge_claim(row | dict(p_holm=p_holm), row["expected"]))
+    rows = [_test_claim(claim, trainings | transfers, config) for claim in _list_claims(config)]
+    corrected = correct_holm([1 if row["why"] else row["p_holm"] for row in rows])
+    for row, p_holm in zip(rows, corrected, strict=True):
+        row |= dict(p_holm=np.nan if row["why"] else p_holm)
+        row |= dict(holds=_judge_claim(row, row["expected"]))
     return pd.DataFrame(rows)
 
 # %% ../nbs/33_fusion.ipynb #348f9863
 _HOLDS = {"yes": "it holds", "no": "it does not hold", "not shown": "not shown"}
 
+def _tell_sources(row: dict)->str: # A row with n, folds, seeds, and sky where it is not real
+    "On how much a comparison rests."
+    return f"{row['n']} {row.get('sky', 'real')} sources, folds × seeds {row['folds']} × {row['seeds']}"
+
+def _tell_reach(row: dict)->str: # A row of `_judge_claims`
+    "What a test can say of a network that is said to reach another; nothing of other claims."
+    if row["expected"] != "reaches": return ""
+    loss = -100*row["gain_low"]
+    left = f", and a loss of up to {loss:.1f} points, the end of the 95 % interval, is not excluded"
+    return ("; no margin was declared, so it could be shown only by a higher accuracy"
+            + left*(row["holds"] == "not shown" and loss > 0))
+
 def _tell_each_claim(claims: pd.DataFrame)->list[str]: # From `_judge_claims`
-    "Each published claim with what its test says, in a sentence."
+    "Each published claim with what its test says, or why there is none, in a sentence."
     told = []
     for row in claims.to_dict("records"):
-        loss = max(-100*row["gain_low"], 0)
-        left = f"; a loss of up to {loss:.1f} points is not excluded"*(row["expected"] == "reaches" and loss > 0)
-        told.append(f"“{row['claim']}” ({row['who']}): {_HOLDS[row['holds']]}. {row['network']}, {row['first']}, has "
-                    f"{row['first_accuracy']:.3f}, and {row['second']} {row['second_accuracy']:.3f}: "
-                    f"{_tell_gain(row)}, p = {row['p_holm']:.2g} (corrected for {len(claims)} claims), "
-                    f"{row['n']} sources, folds × seeds {row['folds']} × {row['seeds']}{left}.")
+        said = f"not tested: {row['why']}" if row["why"] else (
+            f"{_HOLDS[row['holds']]}. {row['network']}, {row['first']}, has {row['first_accuracy']:.3f}, and "
+            f"{row['second']} {row['second_accuracy']:.3f}: {_tell_gain(row)}, p = {row['p_holm']:.2g} (corrected for "
+            f"{len(claims)} claims), {_tell_sources(row)}, networks {row['networks']}{_tell_reach(row)}")
+        told.append(f"{row['claim']} ({row['who']}): {said}.")
     return told
 
-_HELP_WORDS = {"not shown": "is not shown to help or to hurt"} # The other verdicts are words already
+# %% ../nbs/33_fusion.ipynb #057f4bbe
+_HELP_WORDS = {"not shown": "is not shown to help or to hurt", "not judged: other epochs": "is not judged"}
 
-def _tell_headline(table: pd.DataFrame, config: RunConfig)->list[str]: # table: from `_tabulate_transfers`
+def _is_claimed(row: dict, config: RunConfig)->bool: # row: of the headline
+    "Does a claim compare the same two, so that one test judges both?"
+    source, target = row["source"], row["target"]
+    sides = (source, target, _RETRAINED), (target, target, _FRESH)
+    return any((claim.first, claim.second) == sides for claim in _list_claims(config))
+
+def _tell_pair(row: dict, ways: int, config: RunConfig)->str: # A row of the headline; ways: that p is corrected for
+    "What a pair gains, in half a sentence; where a claim compares the same, its numbers alone."
+    verdict, claimed = _write_verdict(row), _is_claimed(row, config)
+    asked = len(_list_side((row["source"], row["target"], _RETRAINED), config))
+    judged = not np.isnan(row["p_holm"])
+    p = f", p = {row['p_holm']:.2g} (corrected for the {ways} ways of this pair and network)"
+    said = "is judged by the claim below" if claimed else _HELP_WORDS.get(verdict, verdict)
+    return (f"what {row['network']} has learned in {row['source']} {said} in {row['target']}: {row['method']} has "
+            f"{_write_score(row)}, training from scratch {row['scratch']:.3f}, {_tell_gain(row)}"
+            f"{p*(judged and not claimed)}{', trained for other epochs'*(not judged)}, {_tell_sources(row)}, "
+            f"{row['runs']} of {asked} networks")
+
+def _tell_headline(table: pd.DataFrame, config: RunConfig)->list[str]: # table: from `_tabulate_transfers`, with gains
     "What the pairs of the headline gain, in a sentence; none where none is declared, or nothing is there."
     network, method = _choose_way(config)
     if table.empty or not config.headline.pairs: return []
-    asked = table[table["pair"].isin(config.headline.pairs) & (table["sources"] == "all") & table["gain"].notna()]
-    told = [f"what {network} has learned in {row['source']} {_HELP_WORDS.get(verdict, verdict)} in {row['target']}: "
-            f"{method} has {_write_score(row)}, training from scratch {row['scratch']:.3f}, {_tell_gain(row)}, "
-            f"p = {row['p_holm']:.2g} (corrected for the ways), {row['n']} {row['sky']} sources, folds × seeds "
-            f"{row['folds']} × {row['seeds']}"
-            for row in asked.to_dict("records") if (row["network"], row["method"]) == (network, method)
-            for verdict in (_write_verdict(row),)]
+    asked = table[table["pair"].isin(config.headline.pairs) & (table["network"] == network) & table["gain"].notna()]
+    ways = asked.groupby("pair")["p_holm"].count()
+    told = [_tell_pair(row, ways[row["pair"]], config) for row in asked.to_dict("records")
+            if (row["sources"], row["method"]) == ("all", method)]
     said = "; ".join(told)
     return [f"{said[:1].upper()}{said[1:]}."]*bool(told)
 
 def _tell_others(table: pd.DataFrame, config: RunConfig)->list[str]: # table: as for `_tell_ways`
     "What networks that were trained on other sources give to these, in a sentence; none without rows."
     told = [f"{_name_way(row)} has {_write_score(row)}, {_tell_gain(row)} against training from scratch, "
-            f"{_write_verdict(row)}" for row in table.to_dict("records")]
+            + _write_verdict(row) + ("" if np.isnan(row["p_holm"]) else f" (p = {row['p_holm']:.2g}, corrected)")
+            + f", {_tell_sources(row)}" for row in table.to_dict("records")]
     images = " and ".join(dict.fromkeys(config.list_tasks()[source].images for source in table["source"]))
     return [f"A network that was trained on other sources ({images}): {'; '.join(told)}."]*bool(told)

@@ -110,7 +110,10 @@ def test_published_claims_are_judged_by_real_honest_rows_alone(story, table):
     assert claims["claim"].tolist() == ["FIRST → NVSS helps", "NVSS → FIRST hurts"]
     row = table.set_index(ROW).loc[[(pair, "retrain", "all", "fields") for pair in ("FIRST-NVSS", "NVSS-FIRST")]]
     assert claims["gain"].tolist() == row["gain"].tolist() and set(claims["holds"]) <= {"yes", "no", "not shown"}
-    assert (len(fusion._judge_claims({}, {}, config)), len(figures._compare_study(nothing))) == (0, 0)
+    none = fusion._judge_claims({}, {}, config)
+    assert set(none["holds"]) == {"not tested"} and len(figures._compare_study(nothing)) == 0
+    text = figures._write_rows(none).to_markdown()
+    assert "nan" not in text and "| not tested: 0 of 5 networks of FIRST → NVSS, retrain (5 not there);" in text
 
 
 def test_surveys_of_other_classes_share_no_judgement(story):

@@ -87,7 +87,7 @@ def carry(survey, method, fold, seed, **more):
     facts = dict(network="alhassan", fold=fold, seed=seed, simulated=False, split="validation")
     table = pd.DataFrame(dict(name=[f"S{fold}{i:02}" for i in range(20)], label=np.array(["FRI", "FRII"])[labels],
                               sky_group=100*fold + np.arange(20), p_FRI=1 - p, p_FRII=p, **facts))
-    return TrainedRun(None, dict(seen=0) | more, table[:19] if survey == "VLASS" else table, None, {})
+    return TrainedRun(None, dict(seen=0, simulated=False) | more, table[:19] if survey == "VLASS" else table, None, {})
 
 
 def carry_all(config):
@@ -116,9 +116,13 @@ def test_each_claim_of_the_study_is_one_test_and_one_sentence(claims):
                                         "VLASS → FIRST, retrain", "VLASS → FIRST, retrain"]
     assert (claims["folds"].tolist(), claims["seeds"].tolist()) == ([5]*4, [3]*4)
     told = fusion._tell_each_claim(claims)
-    assert len(told) == 4 and "(0.930, 0.913, 0.855, 0.769)” (the study of 2020): it holds. alhassan, " in told[0]
+    assert len(told) == 4 and not any("“" in said for said in told)
+    assert ("none (0.769 and 0.930) (read from the numbers of the study of 2020): it holds. alhassan, VLASS → FIRST, "
+            "freeze-all, has ") in told[0]
     assert "0.500, and VLASS → FIRST, retrain 0.900: −40.0 points (" in told[0]
-    assert all(said.count("corrected for 4 claims") == said.count("folds × seeds 5 × 3") == 1 for said in told)
+    assert all(said.count("corrected for 4 claims") == said.count("real sources, folds × seeds 5 × 3, networks "
+                                                                  "15 of 15, 15 of 15") == 1 for said in told)
+    assert "is more accurate than" in told[3]
 
 
 def test_surveys_are_compared_on_the_sources_that_both_have(claims):
@@ -130,8 +134,13 @@ def test_that_a_network_reaches_another_is_not_shown_by_a_missing_difference(cla
     row = claims.iloc[2]
     assert row["gain"] == 0 and row["gain_low"] < 0 < row["gain_high"] and row["p_holm"] == 1
     said = fusion._tell_each_claim(claims)[2]
-    assert "not shown" in said and f"; a loss of up to {-100*row['gain_low']:.1f} points is not excluded." in said
+    assert "not shown" in said and said.endswith(
+        "; no margin was declared, so it could be shown only by a higher accuracy, and a loss of up to "
+        f"{-100*row['gain_low']:.1f} points, the end of the 95 % interval, is not excluded.")
     assert sum("not excluded" in each for each in fusion._tell_each_claim(claims)) == 1
+    worse = dict(gain=-0.05, gain_low=-0.08, gain_high=-0.02, p_holm=0.001, holds="no")
+    (said,) = fusion._tell_each_claim(pd.DataFrame([row.to_dict() | worse]))
+    assert "it does not hold" in said and "only by a higher accuracy." in said and "excluded" not in said
     judge = lambda low, high: fusion._judge_claim(dict(p_holm=0.01, gain_low=low, gain_high=high), "reaches")
     assert (judge(0.1, 0.2), judge(-0.2, -0.1), judge(-0.1, 0.1)) == ("yes", "no", "not shown")
 
@@ -142,38 +151,94 @@ def test_claims_are_judged_by_the_headline_and_without_one_by_the_first_of_the_s
     settings = config.model_dump() | dict(networks=["fields", "alhassan"], headline={})
     assert fusion._choose_way(parse_config(settings, "none declared")) == ("fields", "retrain")
     assert fusion._choose_way(read_config(ROOT/"config"/"transfer.toml")) == ("fields", "retrain")
+    some = lambda methods: parse_config(config.model_dump() | dict(headline=config.headline.model_dump() | dict(
+        methods=methods)), "frozen first")
+    assert fusion._choose_way(some(["freeze-1", "retrain"])) == ("alhassan", "retrain")
+    assert fusion._choose_way(some(["freeze-1"])) == ("alhassan", "")  # and never freeze-1 under the name of retraining
     smoke = read_config(ROOT/"config"/"smoke.toml")
-    assert len(fusion._judge_claims(trainings, transfers, smoke)) == 0 == len(fusion._judge_claims({}, {}, config))
+    assert len(fusion._judge_claims(trainings, transfers, smoke)) == 0
 
 
-def test_what_had_seen_the_sources_judges_no_claim(vlass):
+def test_what_had_seen_the_sources_or_is_simulated_judges_no_claim(vlass):
     config, trainings, transfers = vlass
-    seen = {cell: TrainedRun(None, dict(seen=3), run.predictions, None, {}) for cell, run in transfers.items()}
-    assert len(fusion._judge_claims(trainings, seen, config)) == 0
+    for facts, said in ((dict(seen=3), "15 have seen the sources"), (dict(simulated=True), "15 simulated"),
+                        (dict(source_simulated=True), "15 simulated")):
+        other = {cell: TrainedRun(None, run.metrics | facts, run.predictions, None, {})
+                 for cell, run in transfers.items()}
+        claims = fusion._judge_claims(trainings, other, config)
+        assert set(claims["holds"]) == {"not tested"} and claims["why"].str.contains(said).all()
+
+
+def test_a_claim_that_lacks_networks_is_not_tested_and_is_still_counted(vlass, claims):
+    config, trainings, transfers = vlass
+    gone = lambda cell: (cell.pair, cell.method) == ("VLASS-FIRST", "freeze-all") and cell.seed == 3 and cell.fold < 3
+    found = fusion._judge_claims(trainings, {cell: run for cell, run in transfers.items() if not gone(cell)}, config)
+    assert found["holds"].tolist() == ["not tested", "yes", "not shown", "yes"] and np.isnan(found["gain"].iloc[0])
+    assert found["networks"].iloc[0] == "12 of 15, 15 of 15" and not found["why"].iloc[1:].any()
+    first, *others = fusion._tell_each_claim(found)
+    assert first.endswith(": not tested: 12 of 15 networks of VLASS → FIRST, freeze-all (3 not there).")
+    assert all("corrected for 4 claims" in said for said in others) and "nan" not in " ".join([first, *others])
+    lost = fusion._judge_claims(trainings, {cell: run for cell, run in transfers.items()
+                                            if cell.pair != "VLASS-FIRST"}, config)
+    assert lost["holds"].tolist() == ["not tested", "yes", "not tested", "not tested"]
+    assert lost["p_holm"].iloc[1] > 0 and lost["p_holm"].iloc[1] >= claims["p_holm"].iloc[1]  # of one that is left
+    nothing = fusion._judge_claims({}, {}, config)
+    assert len(nothing) == 4 and set(nothing["holds"]) == {"not tested"}
+
+
+def test_transfers_of_another_schedule_test_no_claim(vlass):
+    config, trainings, transfers = vlass
+    short = parse_config(config.model_dump() | dict(transfer=config.transfer.model_dump() | dict(epochs_part=0.5)), "s")
+    claims = fusion._judge_claims(trainings, transfers, short)
+    assert set(claims["holds"]) == {"not tested"} and claims["why"].str.contains("15 trained for other epochs").all()
+
+
+def test_a_run_of_other_classes_asks_no_claim(vlass):
+    config = vlass[0].model_dump()
+    tasks = {name: task | dict(classes=dict(FRI=["FRII"], FRII=["FRI"])) for name, task in config["tasks"].items()}
+    assert fusion._list_claims(vlass[0]) and not fusion._list_claims(parse_config(config | dict(tasks=tasks), "other"))
+
+
+def test_what_one_frozen_layer_costs_is_no_part_of_a_claim(vlass, claims):
+    config, trainings, transfers = vlass
+    worse = lambda cell: carry(config.transfer.pairs[cell.pair].target, "zero-shot", cell.fold, cell.seed)
+    other = {cell: worse(cell) if cell.method == "freeze-1" else run
+             for cell, run in transfers.items()}
+    pd.testing.assert_frame_equal(fusion._judge_claims(trainings, other, config), claims)
+    assert not claims["claim"].str.contains("the more layers").any()
 
 
 def test_the_headline_is_a_sentence_of_its_pairs_alone(vlass):
     row = dict(pair="FIRST-VLASS", source="FIRST", target="VLASS", network="alhassan", method="retrain", sources="all",
                n=257, folds=5, seeds=3, sky="real", accuracy=0.84, accuracy_low=0.8, accuracy_high=0.88, scratch=0.83,
-               gain=0.01, gain_low=-0.01, gain_high=0.03, p_holm=0.4)
-    back = dict(pair="VLASS-FIRST", source="VLASS", target="FIRST", gain=0.05, gain_low=0.02, p_holm=0.001)
-    others = [dict(method="freeze-1"), dict(network="fields"), dict(pair="others-VLASS")]
+               gain=0.01, gain_low=-0.01, gain_high=0.03, p_holm=0.4, runs=15)
+    back = dict(pair="VLASS-FIRST", source="VLASS", target="FIRST", gain=0.05, gain_low=0.02, p_holm=0.001, runs=12)
+    others = [dict(method="freeze-1"), dict(method="freeze-2", p_holm=np.nan), dict(network="fields"),
+              dict(pair="others-VLASS")]
     rows = [row, row | back, *(row | other for other in others)]
     (said,) = fusion._tell_headline(pd.DataFrame(rows), vlass[0])
     assert said.startswith("What alhassan has learned in FIRST is not shown to help or to hurt in VLASS: retrain has "
-                           "0.840 (0.800 to 0.880), training from scratch 0.830, +1.0 points (−1.0 to +3.0), p = ")
-    assert "; what alhassan has learned in VLASS helps in FIRST: " in said and said.count("folds × seeds 5 × 3") == 2
+                           "0.840 (0.800 to 0.880), training from scratch 0.830, +1.0 points (−1.0 to +3.0), p = 0.4 "
+                           "(corrected for the 2 ways of this pair and network), 257 real sources, folds × seeds ")
+    claimed = said.split("; ")[1]  # One comparison has one verdict and one p
+    assert claimed.startswith("what alhassan has learned in VLASS is judged by the claim below in FIRST: ")
+    assert "p = " not in claimed and "helps" not in claimed and claimed.endswith("5 × 3, 12 of 15 networks.")
+    (said,) = fusion._tell_headline(pd.DataFrame([row | dict(p_holm=np.nan)]), vlass[0])
+    assert "is not judged in VLASS" in said and "trained for other epochs" in said and "nan" not in said
     assert fusion._tell_headline(pd.DataFrame(), vlass[0]) == []
     assert fusion._tell_headline(pd.DataFrame(rows), read_config(ROOT/"config"/"smoke.toml")) == []
 
 
 def test_a_network_of_other_sources_has_a_sentence(vlass):
     row = dict(source="others", target="VLASS", network="fields", method="retrain", accuracy=0.84, accuracy_low=0.8,
-               accuracy_high=0.88, gain=0.05, gain_low=0.02, gain_high=0.08, p_holm=0.01)
+               accuracy_high=0.88, gain=0.05, gain_low=0.02, gain_high=0.08, p_holm=0.01, n=257, folds=5, seeds=1,
+               sky="real")
     (said,) = fusion._tell_others(pd.DataFrame([row]), vlass[0])
     assert said == ("A network that was trained on other sources (panels-griese): retrain of fields from others "
                     "to VLASS has 0.840 (0.800 to 0.880), +5.0 points (+2.0 to +8.0) against training from scratch, "
-                    "helps.")
+                    "helps (p = 0.01, corrected), 257 real sources, folds × seeds 5 × 1.")
+    (said,) = fusion._tell_others(pd.DataFrame([row | dict(p_holm=np.nan)]), vlass[0])
+    assert "not judged: other epochs, 257 real sources" in said
     assert fusion._tell_others(pd.DataFrame(columns=["source"]), vlass[0]) == []
 
 
