@@ -65,9 +65,9 @@ def assign_groups(
     return predictions.assign(sky_group=facts.loc[names, "sky_group"].to_numpy())
 
 def _read_all_facts(results: str|Path, config: RunConfig)->dict: # By name of a set of images: from `read_facts`
-    "What is known of each task's sources; raises `ValueError` naming a published set without; panels need none."
+    "By task's images; `ValueError` names a published set without facts, but for panels: predictions hold their groups."
     facts = {task.images: read_facts(find_images(results, task.images)) for task in config.list_tasks().values()}
-    if lost := [each for each in config.published if facts.get(each, 0) is None and "panels" not in each]:
+    if lost := [each for each in config.published if facts.get(each, 0) is None and not each.startswith("panels-")]:
         raise ValueError(f"no facts.ecsv of {lost}: their sky groups are not known; make prepare writes it")
     return facts
 

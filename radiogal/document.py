@@ -178,28 +178,35 @@ def _tell_transfers(table: pd.DataFrame)->str:
 
 def _tell_claims(table: pd.DataFrame)->str:
     "How many published claims hold."
-    held = table["holds"].value_counts()
-    return (f"Published claims, each judged once, by {table['network'].iloc[0]}: {len(table)}; hold: "
-            f"{held.get('yes', 0)}; do not hold: {held.get('no', 0)}; not shown: {held.get('not shown', 0)}.")
+    held = table["holds"].to_list()
+    counts = [f"{n} {words[n > 1]}" for what, words in _HOLDING.items() if (n := held.count(what))]
+    return f"Of {_count_words(len(table), 'published claim')}, tested with {table['network'].iloc[0]}, " + (
+        f"{_join_words(counts)}.")
+
+_HOLDING = {"yes": ("holds", "hold"), "no": ("does not", "do not"), "not shown": ("is not shown", "are not shown"),
+            "not tested": ("is not tested", "are not tested")} # One, several
+
+_OF_STUDY = "alhassan"  # The only network whose transfers the study of 2020 has
 
 def _tell_study(table: pd.DataFrame)->str:
-    "How the study's accuracies stand to this run's."
-    return (f"Accuracies of the study of 2020 above the whole interval here: "
-            f"{(table['study'] > table['accuracy_high']).sum()} of {len(table)}. Copies of its validation sources were "
-            "among its training images.")
+    "How the study's accuracies stand to this run's, of the network that the study had."
+    same = table[table["network"] == _OF_STUDY]
+    return (f"Accuracies of the study of 2020, which had {_OF_STUDY} alone, above the whole interval of {_OF_STUDY} "
+            f"here: {(same['study'] > same['accuracy_high']).sum()} of {len(same)}. Copies of its validation sources "
+            "were among its training images.")
 
 def _tell_panels(table: pd.DataFrame)->str:
     "How many panels have not been used."
-    return (f"Panels of the study that are not used, as what they show is not known or has no pair in FIRST: "
-            f"{table['panels'].sum()}. The rest are in the same folds in both surveys.")
+    return (f"Panels of the study that are not used, for the reasons below: {table['panels'].sum()}. The rest are in "
+            "the same folds in both surveys.")
 
 def _sum_up_claims(table: pd.DataFrame|None)->list[str]: # From the table of claims
     "What becomes of each published claim, in a sentence; none without claims."
     if table is None: return []
-    said = [f"“{row['claim']}” {_HELD[row['holds']]}" for row in table.to_dict("records")]
-    return [f"Published claims, each judged once by {table['network'].iloc[0]}: {'; '.join(said)}."]
+    said = [f"{row['claim']}: {_HELD[row['holds']]}" for row in table.to_dict("records")]
+    return [f"Published claims, each judged once by {table['network'].iloc[0]}. {'; '.join(said)}."]
 
-_HELD = {"yes": "holds", "no": "does not hold", "not shown": "is not shown"}
+_HELD = {"yes": "it holds", "no": "it does not hold", "not shown": "not shown", "not tested": "not tested"}
 
 # %% ../nbs/42_document.ipynb #9986e047
 def _tell_scores(table: pd.DataFrame)->str:

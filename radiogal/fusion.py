@@ -287,7 +287,7 @@ def _tell_pair(row: dict, ways: int, config: RunConfig)->str: # A row of the hea
     verdict, claimed = _write_verdict(row), _is_claimed(row, config)
     asked = len(_list_side((row["source"], row["target"], _RETRAINED), config))
     judged = not np.isnan(row["p_holm"])
-    p = f", p = {row['p_holm']:.2g} (corrected for the {ways} ways of this pair and network)"
+    p = f", p = {row['p_holm']:.2g} (corrected for the {ways} way{'s'*(ways > 1)} of this pair and network)"
     said = "is judged by the claim below" if claimed else _HELP_WORDS.get(verdict, verdict)
     return (f"what {row['network']} has learned in {row['source']} {said} in {row['target']}: {row['method']} has "
             f"{_write_score(row)}, training from scratch {row['scratch']:.3f}, {_tell_gain(row)}"
@@ -300,7 +300,7 @@ def _tell_headline(table: pd.DataFrame, config: RunConfig)->list[str]: # table: 
     if table.empty or not config.headline.pairs: return []
     asked = table[table["pair"].isin(config.headline.pairs) & (table["network"] == network) & table["gain"].notna()]
     ways = asked.groupby("pair")["p_holm"].count()
-    told = [_tell_pair(row, ways[row["pair"]], config) for row in asked.to_dict("records")
+    told = [_tell_pair(row, int(ways[row["pair"]]), config) for row in asked.to_dict("records")
             if (row["sources"], row["method"]) == ("all", method)]
     said = "; ".join(told)
     return [f"{said[:1].upper()}{said[1:]}."]*bool(told)

@@ -6,6 +6,7 @@
 __all__ = ['find_places', 'choose_results', 'hash_kept', 'publish_findings']
 
 # %% ../nbs/44_joining.ipynb #c4146d0c
+import re
 import shutil
 from pathlib import Path
 
@@ -150,25 +151,43 @@ def hash_kept(
 
 # %% ../nbs/44_joining.ipynb #f190b2e6
 _TOLD_FIRST = ("vlass", "transfer")  # Runs whose findings come before those of others
-_LEADING_FIGURES = ("plot_beside_study.png", "plot_matrix_fields.png")  # Of a run, the first that it has
+_LEADING_FIGURES = {"plot_beside_study": "Accuracies of the study of 2020 beside those of the run {run}",
+    "plot_matrix_fields": "Gains and losses of the network fields, carried over, in the run {run}"} # The first there is
 
-def _keep_figure(paths: Paths, run: str)->None:
-    "Keep the figure that shows what a run found, where it has been drawn; of simulated sources none has these names."
-    found = [path for name in _LEADING_FIGURES if (path := paths.figures(run)/name).is_file()]
-    for path in found[:1]: write_atomic(paths.root/"docs"/"images"/f"findings-{run}.png", path.read_bytes())
+def _read_words(picture: Path)->dict[str, str]: # Title and Description, from `save_figure`; empty without a picture
+    "What a saved figure says of itself."
+    from PIL import Image
+    if not picture.is_file(): return {}
+    with Image.open(picture) as image: return {key: str(said) for key, said in image.info.items()}
+
+def _keep_figure(paths: Paths, run: str, findings: str)->None: # findings: the page, which names its settings
+    "Keep the figure that shows what a run found, if it is of the same settings; else none, nor an older one."
+    found = [path for name in _LEADING_FIGURES if (path := paths.figures(run)/f"{name}.png").is_file()
+             and any(f"`{said}`" in findings for said in re.findall(r"settings: (\w+)",
+                                                                   _read_words(path).get("Description", "")))]
+    picture = paths.root/"docs"/"images"/f"findings-{run}.png"
+    if found: write_atomic(picture, found[0].read_bytes())
+    else: picture.unlink(missing_ok=True)
+
+def _write_page(docs: Path, run: str, text: str)->str: # text: findings.md of a run
+    "A run's page: its title says whose it is, and its figure is shown."
+    picture = docs/"images"/f"findings-{run}.png"
+    alt = _LEADING_FIGURES.get(_read_words(picture).get("Title"), "What the run {run} found").format(run=run)
+    shown = text.replace("\n\n## ", f"\n\n![{alt}](images/{picture.name})\n\n## ", picture.is_file())
+    made = ", simulated"*("(simulated)" in text.split("\n* ")[0])
+    return re.sub(r"\A# Findings$", f"# Findings of the run {run}{made}", shown, flags=re.MULTILINE)
 
 def publish_findings(paths: Paths, run: str)->list[str]: # Names of the pages; run: the one that has been kept
-    "Write a page of findings for each kept run that has a report, the leading one first."
-    _keep_figure(paths, run)
-    docs, pages = paths.root/"docs", {}
+    "Write a page of findings for each kept run that has a report, and that of the leading one as findings.md too."
+    docs = paths.root/"docs"
     kept = {path.parents[1].name: path.read_text() for path in docs.glob("results/*/report/findings.md")}
+    if run in kept: _keep_figure(paths, run, kept[run])
     order = [name for name in _TOLD_FIRST if name in kept] + sorted(kept.keys() - {*_TOLD_FIRST})
-    for name in order:
-        shown = f"\n\n![What the run {name} found](images/findings-{name}.png)\n\n## "
-        there = (docs/"images"/f"findings-{name}.png").is_file()
-        pages[f"findings-{name}.md" if pages else "findings.md"] = kept[name].replace("\n\n## ", shown, there)
+    pages = {f"findings-{name}.md": _write_page(docs, name, kept[name]) for name in order}
     links = ", ".join(f"[{name}](findings-{name}.md)" for name in order[1:])
-    for page, text in pages.items():
-        others = f"\nFindings of other runs: {links}.\n"*(page == "findings.md" and bool(links))
-        write_atomic(docs/page, text + others)
+    for first in order[:1]:
+        leading = pages[f"findings-{first}.md"].replace(f"# Findings of the run {first}", "# Findings", 1)
+        pages = {"findings.md": leading + f"\nFindings of other runs: {links}.\n"*bool(links)} | pages
+    for page, text in pages.items(): write_atomic(docs/page, text)
+    for old in {*docs.glob("findings-*.md")} - {docs/page for page in pages}: old.unlink()
     return list(pages)

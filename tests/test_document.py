@@ -218,18 +218,23 @@ CLAIMS = pd.DataFrame(dict(claim=["A → B helps", "B → A hurts", "A reaches B
 
 
 def test_claims_are_told_once_each():
-    told = "Published claims, each judged once, by alhassan: 3; hold: 1; do not hold: 1; not shown: 1."
-    assert document._tell_claims(CLAIMS) == told
-    assert document._sum_up_claims(CLAIMS) == ["Published claims, each judged once by alhassan: “A → B helps” holds; "
-                                               "“B → A hurts” does not hold; “A reaches B” is not shown."]
+    assert document._tell_claims(CLAIMS) == (
+        "Of three published claims, tested with alhassan, 1 holds, 1 does not and 1 is not shown.")
+    several = pd.concat([CLAIMS, CLAIMS[2:], CLAIMS[:1].assign(holds="not tested")])
+    assert document._tell_claims(several).endswith("1 holds, 1 does not, 2 are not shown and 1 is not tested.")
+    assert document._sum_up_claims(CLAIMS) == ["Published claims, each judged once by alhassan. A → B helps: it holds; "
+                                               "B → A hurts: it does not hold; A reaches B: not shown."]
+    assert document._sum_up_claims(several)[0].endswith("; A → B helps: not tested.")
     assert document._sum_up_claims(None) == []
 
 
 def test_the_study_beside_a_run_and_unused_panels_are_counted():
-    study = pd.DataFrame(dict(study=[0.93, 0.7], accuracy_high=[0.9, 0.8]))
-    said = "Accuracies of the study of 2020 above the whole interval here: 1 of 2."
-    assert document._tell_study(study).startswith(said)
-    assert " in FIRST: 169. " in document._tell_panels(pd.DataFrame(dict(reason=["a", "b"], panels=[140, 29])))
+    study = pd.DataFrame(dict(study=[0.93, 0.7, 0.93], accuracy_high=[0.9, 0.8, 0.5],
+                              network=["alhassan", "alhassan", "fields"]))
+    said = "which had alhassan alone, above the whole interval of alhassan here: 1 of 2."
+    assert said in document._tell_study(study)
+    told = document._tell_panels(pd.DataFrame(dict(reason=["a", "b"], panels=[140, 29])))
+    assert told.startswith("Panels of the study that are not used, for the reasons below: 169. ")
 
 
 def test_the_three_numbers_are_of_the_network_of_the_headline():

@@ -2,6 +2,7 @@
 import json
 import shutil
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from conftest import ROOT
@@ -9,7 +10,7 @@ from conftest import ROOT
 from radiogal import workflow
 from radiogal.benchmark import _read_validation
 from radiogal.config import Paths, read_config, write_atomic, write_json
-from radiogal.diagnosis import _ORIGINS, tell_origins
+from radiogal.diagnosis import _ORIGINS, save_figure, tell_origins
 from radiogal.joining import choose_results, find_places, publish_findings
 from radiogal.provenance import read_signed, sign
 
@@ -116,21 +117,44 @@ def test_a_folder_alone_is_taken_as_it_is_and_links_are_made_anew(results, confi
     assert not (KEPT/_ORIGINS).exists() and find_places(results, KEPT) == [results, KEPT]
 
 
-def test_the_leading_run_has_the_page_of_findings_and_the_others_theirs(tmp_path):
-    said = {run: f"# Findings\n\n* Of {run}.\n\n## A\n\nb\n\n## C\n" for run in ("mine", "transfer", "vlass")}
+def draw(paths, run, name, settings):
+    "A figure of a run as its report saves it."
+    figure = plt.figure(figsize=(1, 1))
+    save_figure(figure, paths.figures(run), name, dict(run=run, kind="real", settings=settings, commit="1"))
+    plt.close(figure)
+
+
+def test_each_run_has_a_page_of_findings_and_the_leading_one_leads(tmp_path):
+    said = {run: f"# Findings\n\nOf the run `{run}` ({kind}), settings `abc`.\n\n* Of {run}.\n\n## A\n\nb\n\n## C\n"
+            for run, kind in (("mine", "simulated"), ("transfer", "real"), ("vlass", "real"))}
     docs, paths = tmp_path/"docs", Paths(tmp_path)
     write_atomic(docs/"results"/"mine"/"report"/"findings.md", said["mine"])
-    assert publish_findings(paths, "mine") == ["findings.md"] and (docs/"findings.md").read_text() == said["mine"]
+    assert publish_findings(paths, "mine") == ["findings.md", "findings-mine.md"]
+    assert (docs/"findings.md").read_text().startswith("# Findings, simulated\n")
+    assert (docs/"findings-mine.md").read_text().startswith("# Findings of the run mine, simulated\n\nOf the run ")
     for run in ("transfer", "vlass"): write_atomic(docs/"results"/run/"report"/"findings.md", said[run])
-    write_atomic(paths.figures("vlass")/"plot_beside_study.png", b"a picture")
-    write_atomic(paths.figures("vlass")/"plot_matrix_fields.png", b"another")
-    assert publish_findings(paths, "vlass") == ["findings.md", "findings-transfer.md", "findings-mine.md"]
-    page = (docs/"findings.md").read_text()
-    figure = "![What the run vlass found](images/findings-vlass.png)"
-    assert page.startswith(f"# Findings\n\n* Of vlass.\n\n{figure}\n\n## A\n")
+    for name in ("plot_beside_study", "plot_matrix_fields"): draw(paths, "vlass", name, "abc")
+    write_atomic(docs/"findings-gone.md", "of a run that is no longer kept")
+    pages = ["findings.md", "findings-vlass.md", "findings-transfer.md", "findings-mine.md"]
+    assert publish_findings(paths, "vlass") == pages
+    assert sorted(pages) == sorted(path.name for path in docs.glob("findings*.md"))
+    page, titles = (docs/"findings.md").read_text(), [(docs/each).read_text().split("\n")[0] for each in pages]
+    assert titles == ["# Findings", "# Findings of the run vlass", "# Findings of the run transfer",
+                      "# Findings of the run mine, simulated"]
+    figure = "![Accuracies of the study of 2020 beside those of the run vlass](images/findings-vlass.png)"
+    assert f"* Of vlass.\n\n{figure}\n\n## A\n" in page and page.count("![") == 1
     assert page.endswith("Findings of other runs: [transfer](findings-transfer.md), [mine](findings-mine.md).\n")
-    assert (docs/"images"/"findings-vlass.png").read_bytes() == b"a picture" and page.count("![") == 1
-    assert (docs/"findings-transfer.md").read_text() == said["transfer"]
+
+
+def test_a_figure_of_other_settings_is_not_beside_the_findings(tmp_path):
+    paths, picture = Paths(tmp_path), tmp_path/"docs"/"images"/"findings-transfer.png"
+    write_atomic(tmp_path/"docs"/"results"/"transfer"/"report"/"findings.md", "# Findings\n\nSettings `abc`.\n\n## A\n")
+    draw(paths, "transfer", "plot_matrix_fields", "abc")
+    publish_findings(paths, "transfer")
+    assert picture.is_file() and "network fields" in (tmp_path/"docs"/"findings-transfer.md").read_text()
+    draw(paths, "transfer", "plot_matrix_fields", "def")
+    publish_findings(paths, "transfer")
+    assert not picture.exists() and "![" not in (tmp_path/"docs"/"findings.md").read_text()
 
 
 def test_of_a_run_of_panels_no_image_is_kept(tmp_path, monkeypatch):
