@@ -219,7 +219,7 @@ def _test_claim(claim: _Claim, runs: dict, config: RunConfig)->dict: # runs: `Tr
     faults = [[_find_fault(key, runs, config) for key in side] for side in keys]
     why = "; ".join(filter(None, map(_tell_lost, names, faults)))
     a, b = ([], []) if why else _share_sources(*([runs[key].predictions for key in side] for side in keys))
-    counted = ", ".join(f"{side.count('')} of {len(side)}" for side in faults)
+    counted = " and ".join(f"{side.count('')} of {len(side)}" for side in faults)
     row = dict(claim=claim.words, who=claim.who, expected=claim.expected, network=network, first=names[0],
                second=names[1], networks=counted, why=why if a or why else "no fold, seed and source in common", n=0,
                folds=0, seeds=0) | dict.fromkeys(_TESTED, np.nan)
@@ -269,7 +269,7 @@ def _tell_each_claim(claims: pd.DataFrame)->list[str]: # From `_judge_claims`
         said = f"not tested: {row['why']}" if row["why"] else (
             f"{_HOLDS[row['holds']]}. {row['network']}, {row['first']}, has {row['first_accuracy']:.3f}, and "
             f"{row['second']} {row['second_accuracy']:.3f}: {_tell_gain(row)}, p = {row['p_holm']:.2g} (corrected for "
-            f"{len(claims)} claims), {_tell_sources(row)}, networks {row['networks']}{_tell_reach(row)}")
+            f"{len(claims)} claims), {_tell_sources(row)}, {row['networks']} networks{_tell_reach(row)}")
         told.append(f"{row['claim']} ({row['who']}): {said}.")
     return told
 
@@ -288,9 +288,10 @@ def _tell_pair(row: dict, ways: int, config: RunConfig)->str: # A row of the hea
     asked = len(_list_side((row["source"], row["target"], _RETRAINED), config))
     judged = not np.isnan(row["p_holm"])
     p = f", p = {row['p_holm']:.2g} (corrected for the {ways} way{'s'*(ways > 1)} of this pair and network)"
-    said = "is judged by the claim below" if claimed else _HELP_WORDS.get(verdict, verdict)
-    return (f"what {row['network']} has learned in {row['source']} {said} in {row['target']}: {row['method']} has "
-            f"{_write_score(row)}, training from scratch {row['scratch']:.3f}, {_tell_gain(row)}"
+    said = (f", carried to {row['target']}, is judged by a claim below" if claimed
+            else f" {_HELP_WORDS.get(verdict, verdict)} in {row['target']}")
+    return (f"what {row['network']} has learned in {row['source']}{said}: {row['method']} has {_write_score(row)}, "
+            f"training from scratch {row['scratch']:.3f}, {_tell_gain(row)}"
             f"{p*(judged and not claimed)}{', trained for other epochs'*(not judged)}, {_tell_sources(row)}, "
             f"{row['runs']} of {asked} networks")
 

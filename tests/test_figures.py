@@ -268,7 +268,7 @@ def test_kept_findings_do_not_mix_simulated_sources_with_real_ones():
     assert "between −31.6 points (−37.3 to −26.1), zero-shot of fields from FIRST to NVSS" in asked
     first, *claims = [line for line in told.splitlines() if line.startswith("* ")][:3]
     assert first.startswith("* What fields has learned in FIRST ")
-    assert [line.split("”")[0] for line in claims] == ["* “FIRST → NVSS helps", "* “NVSS → FIRST hurts"]
+    assert [line.split(" (")[0] for line in claims] == ["* FIRST → NVSS helps", "* NVSS → FIRST hurts"]
 
 
 def test_a_source_on_the_artificial_sky_has_a_sentence_of_its_own(story, table):

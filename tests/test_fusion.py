@@ -120,8 +120,8 @@ def test_each_claim_of_the_study_is_one_test_and_one_sentence(claims):
     assert ("none (0.769 and 0.930) (read from the numbers of the study of 2020): it holds. alhassan, VLASS → FIRST, "
             "freeze-all, has ") in told[0]
     assert "0.500, and VLASS → FIRST, retrain 0.900: −40.0 points (" in told[0]
-    assert all(said.count("corrected for 4 claims") == said.count("real sources, folds × seeds 5 × 3, networks "
-                                                                  "15 of 15, 15 of 15") == 1 for said in told)
+    assert all(said.count("corrected for 4 claims") == said.count("real sources, folds × seeds 5 × 3, 15 of "
+                                                                  "15 and 15 of 15 networks") == 1 for said in told)
     assert "is more accurate than" in told[3]
 
 
@@ -174,7 +174,7 @@ def test_a_claim_that_lacks_networks_is_not_tested_and_is_still_counted(vlass, c
     gone = lambda cell: (cell.pair, cell.method) == ("VLASS-FIRST", "freeze-all") and cell.seed == 3 and cell.fold < 3
     found = fusion._judge_claims(trainings, {cell: run for cell, run in transfers.items() if not gone(cell)}, config)
     assert found["holds"].tolist() == ["not tested", "yes", "not shown", "yes"] and np.isnan(found["gain"].iloc[0])
-    assert found["networks"].iloc[0] == "12 of 15, 15 of 15" and not found["why"].iloc[1:].any()
+    assert found["networks"].iloc[0] == "12 of 15 and 15 of 15" and not found["why"].iloc[1:].any()
     first, *others = fusion._tell_each_claim(found)
     assert first.endswith(": not tested: 12 of 15 networks of VLASS → FIRST, freeze-all (3 not there).")
     assert all("corrected for 4 claims" in said for said in others) and "nan" not in " ".join([first, *others])
@@ -221,7 +221,7 @@ def test_the_headline_is_a_sentence_of_its_pairs_alone(vlass):
                            "0.840 (0.800 to 0.880), training from scratch 0.830, +1.0 points (−1.0 to +3.0), p = 0.4 "
                            "(corrected for the 2 ways of this pair and network), 257 real sources, folds × seeds ")
     claimed = said.split("; ")[1]  # One comparison has one verdict and one p
-    assert claimed.startswith("what alhassan has learned in VLASS is judged by the claim below in FIRST: ")
+    assert claimed.startswith("what alhassan has learned in VLASS, carried to FIRST, is judged by a claim below: ")
     assert "p = " not in claimed and "helps" not in claimed and claimed.endswith("5 × 3, 12 of 15 networks.")
     (said,) = fusion._tell_headline(pd.DataFrame([row | dict(p_holm=np.nan)]), vlass[0])
     assert "is not judged in VLASS" in said and "trained for other epochs" in said and "nan" not in said
