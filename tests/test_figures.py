@@ -267,7 +267,7 @@ def test_kept_findings_do_not_mix_simulated_sources_with_real_ones():
     (asked,) = [line for line in told.splitlines() if "survey, without retraining" in line]
     assert "between −31.6 points (−37.3 to −26.1), zero-shot of fields from FIRST to NVSS" in asked
     first, *claims = [line for line in told.splitlines() if line.startswith("* ")][:3]
-    assert first.startswith("* What fields has learned in FIRST ")
+    assert first.startswith("* What fields has learned in FIRST, carried to NVSS, is judged by a claim below: ")
     assert [line.split(" (")[0] for line in claims] == ["* FIRST → NVSS helps", "* NVSS → FIRST hurts"]
 
 
