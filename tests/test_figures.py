@@ -252,7 +252,8 @@ def test_findings_begin_with_at_most_ten_sentences_and_have_tables_of_the_rest(s
 def test_kept_findings_are_ten_sentences_with_intervals_and_those_of_the_site():
     text = (ROOT/"docs"/"findings.md").read_text()
     told = [line for line in text.splitlines() if line.startswith("* ")]
-    assert 5 <= len(told) <= 10 and all(re.search(r"\([−+]?[\d.]+ to [−+]?[\d.]+\)", line) for line in told)
+    tested = [line for line in told if ": not tested: " not in line]
+    assert 5 <= len(told) <= 10 and all(re.search(r"\([−+]?[\d.]+ to [−+]?[\d.]+\)", line) for line in tested)
     leading = next(path for run in ("vlass", "transfer") if (path := KEPT/run/"report"/"findings.md").is_file())
     assert told == [line for line in leading.read_text().splitlines() if line.startswith("* ")]
     assert text.count("\n## ") == leading.read_text().count("\n## ")
