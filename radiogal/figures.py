@@ -226,8 +226,8 @@ def _find_unseen(
     "The same transfer in a pair of the same ends, whose source network has not seen what the target validates."
     pairs = config.transfer.pairs
     ends = {name: (pair.source, pair.target) for name, pair in pairs.items()}
-    twins = [replace(cell, pair=name) for name in pairs if ends[name] == ends[cell.pair]]
-    return next((twin for twin in twins if twin in transfers and not transfers[twin].metrics["seen"]), None)
+    others = [replace(cell, pair=name) for name in pairs if ends[name] == ends[cell.pair]]
+    return next((one for one in others if one in transfers and not transfers[one].metrics["seen"]), None)
 
 def _compare_seen(
     transfers: dict,   # From `read_transfers`
