@@ -118,13 +118,24 @@ def test_killed_ten_times_with_many_trainings_a_step_it_ends_as_if_uninterrupted
 
 
 @pytest.mark.full
-def test_ctrl_c_stops_the_children_and_leaves_a_run_that_goes_on(tmp_path):
+def test_a_seeded_run_goes_on_after_ctrl_c_and_each_record_tells_its_seed_and_settings(tmp_path):
     folder = copy_project(tmp_path)
-    process = radiogal(folder, "run", "smoke", "--cores", "2")
-    assert stop_when((folder/"results"/"smoke"/"sky"/"sky.ecsv").exists, process, stop=signal.SIGINT)
+    results, toml = folder/"results"/"smoke", folder/"config"/"smoke.toml"
+    text = toml.read_text().replace('surveys = ["FIRST", "VLASS"]', 'surveys = ["FIRST"]')
+    toml.write_text(text[:text.index("[transfer.pairs]")])  # Each kind of record, and no more
+    asked = "run", "smoke", "--seed", "7", "--cores", "2"
+    process = radiogal(folder, *asked)
+    assert stop_when((results/"sky"/"sky.ecsv").exists, process, stop=signal.SIGINT)
     status, _ = finish(process)
     assert status != 0
     wait_for(lambda: not find_processes(folder))
+    status, said = finish(radiogal(folder, *asked))
+    assert status == 0, said
+    made = [json.loads(path.read_text()) for path in results.rglob("provenance.json")]
+    assert len(made) > 9 and {tuple(each["resolved_settings"]["seeds"]) for each in made} == {(7,)}
+    settings = {each["settings"] for each in made}
+    assert len(settings) == 1
+    assert f"settings `{settings.pop()}`" in (results/"report"/"findings.md").read_text()
 
 
 def test_real_run_without_mirror_and_network_stops_before_any_work(tmp_path):
