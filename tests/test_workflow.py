@@ -90,12 +90,13 @@ def test_broken_cell_is_named_and_what_does_not_depend_on_it_is_finished(smoke_r
 
 
 def draw_kills(folder, seed):
-    "Ten moments of a run's later parts, in one process' order, and a pause (s) after each: between two files, perhaps."
+    "Ten moments of a run's later parts, in one process' order; a pause (s) after each but the last, when it might end."
     rng, moments = random.Random(seed), list_moments(folder)  # noqa: S311
     in_order = lambda path: (path.parts[3:-1][:1], moments.index(path))  # one survey after the other
     drawn = [rng.sample([path for path in moments if path.parts[2] == part], n)
              for part, n in (("training", 3), ("transfer", 3), ("classify", 2), ("report", 2))]
-    return [(path, rng.uniform(0, 1)) for several in drawn for path in sorted(several, key=in_order)]
+    return [(path, rng.uniform(0, 1) if path.parts[2] != "report" else 0.)
+            for several in drawn for path in sorted(several, key=in_order)]
 
 
 def list_trainings(folder):
@@ -107,7 +108,7 @@ def test_killed_ten_times_with_many_trainings_a_step_it_ends_as_if_uninterrupted
     folder = forget_later(shutil.copytree(smoke_run, tmp_path/"project", symlinks=True))
     for moment, pause in draw_kills(smoke_run, seed=1):
         process = radiogal(folder, "run", "smoke", "--cores", "1")
-        stop_when((folder/moment).exists, process, pause)
+        assert stop_when((folder/moment).exists, process, pause), f"the run ended before it was killed at {moment}"
         process.communicate()
     status, said = finish(radiogal(folder, "run", "smoke", "--cores", "1"))
     assert status == 0, said
