@@ -27,8 +27,8 @@ def run(n, function, *arguments, daemon=True):
 
 
 def finish(children):
-    "Exit statuses; None for one that still runs after two minutes."
-    for child in children: child.join(120)
+    "Exit statuses; None for one that still runs after ten minutes."
+    for child in children: child.join(600)
     return [child.exitcode for child in children]
 
 

@@ -216,9 +216,11 @@ def pytest_configure(config):
     if reporter and reporter.isatty: config.pluginmanager.register(Bar(reporter))
 
 
-LONG = [f"test_{name}" for name in
-        "cluster notebooks browser damage workflow grid watching report benchmark training_faults transfer".split()]
-APART = "test_notebooks", "test_grid"  # Their tests share no fixture but the smoke run, which all processes share
+LONG = [f"test_{name}" for name in """cluster notebooks browser damage workflow docs benchmark report faults_kills
+        training training_faults reruns offline fuzz_inputs real_archives real_sets votables grid watching transfer
+        packaging engines""".split()]
+# Their tests share no fixture but the smoke run, which all processes share
+APART = "test_notebooks", "test_grid", "test_workflow"
 
 
 @pytest.hookimpl(tryfirst=True)  # -m reads the marks

@@ -1,12 +1,14 @@
 "What `radiogal plan smoke` says now is written to each file that is named on standard input, and 'done' is said."
 import os
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 from children import fork
 from snakemake.cli import main as call_snakemake
 
 from radiogal import cli, workflow
+from radiogal.provenance import digest_code
 
 
 class Here:
@@ -27,6 +29,9 @@ def plan(path):
     sys.stdout.flush()
 
 
+# Code that no edit touches is read here, once for all plans
+for executed in Path("results/smoke/notebooks").glob("*.ipynb"):
+    digest_code(Path("nbs")/f"{executed.stem.split('-')[0]}.ipynb", Path("radiogal"))
 for line in sys.stdin:
     os.waitpid(fork(plan, line.rstrip("\n")), 0)
     print("done", flush=True)

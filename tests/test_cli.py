@@ -291,7 +291,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def read_to_end(terminal, timeout_s=120):
+def read_to_end(terminal, timeout_s=600):
     "All that a process writes to a terminal, of which it has the other end; it may close it, or be silent."
     said = b""
     with suppress(OSError):  # when the other end is closed
@@ -307,7 +307,7 @@ def test_a_bar_is_shown_on_a_terminal(place, monkeypatch):
                           stderr=end, env=os.environ | dict(PYTHONPATH=str(ROOT))) as process:
         os.close(end)
         said = read_to_end(terminal)
-        shown, _ = process.communicate(timeout=120)
+        shown, _ = process.communicate(timeout=600)
     os.close(terminal)
     assert process.returncode == 0 and b"images: 100%" in said and b"1 of 1 classified" in said, said
     assert b"%|" not in shown
@@ -650,12 +650,12 @@ def test_little_data_may_be_allowed_in_a_catalogue(place):
 
 
 def test_a_process_that_outlives_a_command_does_not_hold_it_up():
-    code = ("import subprocess, sys; from radiogal.cli import _sift_errors\n"
-            "with _sift_errors(): print(subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL).pid, flush=True)\n"
+    code = ("import sys; from subprocess import DEVNULL, Popen; from radiogal.cli import _sift_errors\n"
+            "with _sift_errors(): print(Popen(['sleep', '600'], stdout=DEVNULL).pid, flush=True)\n"
             "sys.stderr.write('over')")
     done = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     started = int(done.stdout.readline())
-    try: assert done.wait(30) == 0
+    try: assert done.wait(300) == 0
     finally:
         os.kill(started, signal.SIGKILL)
         done.kill()

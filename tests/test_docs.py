@@ -236,7 +236,7 @@ def tab():
 def test_search_finds_a_page_from_the_disk(site, tab):
     (page,) = (path for path in site if path.name == "search.html")
     tab.goto(f"{page.as_uri()}?q=DS9+region")
-    expect(tab.locator("#search-results li").first).to_contain_text("Give positions", timeout=60_000)
+    expect(tab.locator("#search-results li").first).to_contain_text("Give positions", timeout=300_000)
 
 
 @pytest.mark.full

@@ -155,16 +155,16 @@ def test_what_goes_wrong_in_the_background_is_an_answer_and_can_be_asked_again()
         return key
     work = _Background(make, lambda: done.set())
     work.want(["x"])
-    assert done.wait(60) and _say(work.answers["x"]) == "no network"
+    assert done.wait(600) and _say(work.answers["x"]) == "no network"
     done.clear()
     work.forget(["x"])
     work.want(["x"])
-    assert done.wait(60) and work.answers["x"] == "x"
+    assert done.wait(600) and work.answers["x"] == "x"
     work.tell = lambda: done.set() or 1/0
     for key in "yz":  # its thread outlives what cannot be drawn
         done.clear()
         work.want([key])
-        assert done.wait(60)
+        assert done.wait(600)
     assert _say(KeyError("beam")) == "KeyError: 'beam'" and _say(NoImage("two\nlines")) == "two lines"
 
 
@@ -174,7 +174,7 @@ def wait_until(widget, condition):
     check = lambda _: condition(widget.view) and seen.set()
     widget.observe(check, "view")
     check(None)
-    assert seen.wait(120), widget.view
+    assert seen.wait(600), widget.view
 
 
 def test_a_folder_is_browsed_and_a_missing_image_says_why(tmp_path):

@@ -122,7 +122,7 @@ def test_locks_of_a_killed_process_are_taken_over(case, saw):
         waiting, ask = [children.CONTEXT.Semaphore(0) for _ in "ab"], children.get_files_and_tell
         with (children.run(1, ask, waiting[0], case.folder, case.server.host, ["a"], 1) as same_file,
               children.run(1, ask, waiting[1], case.folder, case.server.host, ["b"], 1) as same_host):
-            assert all(each.acquire(timeout=120) for each in waiting)
+            assert all(each.acquire(timeout=600) for each in waiting)
             assert len(case.server.requests) == 1 and same_file[0].is_alive() and same_host[0].is_alive()
             holder[0].kill()
             assert children.finish(same_file + same_host) == [0, 0]

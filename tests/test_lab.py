@@ -31,7 +31,7 @@ def lab(tmp_path):
 
 def ask(address, method, path, **kwargs):
     "A call of Jupyter's REST interface."
-    answer = requests.request(method, f"{address}/api/{path}", headers={"Authorization": "token lesson"}, timeout=60,
+    answer = requests.request(method, f"{address}/api/{path}", headers={"Authorization": "token lesson"}, timeout=600,
                               **kwargs)
     answer.raise_for_status()
     return answer.json() if answer.content else None
@@ -40,12 +40,12 @@ def ask(address, method, path, **kwargs):
 def run_code(address, kernel, code):
     "What code prints in a kernel."
     url = f"{address.replace('http', 'ws')}/api/kernels/{kernel}/channels?token=lesson"
-    channel = websocket.create_connection(url, timeout=60)
+    channel = websocket.create_connection(url, timeout=600)
     try:
         header = dict(msg_id=uuid.uuid4().hex, msg_type="execute_request", username="", session="lesson", version="5.3")
         channel.send(json.dumps(dict(header=header, parent_header={}, metadata={}, channel="shell", buffers=[],
                                      content=dict(code=code, silent=False, store_history=False, allow_stdin=False))))
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 600
         while time.monotonic() < deadline:
             message = json.loads(channel.recv())
             if message["msg_type"] == "stream": return message["content"]["text"]

@@ -56,7 +56,7 @@ def fetch_many(case, n, **limits):
     ("500 Oops", 5, "retry"), ("403 Forbidden", 1, "reject"), ("503 Busy", 7, "retry")])
 def test_queue_waits_until_the_host_is_well(case, saw, status, times, state):
     case.server.answers = Moods(status, times, say(BODY))
-    states, said, *_ = fetch_many(case, 40, stop_s=0.2, give_up_s=30., connections=1)
+    states, said, *_ = fetch_many(case, 40, stop_s=0.2, connections=1)
     assert states.count(state) == times and states.count("ok") == 40 - times and len(case.server.requests) == 40
     assert said and all("is left alone for 0.2 s after" in line and "asked again at" in line for line in said)
     saw(f"{times} times {status}: {times} {state}, 35 and more ok after pauses that are told of")
@@ -77,7 +77,7 @@ def test_files_behind_a_dead_host_are_not_asked(case, saw, tmp_path):
 def test_host_that_is_well_again_is_asked_by_the_same_fetcher(case, saw):
     "Also a missing page is an answer: the host is well."
     case.server.answers = moods = Moods("500 Oops", 6, say(status="404 Not Found"))
-    states, _, fetcher, _ = fetch_many(case, 8, stop_s=0.1, give_up_s=20., connections=1)
+    states, _, fetcher, _ = fetch_many(case, 8, stop_s=0.1, connections=1)
     assert states.count("retry") == 6 and states.count("reject") == 2 and not fetcher.hosts.silent_since
     moods.good = say(BODY)
     case.get(fetcher, case.want(f"http://{case.server.host}/a"), BODY)

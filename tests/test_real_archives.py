@@ -41,12 +41,15 @@ def kept(mirror):
     return folder
 
 
-@pytest.fixture(params=["2024-05", "2026-01"])
-def tile_table(kept, request):
-    return (kept/"vlass"/f"VLASS_dyn_summary_{request.param}.txt").read_text()
+@pytest.fixture
+def tile_tables(kept):
+    "The table of tiles as it was in May 2024, and in January 2026."
+    return [(kept/"vlass"/f"VLASS_dyn_summary_{date}.txt").read_text() for date in ("2024-05", "2026-01")]
 
 
-def test_tile_tables_have_all_tiles_in_every_epoch(tile_table):
+@pytest.mark.parametrize("which", [0, 1])
+def test_tile_tables_have_all_tiles_in_every_epoch(tile_tables, which):
+    tile_table = tile_tables[which]
     tiles = _parse_tiles(tile_table)
     rows = [line for line in tile_table.splitlines()[3:] if line.strip()]
     assert len(tiles) == len(rows) and len(set(tiles["tile"])) == 899
@@ -69,9 +72,15 @@ def place_centres(n=15):
     return np.array(names), np.concatenate(ra), np.concatenate(dec)
 
 
-def test_positions_land_on_the_right_tiles(tile_table, mirror, tmp_path):
+def list_areas(tiles):
+    "Tiles with their limits, each once: all that says where a position is looked for."
+    return {tuple(row) for row in tiles["tile", "ra_min", "ra_max", "dec_min", "dec_max"].iterrows()}
+
+
+def test_positions_land_on_the_right_tiles(tile_tables, mirror, tmp_path):
     "Every tile with an image that could hold the position is looked at, and none farther than an image's diagonal."
-    tiles = _parse_tiles(tile_table)
+    older, tiles = map(_parse_tiles, tile_tables)
+    assert list_areas(older) == list_areas(tiles)
     fetcher = Fetcher(Manifest(tmp_path/"manifest.sqlite"), allowed_hosts=("nowhere.invalid",))
     frdeep = read_catalogue(CATALOGUES["frdeep"],
                             get_registered(fetcher, find_registered(CATALOGUES["frdeep"]), tmp_path))

@@ -107,18 +107,3 @@ def test_a_run_does_not_begin_where_notebook_and_module_differ(project):
         status, said = finish(radiogal(project, "run", "smoke"))
     finally: path.write_bytes(before)
     assert status != 0 and "22_modelling.ipynb" in said and "make export" in said
-
-
-def test_every_record_of_a_seeded_run_tells_the_seed_and_the_settings_that_it_used(smoke_run, tmp_path):
-    folder = shutil.copytree(smoke_run, tmp_path/"project", symlinks=True)
-    shutil.rmtree(folder/"results"/"smoke")
-    toml = folder/"config"/"smoke.toml"  # One survey without transfers: each kind of record, and no more
-    text = toml.read_text().replace('surveys = ["FIRST", "VLASS"]', 'surveys = ["FIRST"]')
-    toml.write_text(text[:text.index("[transfer.pairs]")])
-    status, said = finish(radiogal(folder, "run", "smoke", "--seed", "7"))
-    assert status == 0, said
-    made = [json.loads(path.read_text()) for path in (folder/"results"/"smoke").rglob("provenance.json")]
-    assert len(made) > 9 and {tuple(each["resolved_settings"]["seeds"]) for each in made} == {(7,)}
-    settings = {each["settings"] for each in made}
-    assert len(settings) == 1
-    assert f"settings `{settings.pop()}`" in (folder/"results"/"smoke"/"report"/"findings.md").read_text()

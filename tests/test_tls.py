@@ -68,15 +68,15 @@ def host(certificate):
         server.shutdown()
 
 
-def fetch(host, path, folder):
-    fetcher = Fetcher(Manifest(folder/"manifest.sqlite"), (host,), Limits(total_s=3, tries=2, wait_s=0.01), 0)
+def fetch(host, path, folder, total_s=300):
+    fetcher = Fetcher(Manifest(folder/"manifest.sqlite"), (host,), Limits(total_s=total_s, tries=2, wait_s=0.01), 0)
     return fetcher.get_file(Wanted(f"https://{host}/{path}", folder/"file")).read_bytes()
 
 
 def test_trusted_server_is_read_within_the_deadline(host, certificate, tmp_path, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     assert fetch(host, "whole", tmp_path) == b"radio galaxy"
-    with pytest.raises(FetchError, match="retry: .*not whole after 3 s"): fetch(host, "trickle", tmp_path)
+    with pytest.raises(FetchError, match="retry: .*not whole after 3 s"): fetch(host, "trickle", tmp_path, 3)
     with pytest.raises(FetchError, match="reject: redirect from https to 'http://"): fetch(host, "plain", tmp_path)
 
 

@@ -58,32 +58,31 @@ def test_second_run_executes_nothing_and_says_so(smoke_run):
 
 def test_cutouts_made_again_ask_the_archives_nothing(smoke_run, tmp_path):
     folder = shutil.copytree(smoke_run, tmp_path/"project")
-    tables = sorted((folder/"results"/"smoke"/"scraping").glob("*/cutouts.ecsv"))
-    assert tables
-    for table in tables:
-        before, log = table.read_bytes(), table.with_name("requests.txt")
-        assert len(log.read_text().splitlines()) > 0
-        shutil.rmtree(table.parent)
-        given = dict(surveys=[table.parent.name], out_dir="results/smoke/scraping", raw_dir="data/raw/smoke",
-                     targets="results/smoke/catalogues/targets.ecsv", sky="results/smoke/sky/sky.ecsv")
-        status, said = finish(radiogal(folder, "notebook", "14_scraping", "smoke", "--executed", folder/"again.ipynb",
-                                       "--out-dir", table.parent.relative_to(folder), "--parameters",
-                                       json.dumps(given)))
-        assert status == 0, said
-        assert (log.read_text(), table.read_bytes()) == ("", before)
+    scraping = folder/"results"/"smoke"/"scraping"
+    before = {table: table.read_bytes() for table in scraping.glob("*/cutouts.ecsv")}
+    logs = [table.with_name("requests.txt") for table in before]
+    assert len(logs) == 2 and all(log.read_text() for log in logs)
+    shutil.rmtree(scraping)
+    given = dict(surveys=[table.parent.name for table in before], out_dir="results/smoke/scraping",
+                 raw_dir="data/raw/smoke", targets="results/smoke/catalogues/targets.ecsv",
+                 sky="results/smoke/sky/sky.ecsv")
+    status, said = finish(radiogal(folder, "notebook", "14_scraping", "smoke", "--executed", folder/"again.ipynb",
+                                   "--out-dir", "results/smoke/again", "--parameters", json.dumps(given)))
+    assert status == 0, said
+    assert {table: table.read_bytes() for table in before} == before
+    assert [log.read_text() for log in logs] == ["", ""]
 
 
 def test_broken_cell_is_named_and_what_does_not_depend_on_it_is_finished(smoke_run, tmp_path):
     folder = shutil.copytree(smoke_run, tmp_path/"project")
-    toml, path = folder/"config"/"smoke.toml", folder/"nbs"/"23_transfer.ipynb"
-    toml.write_text(toml.read_text().replace("epochs = 1", "epochs = 2"))
+    path = folder/"nbs"/"23_transfer.ipynb"
     notebook = nbformat.read(path, 4)
-    notebook.cells[-1].source = "1/0"
+    notebook.cells.insert(1, nbformat.v4.new_code_cell("1/0"))
     nbformat.write(notebook, path)
     os.remove(folder/"results"/"smoke"/"densities"/"densities.json")
     status, said = finish(radiogal(folder, "run", "smoke"))
     assert status != 0
-    assert f"23_transfer: cell {len(notebook.cells) - 1} failed with ZeroDivisionError" in said, said
+    assert "23_transfer: cell 1 failed with ZeroDivisionError" in said, said
     ran = {line.split()[0].split("-")[0] for line in said.splitlines() if line.endswith(" s")}
     assert ran == {"04_surveys"}
     kept = nbformat.read(next((folder/"results"/"smoke"/"notebooks").glob("23_transfer-*.ipynb")), 4)
@@ -91,12 +90,13 @@ def test_broken_cell_is_named_and_what_does_not_depend_on_it_is_finished(smoke_r
 
 
 def draw_kills(folder, seed):
-    "Ten moments of a run's later parts, in one process' order, and a pause (s) after each: between two files, perhaps."
+    "Ten moments of a run's later parts, in one process' order; a pause (s) after each but the last, when it might end."
     rng, moments = random.Random(seed), list_moments(folder)  # noqa: S311
     in_order = lambda path: (path.parts[3:-1][:1], moments.index(path))  # one survey after the other
     drawn = [rng.sample([path for path in moments if path.parts[2] == part], n)
              for part, n in (("training", 3), ("transfer", 3), ("classify", 2), ("report", 2))]
-    return [(path, rng.uniform(0, 1)) for several in drawn for path in sorted(several, key=in_order)]
+    return [(path, rng.uniform(0, 1) if path.parts[2] != "report" else 0.)
+            for several in drawn for path in sorted(several, key=in_order)]
 
 
 def list_trainings(folder):
@@ -108,7 +108,7 @@ def test_killed_ten_times_with_many_trainings_a_step_it_ends_as_if_uninterrupted
     folder = forget_later(shutil.copytree(smoke_run, tmp_path/"project", symlinks=True))
     for moment, pause in draw_kills(smoke_run, seed=1):
         process = radiogal(folder, "run", "smoke", "--cores", "1")
-        stop_when((folder/moment).exists, process, pause)
+        assert stop_when((folder/moment).exists, process, pause), f"the run ended before it was killed at {moment}"
         process.communicate()
     status, said = finish(radiogal(folder, "run", "smoke", "--cores", "1"))
     assert status == 0, said
@@ -118,13 +118,24 @@ def test_killed_ten_times_with_many_trainings_a_step_it_ends_as_if_uninterrupted
 
 
 @pytest.mark.full
-def test_ctrl_c_stops_the_children_and_leaves_a_run_that_goes_on(tmp_path):
+def test_a_seeded_run_goes_on_after_ctrl_c_and_each_record_tells_its_seed_and_settings(tmp_path):
     folder = copy_project(tmp_path)
-    process = radiogal(folder, "run", "smoke", "--cores", "2")
-    assert stop_when((folder/"results"/"smoke"/"sky"/"sky.ecsv").exists, process, stop=signal.SIGINT)
+    results, toml = folder/"results"/"smoke", folder/"config"/"smoke.toml"
+    text = toml.read_text().replace('surveys = ["FIRST", "VLASS"]', 'surveys = ["FIRST"]')
+    toml.write_text(text[:text.index("[transfer.pairs]")])  # Each kind of record, and no more
+    asked = "run", "smoke", "--seed", "7", "--cores", "2"
+    process = radiogal(folder, *asked)
+    assert stop_when((results/"sky"/"sky.ecsv").exists, process, stop=signal.SIGINT)
     status, _ = finish(process)
     assert status != 0
     wait_for(lambda: not find_processes(folder))
+    status, said = finish(radiogal(folder, *asked))
+    assert status == 0, said
+    made = [json.loads(path.read_text()) for path in results.rglob("provenance.json")]
+    assert len(made) > 9 and {tuple(each["resolved_settings"]["seeds"]) for each in made} == {(7,)}
+    settings = {each["settings"] for each in made}
+    assert len(settings) == 1
+    assert f"settings `{settings.pop()}`" in (results/"report"/"findings.md").read_text()
 
 
 def test_real_run_without_mirror_and_network_stops_before_any_work(tmp_path):

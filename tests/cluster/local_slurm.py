@@ -17,7 +17,7 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 DEFAULT_CONF = Path("/etc/slurm/slurm.conf")  # Snakemake's jobs strip SLURM_CONF from their environment, and look here
-SECONDS = 30  # Until it has to answer
+SECONDS = 300  # Until it has to answer
 
 CONF = """\
 ClusterName=local
@@ -45,8 +45,9 @@ SelectTypeParameters=CR_CPU_Memory
 SlurmdParameters=config_overrides
 MpiDefault=none
 ReturnToService=2
-SlurmctldTimeout=30
-SlurmdTimeout=30
+SlurmctldTimeout=300
+SlurmdTimeout=300
+MessageTimeout=60
 KillWait=5
 MinJobAge=3600
 SchedulerParameters=sched_interval=2,batch_sched_delay=0

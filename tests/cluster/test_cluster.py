@@ -15,7 +15,7 @@ import nbformat
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # for `pytest tests/cluster`
-from conftest import copy_project, copy_state, find_processes, finish, radiogal, wait_for
+from conftest import find_processes, finish, radiogal, read_numbers, wait_for
 from local_slurm import PROGRAMS, ask
 
 pytestmark = pytest.mark.full
@@ -102,13 +102,9 @@ def hold_preparation(folder):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(smoke_run, tmp_path_factory):
     "A project whose smoke run was run on this machine, without Slurm."
-    folder = be_quick(copy_project(tmp_path_factory.mktemp("local")))
-    copy_state("smoke", folder)
-    status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
-    assert status == 0, said
-    return folder
+    return be_quick(shutil.copytree(smoke_run, tmp_path_factory.mktemp("local")/"project", symlinks=True))
 
 
 @pytest.fixture
@@ -120,11 +116,6 @@ def unfinished(finished, tmp_path):
     text = toml.read_text().replace("epochs = 2\n", f"epochs = {EPOCHS}\n")
     toml.write_text(text[:text.index("[transfer.pairs]")] + ONE_TRAINING)
     return folder, hold_training(folder)
-
-
-def read_metrics(folder):
-    return {str(p.relative_to(folder)): p.read_bytes()
-            for p in sorted((folder/"results"/"smoke").glob("**/metrics.json"))}
 
 
 def wait_for_job(process, rule):
@@ -201,7 +192,7 @@ def test_slurm_gives_the_same_bytes_though_a_job_is_cancelled_and_the_node_dies(
     status, said = finish(process)
     assert status == 0, said
     assert "CANCELLED" in said and "Restarts=1" in ask("scontrol", "show", "job", job), said
-    assert read_metrics(folder) == read_metrics(finished)
+    assert read_numbers(folder) == read_numbers(finished)
     assert "22_modelling-1of2" in said
     status, said = finish(radiogal(folder, "run", "smoke", "--profile", "slurm"))
     assert status == 0 and "Nothing to do" in said
