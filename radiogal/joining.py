@@ -66,7 +66,7 @@ def _choose_cells(
     new: list[dict],         # From `_read_made_cells`
     kept: list[dict],        # From there
     alike: tuple[str, ...],  # Keys of `_DIFFERENCES`: in what they must agree
-):                           # pandas.DataFrame: place; origin: "new", "kept" or "left out"; why, where it was left out; folder
+):                          # pandas.DataFrame: place; origin: new, kept or left out; why, where left out; folder
     "A result for each place: the new one, or a kept one that may stand beside the new ones."
     import pandas as pd
     rows, there = [(cell["place"], "new", "", cell["folder"]) for cell in new], {cell["place"] for cell in new}
@@ -90,7 +90,7 @@ def _find_about(results: Path)->dict[str, Path]: # By place below results
     return {path.relative_to(results).as_posix(): path for part in _OF_SOURCES
             for path in results.glob(f"{part}/**/*") if path.is_file()}
 
-def _choose_files(new: Path, kept: Path, drawn)->dict[str, Path]: # drawn: from `_choose_cells`; by place below results/<run>
+def _choose_files(new: Path, kept: Path, drawn)->dict[str, Path]: # drawn: of `_choose_cells`; by place in results/<run>
     "Files about sources: the new ones for sets of new results; else the kept one, or the new one where none was kept."
     paths = {path for folder in drawn["folder"][drawn["origin"] == "new"]
               for path in _list_prepared(read_signed(folder/"provenance.json"))}
