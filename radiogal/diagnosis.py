@@ -468,6 +468,8 @@ def plot_occlusion(
     return fig
 
 # %% ../nbs/26_diagnosis.ipynb #9f5b0ae2
+_SAVED = dict(png=dict(pil_kwargs=dict(compress_level=3)))  # A third faster, for files a fifth larger
+
 def save_figure(
     figure,              # matplotlib Figure, or an Axes of it
     folder: str|Path,    # figures/<run>
@@ -489,7 +491,7 @@ def save_figure(
         figure.set_layout_engine(None)
         for kind in kinds:
             out = io.BytesIO()
-            figure.savefig(out, format=kind, metadata=metadata[kind], bbox_inches=box)
+            figure.savefig(out, format=kind, metadata=metadata[kind], bbox_inches=box, **_SAVED.get(kind, {}))
             write_atomic(Path(folder)/f"{stem}.{kind}", out.getvalue())
     return Path(folder)/f"{stem}.png"
 

@@ -62,7 +62,7 @@ def check_predictions(
     refuse_rows(names, predictions["sky_group"].isna(), "no sky group")
     y = pd.Index(classes).get_indexer(predictions["label"])
     refuse_rows(names, y < 0, f"labels outside {classes}")
-    p = predictions[[f"p_{c}" for c in classes]].to_numpy(float)
+    p = np.stack([predictions[f"p_{c}"].to_numpy(float) for c in classes], axis=1)  # a table of them takes longer
     check_probabilities(p, names)
     return y, p/p.sum(axis=1, keepdims=True)
 
@@ -97,21 +97,30 @@ def score_ece(
     return _sum_excess(_place_in_bins(confidence), (p.argmax(axis=1) == y) - confidence)
 
 # %% ../nbs/24_evaluation.ipynb #fd3ee942
-def _score_average(measure: str, y, p)->float:
-    "Mean over the classes that occur of one of scikit-learn's per-class measures."
-    from sklearn import metrics
-    return float(getattr(metrics, measure)(y, p.argmax(axis=1), labels=range(p.shape[1]), average="macro",
-                                           zero_division=np.nan))
+def _count_answers(
+    y: np.ndarray, # True classes (n,), int
+    p: np.ndarray, # Probabilities (n, classes), 0–1
+)->np.ndarray:     # (true, predicted), int
+    "The confusion matrix."
+    n = p.shape[1]
+    return np.bincount(n*y + p.argmax(axis=1), minlength=n*n).reshape(n, n)
+
+def _score_counts(
+    counts: np.ndarray,     # (true, predicted), int: how many sources
+)->dict[str, np.ndarray]:   # precision, recall, f1: (classes,), NaN where undefined; support: (classes,), int
+    "Scores of each class, as scikit-learn defines them: its functions count the same answers anew for each score."
+    hits, true, named = np.diagonal(counts), counts.sum(axis=1), counts.sum(axis=0)
+    divide = lambda part, whole: np.divide(part, whole, out=np.full(len(counts), np.nan), where=whole > 0)
+    return dict(precision=divide(hits, named), recall=divide(hits, true), f1=divide(2*hits, true + named), support=true)
 
 def _score_brier(y, p)->float:
     "Brier's score of all classes, 0 to 2."
-    from sklearn.metrics import brier_score_loss
-    return float(brier_score_loss(y, p, labels=range(p.shape[1]), scale_by_half=False))
+    return float(((np.eye(p.shape[1])[y] - p)**2).sum(axis=1).mean())
 
 _MEASURES = dict(  # Each of true classes (n,) int and probabilities (n, classes)
     accuracy=lambda y, p: float((p.argmax(axis=1) == y).mean()),
-    balanced_accuracy=lambda y, p: _score_average("recall_score", y, p),
-    macro_f1=lambda y, p: _score_average("f1_score", y, p),
+    balanced_accuracy=lambda y, p: float(np.nanmean(_score_counts(_count_answers(y, p))["recall"])),
+    macro_f1=lambda y, p: float(np.nanmean(_score_counts(_count_answers(y, p))["f1"])),
     brier=_score_brier,
     ece=score_ece)
 
@@ -122,10 +131,8 @@ def _score_classes(
     classes: list[str], # Their names
 )->dict[str, dict]:     # Per class: precision, recall, f1, support; NaN where undefined
     "Per-class scores as scikit-learn defines them."
-    from sklearn.metrics import precision_recall_fscore_support
-    rows = precision_recall_fscore_support(y, p.argmax(axis=1), labels=range(len(classes)), zero_division=np.nan)
-    keys = ("precision", "recall", "f1", "support")
-    return {c: dict(zip(keys, (column[k].item() for column in rows), strict=True)) for k, c in enumerate(classes)}
+    scores = _score_counts(_count_answers(y, p))
+    return {c: {key: values[k].item() for key, values in scores.items()} for k, c in enumerate(classes)}
 
 # %% ../nbs/24_evaluation.ipynb #57e853fd
 _CONFIDENCE = 0.95  # Of every interval here
@@ -157,18 +164,13 @@ def score_predictions(
     predictions: pd.DataFrame, # A table of predictions
 )->dict:                       # The run's keys, n, classes, the scores, accuracy_interval, confusion, per_class
     "Every score of one run; raises `ValueError` naming rows that cannot be scored."
-    from sklearn import config_context
-    from sklearn.metrics import confusion_matrix
     y, p = check_predictions(predictions)
     classes = list_classes(predictions)
     run = {key: predictions[key].iloc[0] for key in _RUN_KEYS if key in predictions and predictions[key].nunique() == 1}
-    with config_context(skip_parameter_validation=True):  # which takes longer than the scores, and was done above
-        confusion = confusion_matrix(y, p.argmax(axis=1), labels=range(len(classes)))
-        measures = {key: measure(y, p) for key, measure in _MEASURES.items()}
-        per_class = _score_classes(y, p, classes)
+    confusion, measures = _count_answers(y, p), {key: measure(y, p) for key, measure in _MEASURES.items()}
     return {key: value.item() if hasattr(value, "item") else value for key, value in run.items()} | dict(
         n=len(y), classes=classes, **measures, accuracy_interval=wilson_interval(np.trace(confusion), len(y)),
-        confusion=confusion.tolist(), per_class=per_class)
+        confusion=confusion.tolist(), per_class=_score_classes(y, p, classes))
 
 # %% ../nbs/24_evaluation.ipynb #0d4f367d
 _SMALLEST = float(np.finfo(np.float32).tiny)  # What a float32 softmax may round to 0

@@ -10,11 +10,7 @@ import re
 import shutil
 from pathlib import Path
 
-import pandas as pd
-
 from .config import Paths, RunConfig, parse_config, read_json, rename_settings, write_atomic
-from .diagnosis import _ORIGINS
-from .figures import _describe_making, _read_code_digests
 from .provenance import _find_kind, hash_files, read_signed
 
 # %% ../nbs/44_joining.ipynb #f3c1835f
@@ -28,6 +24,7 @@ def _list_prepared(made: dict)->dict[str, str]: # made: provenance.json; SHA-256
 
 def _describe_recipe(cell: dict)->dict: # cell: from `_read_made_cells`
     "How a network was trained, and on which classes of which images."
+    from radiogal.figures import _describe_making  # imports much, and most reports join nothing
     config = parse_config(rename_settings(cell["made"]["resolved_settings"]), cell["place"])
     return {key: value for key, value in _describe_making(config, cell["metrics"]).items() if key in ("recipe", "task")}
 
@@ -48,6 +45,7 @@ def _differ_settings(kept: dict, new: list[dict])->str:
 
 def _differ_code(kept: dict, new: list[dict])->str:
     "Is a kept result of the code of new ones of the same kind of notebook?"
+    from radiogal.figures import _read_code_digests
     mine, kind = _read_code_digests(kept["made"]), _find_kind(kept["made"])
     odd = any(_read_code_digests(cell["made"]) != mine for cell in new if _find_kind(cell["made"]) == kind)
     return "made by other code than the new ones (--mixed draws both)" if odd else ""
@@ -68,8 +66,9 @@ def _choose_cells(
     new: list[dict],         # From `_read_made_cells`
     kept: list[dict],        # From there
     alike: tuple[str, ...],  # Keys of `_DIFFERENCES`: in what they must agree
-)->pd.DataFrame:             # place; origin: "new", "kept" or "left out"; why, where it was left out; folder
+):                          # pandas.DataFrame: place; origin: new, kept or left out; why, where left out; folder
     "A result for each place: the new one, or a kept one that may stand beside the new ones."
+    import pandas as pd
     rows, there = [(cell["place"], "new", "", cell["folder"]) for cell in new], {cell["place"] for cell in new}
     for cell in kept:
         if cell["place"] in there: continue
@@ -91,7 +90,7 @@ def _find_about(results: Path)->dict[str, Path]: # By place below results
     return {path.relative_to(results).as_posix(): path for part in _OF_SOURCES
             for path in results.glob(f"{part}/**/*") if path.is_file()}
 
-def _choose_files(new: Path, kept: Path, drawn: pd.DataFrame)->dict[str, Path]: # By place below results/<run>
+def _choose_files(new: Path, kept: Path, drawn)->dict[str, Path]: # drawn: of `_choose_cells`; by place in results/<run>
     "Files about sources: the new ones for sets of new results; else the kept one, or the new one where none was kept."
     paths = {path for folder in drawn["folder"][drawn["origin"] == "new"]
               for path in _list_prepared(read_signed(folder/"provenance.json"))}
@@ -107,6 +106,7 @@ def _join_results(
     alike: tuple[str, ...], # Keys of `_DIFFERENCES`: in what a kept result must agree with new ones
 )->Path:                    # `joined`
     "New and kept results of a run in one folder, with `_ORIGINS`; raises `Damaged` for a changed file."
+    from radiogal.diagnosis import _ORIGINS
     chosen = _choose_cells(_read_made_cells(new), _read_made_cells(kept), alike)
     if joined.is_dir(): shutil.rmtree(joined)
     drawn = chosen[chosen["origin"] != "left out"]

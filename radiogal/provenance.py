@@ -502,8 +502,8 @@ class _NotebookFailed(RadiogalError, RuntimeError):
 
 def _list_parameters(notebook: Path)->list[str]: # Of its cell tagged `parameters`
     "The names that a notebook can be given."
-    import papermill
-    return list(papermill.inspect_notebook(str(notebook)))
+    told = "\n".join(text for text, tags in _read_code(notebook) if "parameters" in tags)
+    return [name for node in ast.parse(told).body for name in _name_targets(node)]
 
 def _check_parameters(
     notebook: Path,   # With a cell tagged `parameters`

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import special
+from sklearn import metrics
 
 from radiogal.evaluation import (
     CalibrationError,
@@ -86,6 +87,23 @@ def test_bins_that_err_in_opposite_directions_do_not_cancel():
     two_bins = np.array([[0.9, 0.1]]*2 + [[0.6, 0.4]]*2)
     assert score_ece(np.array([0, 1, 0, 0]), two_bins) == pytest.approx((abs(0.5 - 0.9) + abs(1 - 0.6))/2)
     assert bin_confidence(np.array([0]), np.array([[0.6, 0.4]])).index[0] == 8  # (8/15, 9/15]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_scores_are_scikit_learns_to_the_last_bit(seed):
+    rng = np.random.default_rng(seed)
+    classes = [f"C{k}" for k in range(rng.integers(2, 6))]
+    p = rng.dirichlet(np.ones(len(classes)), rng.integers(5, 200))
+    y = rng.integers(rng.integers(1, len(classes) + 1), size=len(p))  # some classes may not occur
+    table = pd.DataFrame(dict(name=[f"S{i}" for i in range(len(y))], label=np.array(classes)[y], sky_group=y))
+    y, p = check_predictions(table := table.assign(**{f"p_{c}": p[:, k] for k, c in enumerate(classes)}))
+    made, how = score_predictions(table), dict(labels=range(len(classes)), zero_division=np.nan)
+    assert made["confusion"] == metrics.confusion_matrix(y, p.argmax(axis=1), labels=range(len(classes))).tolist()
+    for mean, measure in dict(balanced_accuracy=metrics.recall_score, macro_f1=metrics.f1_score).items():
+        assert made[mean] == measure(y, p.argmax(axis=1), average="macro", **how)
+    assert made["brier"] == metrics.brier_score_loss(y, p, labels=range(len(classes)), scale_by_half=False)
+    rows = zip(*metrics.precision_recall_fscore_support(y, p.argmax(axis=1), **how), strict=True)
+    np.testing.assert_array_equal([list(scores.values()) for scores in made["per_class"].values()], list(rows))
 
 
 def test_undefined_precision_is_nan():

@@ -1,6 +1,8 @@
 "New results of a run beside kept ones: which a report is drawn from, what it says of it, and what it refuses to mix."
 import json
 import shutil
+import subprocess
+import sys
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -171,3 +173,8 @@ def test_of_a_run_of_panels_no_image_is_kept(tmp_path, monkeypatch):
     kept = tmp_path/"docs"/"results"/"vlass"
     assert sorted(path.relative_to(kept).as_posix() for path in kept.rglob("*.*")) == sorted(small)
     assert (tmp_path/"docs"/"findings.md").read_text() == "said"
+
+
+def test_to_find_results_nothing_is_imported_that_draws_them():
+    asked = "import sys, radiogal.joining; print({'pandas', 'matplotlib', 'sklearn', 'papermill'} & {*sys.modules})"
+    assert subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True).stdout == "set()\n"
