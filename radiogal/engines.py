@@ -641,20 +641,23 @@ def _open_atomic(path: Path)->Iterator[io.BufferedWriter]:
 def _scatter_rows(
     blocks: Callable[[], Iterable[tuple[np.ndarray, pd.DataFrame]]], # Rows, and the place of each from 0; called twice
     texts: list[str], # Columns of text
-    n: int,           # How many rows there are
     path: Path,       # Of a file, which is the caller's to remove
-)->np.ndarray:        # (n,), on disk; texts in UTF-8
-    "Rows of many blocks, each at its place, without all of them in memory."
+)->np.dtype:          # Of a row in the file; texts in UTF-8
+    "Rows of many blocks, each at its place in a file, without all of them in memory."
     widths = dict.fromkeys(texts, 1)
     for _, rows in blocks():
         for key in texts: widths[key] = max(widths[key], int(rows[key].str.encode("utf-8").str.len().max()))
-    kinds = [(key, f"S{widths[key]}" if key in widths else rows[key].dtype) for key in rows]
-    records = np.memmap(path, kinds, "w+", shape=n)
-    for places, rows in blocks():
-        for key in rows: records[key][places] = rows[key].str.encode("utf-8") if key in widths else rows[key]
-    return records
+    kinds = np.dtype([(key, f"S{widths[key]}" if key in widths else rows[key].dtype) for key in rows])
+    with open(path, "wb") as f:
+        for places, rows in blocks():
+            records = np.zeros(len(rows), kinds)
+            for key in rows: records[key] = rows[key].str.encode("utf-8") if key in widths else rows[key]
+            for place, record in zip(places, records, strict=True):
+                os.pwrite(f.fileno(), record.tobytes(), int(place)*kinds.itemsize)
+    return kinds
 
-def _gather_rows(records: np.ndarray)->pd.DataFrame: # records: a part of what `_scatter_rows` returned
-    "Rows as they were before they were scattered."
+def _gather_rows(path: Path, kinds: np.dtype, start: int, n: int)->pd.DataFrame: # kinds: from `_scatter_rows`
+    "Rows of its file, from one on, at most so many."
+    records = np.fromfile(path, kinds, n, offset=start*kinds.itemsize)
     read = lambda values: np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
-    return pd.DataFrame({key: read(np.array(records[key])) for key in records.dtype.names})
+    return pd.DataFrame({key: read(records[key]) for key in kinds.names})

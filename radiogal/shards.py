@@ -493,13 +493,13 @@ def _open_rows(folder: Path, job: dict)->Iterator[Callable[[], Iterator[pd.DataF
     if "order" not in job:
         yield lambda: _iterate_shards(folder, job)
         return
-    path, size, columns = folder/f".rows.{os.getpid()}.part", job["shard_size"], describe_columns(
-        tuple(job["classes"]), job["calibrated"])
-    starts, texts = range(0, job["n"], size), [key for key, facts in columns.items() if facts.kind == "str"]
+    path, starts = folder/f".rows.{os.getpid()}.part", range(0, job["n"], job["shard_size"])
+    columns = describe_columns(tuple(job["classes"]), job["calibrated"])
+    texts = [key for key, facts in columns.items() if facts.kind == "str"]
     places = np.split(_read_order(folder, job), starts[1:])
     try:
-        records = _scatter_rows(lambda: zip(places, _iterate_shards(folder, job), strict=True), texts, job["n"], path)
-        yield lambda: (_gather_rows(records[start:start + size]) for start in starts)
+        kinds = _scatter_rows(lambda: zip(places, _iterate_shards(folder, job), strict=True), texts, path)
+        yield lambda: (_gather_rows(path, kinds, start, job["shard_size"]) for start in starts)
     finally: path.unlink(missing_ok=True)
 
 def merge_shards(folder: Path, job: dict)->Path: # catalogue.fits
