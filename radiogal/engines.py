@@ -9,13 +9,15 @@ __all__ = ['NUMBERS', 'TEXTS', 'open_onnxruntime', 'list_engines', 'Member', 'ha
            'join_prepared', 'ColumnFacts', 'describe_columns', 'count_neighbours', 'count_trained', 'classify_shard']
 
 # %% ../nbs/28_engines.ipynb #8619fe38
+import hashlib
 import io
 import json
 import os
 import re
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
@@ -590,3 +592,72 @@ def classify_shard(
         rows.loc[chosen, "entropy"] = entropy(answers.probabilities, base=2, axis=1)
         rows.loc[chosen, "spread"], rows.loc[chosen, "ood_score"] = answers.spread, answers.ood_score
     return rows
+
+# %% ../nbs/28_engines.ipynb #62e78eb8
+def _digest_rows(rows: pd.DataFrame)->str: # SHA-256, hexadecimal
+    "A digest of a table's names and values; numbers are written so that none is lost."
+    return hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()
+
+def _read_rows(path: Path)->tuple[pd.DataFrame, dict]: # As they were given to `_write_parquet`
+    "Rows and facts; raises `Damaged` where the file is lost, or not what was written."
+    from pyarrow import parquet
+    try:
+        table = parquet.read_table(path)
+        said, rows = table.schema.metadata, table.to_pandas()
+        facts, digest = json.loads(said[b"radiogal"]), said[b"rows"].decode()
+    except FileNotFoundError: raise Damaged(f"{path} is not there") from None
+    except Exception as e:  # damaged bytes make pyarrow and pandas raise whatever they meet
+        raise Damaged(f"{path} cannot be read: {e}: remove it, and classify again") from e
+    if _digest_rows(rows) != digest: raise Damaged(f"{path} is not what was written: remove it, and classify again")
+    return rows, facts
+
+def _write_parquet(
+    rows: pd.DataFrame,
+    path: Path,
+    facts: dict,             # Any that JSON can hold
+    rows_per_group: int = 10**6,
+)->Path:
+    "Rows as Parquet with facts and a digest in its header, atomically, the same bytes for the same content."
+    import pyarrow as pa
+    from pyarrow import parquet
+    said, buffer = dict(radiogal=json.dumps(facts, sort_keys=True), rows=_digest_rows(rows)), io.BytesIO()
+    table = pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(said)
+    parquet.write_table(table, buffer, row_group_size=rows_per_group)
+    return write_atomic(path, buffer.getvalue())
+
+@contextmanager
+def _open_atomic(path: Path)->Iterator[io.BufferedWriter]:
+    "A file to write to that appears under its name once it is complete."
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as f:
+            yield f
+            f.flush(); os.fsync(f.fileno())
+        os.replace(part, path)
+    finally: part.unlink(missing_ok=True)
+
+# %% ../nbs/28_engines.ipynb #1e25cc41
+def _scatter_rows(
+    blocks: Callable[[], Iterable[tuple[np.ndarray, pd.DataFrame]]], # Rows, and the place of each from 0; called twice
+    texts: list[str], # Columns of text
+    path: Path,       # Of a file, which is the caller's to remove
+)->np.dtype:          # Of a row in the file; texts in UTF-8
+    "Rows of many blocks, each at its place in a file, without all of them in memory."
+    widths = dict.fromkeys(texts, 1)
+    for _, rows in blocks():
+        for key in texts: widths[key] = max(widths[key], int(rows[key].str.encode("utf-8").str.len().max()))
+    kinds = np.dtype([(key, f"S{widths[key]}" if key in widths else rows[key].dtype) for key in rows])
+    with open(path, "wb") as f:
+        for places, rows in blocks():
+            records = np.zeros(len(rows), kinds)
+            for key in rows: records[key] = rows[key].str.encode("utf-8") if key in widths else rows[key]
+            for place, record in zip(places, records, strict=True):
+                os.pwrite(f.fileno(), record.tobytes(), int(place)*kinds.itemsize)
+    return kinds
+
+def _gather_rows(path: Path, kinds: np.dtype, start: int, n: int)->pd.DataFrame: # kinds: from `_scatter_rows`
+    "Rows of its file, from one on, at most so many."
+    records = np.fromfile(path, kinds, n, offset=start*kinds.itemsize)
+    read = lambda values: np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
+    return pd.DataFrame({key: read(records[key]) for key in kinds.names})

@@ -113,6 +113,21 @@ def draw_small(images: list[np.ndarray])->str: # (size, size) each, 0–1; a dat
     imsave(out, np.sqrt(np.hstack(small)), vmin=0, vmax=1, format="webp", pil_kwargs=dict(quality=60))
     return f"data:image/webp;base64,{base64.b64encode(out.getvalue()).decode()}"
 
+# %% ../nbs/31_pages.ipynb #44f7182c
+def _plot_class_counts(
+    rows: pd.DataFrame, # class, state
+    title: str,         # Says "simulated" where it is
+    ax=None,
+):
+    "How many sources were given each class, or have no image."
+    import matplotlib.pyplot as plt
+    ax = ax or plt.subplots(figsize=(4.6, 2.6))[1]
+    kinds = rows["class"].where(rows.state == "ok", rows.state.str.replace("_", " "))
+    counts = kinds.value_counts().sort_index()
+    ax.bar_label(ax.bar(counts.index, counts.to_numpy()))
+    ax.set(ylabel="Sources", title=title)
+    return ax
+
 # %% ../nbs/31_pages.ipynb #0ad6d9f2
 def _plot_sky(
     rows: pd.DataFrame, # ra, dec (deg), class

@@ -9,8 +9,6 @@ __all__ = ['JobMismatch', 'read_job', 'is_begun', 'begin_job', 'name_shard', 'cl
 
 # %% ../nbs/32_classify.ipynb #b26dd351
 import errno
-import hashlib
-import io
 import json
 import os
 import re
@@ -21,8 +19,8 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -33,53 +31,22 @@ from astropy.io import fits
 from astropy.table import Table, vstack
 
 from . import __version__
-from .clients import ArchiveAccess
+from .clients import _HALF_IMAGE, _NAME_ROUNDING, ArchiveAccess, _ListedImage, _parse_image_name
 from .config import ConfigError, Damaged, RunConfig, Task, read_config, write_json, write_atomic
 from .cutouts import CutoutPlan, count_pixels, name_file, to_ascii
 from .datasets import choose_classes, read_prepared
-from .engines import (ColumnFacts, Ensemble, PreparedShard, adapt_config, check_preparation, classify_shard,
+from .engines import (ColumnFacts, Ensemble, PreparedShard, _gather_rows, _open_atomic, _read_rows,
+                              _scatter_rows, _write_parquet, adapt_config, check_preparation, classify_shard,
                               count_neighbours, describe_columns, hash_json, join_prepared, list_members,
                               open_ensemble, prepare_cutouts, read_prepared_shard, write_prepared_shard)
 from .fetch import AGAIN, hash_file
 from .inputs import read_all_rows
-from .pages import (_plot_entropy, _plot_measures, _plot_sky, draw_thumbnail, encode_figure, view_prepared,
-                            write_sources)
-from .positions import BadPositions, locate
+from .pages import (_plot_class_counts, _plot_entropy, _plot_measures, _plot_sky, draw_thumbnail,
+                            encode_figure, view_prepared, write_sources)
+from .positions import BadPositions, locate, project
 from .provenance import describe_run, is_as_written, read_signed, sign
 from .scraping import _find_folder, fetch_targets, find_home, open_archive, open_images
 from .surveys import get_survey
-
-# %% ../nbs/32_classify.ipynb #62e78eb8
-def _digest_rows(rows: pd.DataFrame)->str: # SHA-256, hexadecimal
-    "A digest of a table's names and values; numbers are written so that none is lost."
-    return hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()
-
-def _read_rows(path: Path)->tuple[pd.DataFrame, dict]: # As they were given to `_write_parquet`
-    "Rows and facts; raises `Damaged` where the file is lost, or not what was written."
-    from pyarrow import parquet
-    try:
-        table = parquet.read_table(path)
-        said, rows = table.schema.metadata, table.to_pandas()
-        facts, digest = json.loads(said[b"radiogal"]), said[b"rows"].decode()
-    except FileNotFoundError: raise Damaged(f"{path} is not there") from None
-    except Exception as e:  # damaged bytes make pyarrow and pandas raise whatever they meet
-        raise Damaged(f"{path} cannot be read: {e}: remove it, and classify again") from e
-    if _digest_rows(rows) != digest: raise Damaged(f"{path} is not what was written: remove it, and classify again")
-    return rows, facts
-
-def _write_parquet(
-    rows: pd.DataFrame,
-    path: Path,
-    facts: dict,             # Any that JSON can hold
-    rows_per_group: int = 10**6,
-)->Path:
-    "Rows as Parquet with facts and a digest in its header, atomically, the same bytes for the same content."
-    import pyarrow as pa
-    from pyarrow import parquet
-    said, buffer = dict(radiogal=json.dumps(facts, sort_keys=True), rows=_digest_rows(rows)), io.BytesIO()
-    table = pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(said)
-    parquet.write_table(table, buffer, row_group_size=rows_per_group)
-    return write_atomic(path, buffer.getvalue())
 
 # %% ../nbs/32_classify.ipynb #71f78f7a
 class JobMismatch(ConfigError):
@@ -117,6 +84,26 @@ def read_job(folder: Path)->dict:
         raise JobMismatch(f"{folder} was begun by another version of radiogal: choose another folder")
     del job["digest"]
     return job
+
+# %% ../nbs/32_classify.ipynb #be4b1bde
+_BY_IMAGE = ("VLASS",) # Surveys whose images are fetched whole, and hold many positions
+_ROW_DEG, _BLOCK_DEG = 1., 10. # Of declination, as VLASS images lie in rows of a degree; and of right ascension
+
+def _order_by_image(rows: pd.DataFrame)->np.ndarray: # rows: (n,) with ra and dec in deg, NaN for none → (n,), int
+    "The order in which positions of one image follow each other: row by row of a block; what is no position is last."
+    return np.lexsort((rows.ra, np.floor(rows.dec/_ROW_DEG), np.floor(rows.ra/_BLOCK_DEG)))
+
+def _is_by_image(folder: Path, job: dict)->bool: # job: as it is wanted
+    "Is a list ordered by image? One that was begun in the order of its table, by an earlier version, stays so."
+    if job.get("survey") not in _BY_IMAGE: return False
+    with suppress(Damaged): return "order" in read_job(folder)
+    with suppress(Damaged): return "row" in _read_rows(folder/"positions.parquet")[0]
+    return True
+
+def _read_order(folder: Path, job: dict)->np.ndarray: # (n,), int
+    "At each place of the list, which row of the user's table it is."
+    if "order" not in job: return np.arange(job["n"])
+    return pd.read_parquet(folder/"positions.parquet", columns=["row"])["row"].to_numpy()
 
 # %% ../nbs/32_classify.ipynb #9fc1a46b
 def _has_state(path: Path, states: tuple[str, ...])->bool: # path: a shard; one that is damaged is made again anyway
@@ -159,6 +146,8 @@ def begin_job(
     sources = load()
     rows = pd.DataFrame({key: np.array(sources[key]) for key in ("name", "ra", "dec", "crowding")})
     rows["reason"] = [str(reason) for reason in sources["reason"]] if "reason" in sources.colnames else ""
+    if _is_by_image(folder, job):
+        rows, job = rows.assign(row=range(len(rows))).iloc[_order_by_image(rows)], job | dict(order="image")
     listed = hash_file(_write_parquet(rows, folder/"positions.parquet", {}, job["shard_size"]))
     return _write_job(folder, job | dict(n=len(rows), listed=listed))
 
@@ -290,6 +279,14 @@ class Worker:
     ensemble: Ensemble
     archive: ArchiveAccess # Where images come from
     deleted: tuple[str, ...] # "cutouts", "downloads": deleted once a shard is prepared
+    users: dict[str, set[int]] = field(default_factory=dict) # Of a whole image, as far as `_list_users` was asked
+
+    @cached_property
+    def places(self)->pd.DataFrame: # ra, dec (deg), shard
+        "All positions, and the shard of each."
+        rows = pd.read_parquet(self.folder/"positions.parquet", columns=["ra", "dec"])
+        rows["shard"] = np.arange(len(rows))//self.job["shard_size"]
+        return rows.dropna()
 
 def _read_earlier(folder: Path, number: int)->pd.DataFrame: # By row of the shard
     "Rows of a shard that have a class of earlier images; raises `Damaged` where they are not what was written."
@@ -312,19 +309,38 @@ def _fetch_shard(worker: Worker, number: int)->Table: # name, state, reason, pat
     lost["state"], lost["path"], lost["sha256"] = "reject", "", ""
     return vstack([cutouts[lost.colnames], lost])[np.argsort([*np.flatnonzero(asked), *np.flatnonzero(~asked)])]
 
-# %% ../nbs/32_classify.ipynb #ead9cdeb
+# %% ../nbs/32_classify.ipynb #211f0d8b
+def _list_users(worker: Worker, image: _ListedImage)->set[int]:
+    "Shards with a position whose cutout may show a part of a whole image: those for which `rank_images` names it."
+    if image.name in worker.users: return worker.users[image.name]
+    side = count_pixels(worker.config.scraping, worker.job["survey"])*u.arcsec
+    reach = (_HALF_IMAGE + _NAME_ROUNDING + side/2).to_value(u.deg)
+    near = worker.places[worker.places.dec.between(image.dec - 1.5*reach, image.dec + 1.5*reach)]
+    offsets = np.abs(project(near.ra, near.dec, image.ra, image.dec)).max(axis=0)
+    return worker.users.setdefault(image.name, set(near.shard[offsets <= reach]))
+
+def _delete_images(worker: Worker)->None:
+    "Delete whole images that no shard needs which is still to be prepared."
+    found = {path: _parse_image_name(f"{path.stem}/") for path in worker.archive.folder.glob("*.fits")}
+    done = {int(path.stem) for kind in ("prepared", "shards") for path in (worker.folder/kind).glob("[0-9]*")}
+    for path, image in found.items():
+        if image and _list_users(worker, image) <= done: path.unlink(missing_ok=True)
+
 def _delete_cutouts(worker: Worker, number: int)->None:
-    "Delete a shard's cutouts, and what was downloaded for its positions alone."
+    "Delete a prepared shard's cutouts, and what was downloaded for its positions alone, or is not needed any more."
     if "cutouts" in worker.deleted: shutil.rmtree(name_shard(worker.folder, "cutouts", number, ""), ignore_errors=True)
     if "downloads" not in worker.deleted: return
     stems = {name_file(str(name)) for name in _read_block(worker.folder, number)["name"]}
     for path in worker.archive.folder.glob("*.fits"):
         if re.sub(r"\.\d+px\..*", "", path.name) in stems: path.unlink()
+    if worker.job["survey"] in _BY_IMAGE: _delete_images(worker)
 
+# %% ../nbs/32_classify.ipynb #ead9cdeb
 def _prepare_shard(worker: Worker, number: int)->PreparedShard:
     "A shard's images: read where they are there and undamaged, else fetched and prepared."
     path = name_shard(worker.folder, "prepared", number, ".npz")
     with suppress(Damaged): return read_prepared_shard(path)
+    path.unlink(missing_ok=True)  # a shard with this file is done with its images, other workers may delete them
     prepared = prepare_cutouts(_fetch_shard(worker, number), worker.folder, worker.job["survey"], worker.config)
     with suppress(Damaged):  # without them there is no picture; classes are kept beside them
         earlier = read_prepared_shard(name_shard(worker.folder, "earlier", number, ".npz"))
@@ -361,6 +377,7 @@ class ShardError(ConfigError):
     "Shards that do not make one catalogue; the message names the first one."
 
 _OF_FOLDER = ("digest", "earlier_images") # What job.json says of a folder, and no shard of itself
+_OF_LIST = ("listed", "order") # And what it says of the order of work, on which no row depends
 
 def _read_shard(
     folder: Path,
@@ -413,18 +430,6 @@ _CARDS = dict(  # FITS keyword: key of a job
               OLDIMAGE="earlier_images",
               SIMULATE="simulated", VERSION="version")
 
-@contextmanager
-def _open_atomic(path: Path)->Iterator[io.BufferedWriter]:
-    "A file to write to that appears under its name once it is complete."
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(part, "wb") as f:
-            yield f
-            f.flush(); os.fsync(f.fileno())
-        os.replace(part, path)
-    finally: part.unlink(missing_ok=True)
-
 def _plan_record(columns: dict[str, ColumnFacts], widths: dict[str, int])->np.dtype:
     "A row of the FITS table: big-endian, texts of fixed length."
     kinds = dict(float=lambda key: ">f8", int=lambda key: ">i4", str=lambda key: f"S{max(1, widths[key])}")
@@ -448,16 +453,16 @@ def _encode_rows(rows: pd.DataFrame, record: np.dtype)->bytes:
     return out.tobytes()
 
 # %% ../nbs/32_classify.ipynb #f3b7dc95
-def _merge_fits(folder: Path, job: dict, path: Path)->Path:
-    "All shards as one FITS table; raises `ShardError` for a wrong shard."
+def _merge_fits(read: Callable[[], Iterator[pd.DataFrame]], job: dict, path: Path)->Path: # read: from `_open_rows`
+    "All rows as one FITS table."
     columns = describe_columns(tuple(job["classes"]), job["calibrated"])
     texts, widths = [key for key, facts in columns.items() if facts.kind == "str"], {}
-    for rows in _iterate_shards(folder, job):
+    for rows in read():
         for key in texts: widths[key] = max(widths.get(key, 1), int(rows[key].str.len().max()))
     record = _plan_record(columns, widths)
     with _open_atomic(path) as f:
         f.write(_write_head(columns, record, job))
-        for rows in _iterate_shards(folder, job): f.write(_encode_rows(rows, record))
+        for rows in read(): f.write(_encode_rows(rows, record))
         f.write(bytes(-job["n"]*record.itemsize % 2880))
     return path
 
@@ -469,21 +474,39 @@ def make_schema(columns: dict[str, ColumnFacts], facts: dict[str, str]): # pyarr
     fields = [pa.field(key, kinds[said.kind], metadata=describe(said)) for key, said in columns.items()]
     return pa.schema(fields, metadata=facts)
 
-def _merge_parquet(folder: Path, job: dict, path: Path)->Path:
-    "All shards as one Parquet file, a group of rows for each."
+def _merge_parquet(read: Callable[[], Iterator[pd.DataFrame]], job: dict, path: Path)->Path: # read: from `_open_rows`
+    "All rows as one Parquet file, as many in a group as in a shard."
     import pyarrow as pa
     from pyarrow import parquet
     columns = describe_columns(tuple(job["classes"]), job["calibrated"])
-    schema = make_schema(columns, dict(radiogal=json.dumps(job, sort_keys=True)))
+    facts = {key: value for key, value in job.items() if key not in _OF_LIST}
+    schema = make_schema(columns, dict(radiogal=json.dumps(facts, sort_keys=True)))
     with _open_atomic(path) as f, parquet.ParquetWriter(f, schema) as writer:
-        for rows in _iterate_shards(folder, job):
+        for rows in read():
             writer.write_table(pa.Table.from_pandas(rows, schema, preserve_index=False))
     return path
 
+# %% ../nbs/32_classify.ipynb #69cd059e
+@contextmanager
+def _open_rows(folder: Path, job: dict)->Iterator[Callable[[], Iterator[pd.DataFrame]]]:
+    "To go through all rows in the order of the user's table, as often as wanted; raises as `_iterate_shards` does."
+    if "order" not in job:
+        yield lambda: _iterate_shards(folder, job)
+        return
+    path, starts = folder/f".rows.{os.getpid()}.part", range(0, job["n"], job["shard_size"])
+    columns = describe_columns(tuple(job["classes"]), job["calibrated"])
+    texts = [key for key, facts in columns.items() if facts.kind == "str"]
+    places = np.split(_read_order(folder, job), starts[1:])
+    try:
+        kinds = _scatter_rows(lambda: zip(places, _iterate_shards(folder, job), strict=True), texts, path)
+        yield lambda: (_gather_rows(path, kinds, start, job["shard_size"]) for start in starts)
+    finally: path.unlink(missing_ok=True)
+
 def merge_shards(folder: Path, job: dict)->Path: # catalogue.fits
     "The catalogue in both formats; removes the claims. Raises `ShardError` for a shard that is missing or wrong."
-    _merge_parquet(folder, job, folder/"catalogue.parquet")
-    path = _merge_fits(folder, job, folder/"catalogue.fits")
+    with _open_rows(folder, job) as read:
+        _merge_parquet(read, job, folder/"catalogue.parquet")
+        path = _merge_fits(read, job, folder/"catalogue.fits")
     shutil.rmtree(folder/"claims", ignore_errors=True)
     return path
 
@@ -631,21 +654,6 @@ def list_retries(folder: Path)->list[Path]: # Files to remove, that they be made
     failed = [path for path in sorted((folder/"shards").glob("*.parquet")) if _has_state(path, AGAIN)]
     return failed + [folder/"prepared"/f"{path.stem}.npz" for path in failed]
 
-# %% ../nbs/32_classify.ipynb #44f7182c
-def _plot_class_counts(
-    rows: pd.DataFrame, # class, state
-    title: str,         # Says "simulated" where it is
-    ax=None,
-):
-    "How many sources were given each class, or have no image."
-    import matplotlib.pyplot as plt
-    ax = ax or plt.subplots(figsize=(4.6, 2.6))[1]
-    kinds = rows["class"].where(rows.state == "ok", rows.state.str.replace("_", " "))
-    counts = kinds.value_counts().sort_index()
-    ax.bar_label(ax.bar(counts.index, counts.to_numpy()))
-    ax.set(ylabel="Sources", title=title)
-    return ax
-
 # %% ../nbs/32_classify.ipynb #79b133a3
 _MOST_ROWS = 200  # Of a page, each with a picture
 
@@ -655,10 +663,10 @@ def _draw_pictures(
     rows: pd.DataFrame, # The first of the catalogue
 )->list[str]:           # As from `draw_thumbnail`; '' for a row without an image
     "Pictures of the prepared images of some rows."
-    pictures, size = [""]*len(rows), job["shard_size"]
-    for number in range(-(-len(rows)//size)):
+    pictures, size, order = [""]*len(rows), job["shard_size"], _read_order(folder, job)
+    for number in np.unique(np.flatnonzero(order < len(rows))//size).tolist():
         shard = read_prepared_shard(name_shard(folder, "prepared", number, ".npz"))
-        for image, row in zip(shard.images, (number*size + shard.rows).tolist(), strict=True):
+        for image, row in zip(shard.images, order[number*size + shard.rows].tolist(), strict=True):
             if row < len(rows): pictures[row] = draw_thumbnail(view_prepared(image[:, :, 0], shard.pixel_arcsec))
     return pictures
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
 from faulty import say
@@ -12,7 +13,7 @@ from radiogal.archives import _find_tile, _name_image, _show_index
 from radiogal.clients import _VLASS_SUFFIX, ArchiveAccess
 from radiogal.fetch import Fetcher, Limits, Manifest
 from radiogal.scraping import fetch_cutouts
-from radiogal.sky import make_wcs
+from radiogal.sky import encode_fits, make_header, make_wcs
 from radiogal.surveys import LIVE_SERVICES
 
 MORE_AXES = dict(CTYPE3="FREQ", CRVAL3=1.4e9, CDELT3=1e6, CRPIX3=1., CTYPE4="STOKES", CRVAL4=1., CDELT4=1., CRPIX4=1.)
@@ -120,3 +121,31 @@ def read_pixels(case, row):
     "A cutout that was written: its pixels, and its celestial coordinates."
     with fits.open(case.folder/row["path"], memmap=False) as hdus:
         return hdus[0].data, WCS(hdus[0].header), hdus[0].header
+
+
+class Mosaic:
+    "VLASS as `serve_archives` takes it: small images about centres, with a source at each position."
+    corners = ()
+
+    def __init__(self, centres, side, coords):
+        self.vlass_centres, self.side, self.coords, self.fingerprint = list(centres), side, coords, "0"*64
+        self.vlass_frames = [(make_wcs("VLASS", centre, side), side, side) for centre in self.vlass_centres]
+
+    def read_vlass(self, index, epoch):
+        "The same noise in each epoch; sources are Gaussians of several widths."
+        data, centre = np.random.default_rng(index).normal(0, 1e-4, (self.side, self.side)), self.vlass_centres[index]
+        x, y = self.vlass_frames[index][0].world_to_pixel(self.coords)
+        for i in np.flatnonzero((np.abs(x - self.side/2) < self.side/2) & (np.abs(y - self.side/2) < self.side/2)):
+            rows, columns = np.ogrid[:self.side, :self.side]
+            data += 0.01*np.exp(-((columns - x[i])**2/(4 + i % 7) + (rows - y[i])**2/(4 + i % 5))/2)
+        header = make_header("VLASS", centre, self.side)
+        return encode_fits(fits.PrimaryHDU(data.astype(np.float32)[None, None], header))
+
+
+def draw_in_images(centres, per_image, reach, seed=1):
+    "Positions around centres, in any order: so many around each, at most `reach` degrees away in each coordinate."
+    rng = np.random.default_rng(seed)
+    ra, dec = np.repeat([[c.ra.deg for c in centres], [c.dec.deg for c in centres]], per_image, axis=1)
+    east, north = rng.uniform(-reach, reach, (2, len(ra)))
+    order = rng.permutation(len(ra))
+    return SkyCoord(ra + east/np.cos(np.radians(dec)), dec + north, unit="deg")[order]
