@@ -29,7 +29,7 @@ from fuzz_kinds import KINDS
 from radiogal.config import RadiogalError
 
 MEMORY, SECONDS = 1 << 30, 20  # Address space beyond what is taken before, and processor time of a reader
-WORDS = 2500  # Characters that an error may have
+WORDS = 1500  # Characters that a line of an error may have
 CHUNK = 2500  # Cases of a process
 LONGEST_S = 3600  # Of a process, which waits while the machine does other things
 
@@ -69,10 +69,10 @@ def find_flaw(error, path, is_named):
     "What is wrong with a named error's words; '' if nothing is."
     words = str(error)
     if "MemoryError" in words or "Unable to allocate" in words: return "ran out of memory"
-    if "RecursionError" in words or "recursion depth" in words: return "ran out of stack"
     if is_named and path.name not in words: return "does not name the file"
     if not all(line.isprintable() for line in words.split("\n")): return "has characters that are not printable"
-    return f"has {len(words)} characters" if len(words) > WORDS else "" if words.strip() else "has no words"
+    if max(map(len, words.split("\n"))) > WORDS: return "has too long a line"
+    return "" if words.strip() else "has no words"
 
 
 @dataclass
@@ -201,7 +201,7 @@ ABOUT = """Malformed files of each kind that radiogal reads, drawn from a seed: 
 taken from
 another file, and headers, settings, columns and data sets are given other values, sizes and types. A case is accepted
 where a reader of its kind takes it, refused where none does and each raises an error of radiogal that says why; a fault is
-another error, an error that says it ran out of memory or stack, files left behind, more than 1 GiB of memory, or more
+another error, an error that says it ran out of memory, files left behind, more than 1 GiB of memory, or more
 than 20 s of processor time."""
 
 
