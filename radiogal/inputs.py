@@ -524,8 +524,8 @@ def _read_ecsv(content: bytes, where: str, asked: dict[str, str])->Table:
     "An ECSV table."
     return Table.read(_decode_text(content, where).splitlines(), format="ascii.ecsv")
 
-_FIRST_BYTES = ((b"SIMPLE", _read_fits_table), (b"PAR1", _read_parquet), (b"# %ECSV", _read_ecsv), (b"<?xml", _read_votable),
-                (b"<VOTABLE", _read_votable))
+_FIRST_BYTES = ((b"SIMPLE", _read_fits_table), (b"PAR1", _read_parquet), (b"# %ECSV", _read_ecsv),
+                (b"<?xml", _read_votable), (b"<VOTABLE", _read_votable))
 _SUFFIXES = {".ecsv": _read_ecsv, ".vot": _read_votable, ".xml": _read_votable, ".fits": _read_fits_table,
              ".fit": _read_fits_table, ".fz": _read_fits_table, ".parquet": _read_parquet}
 

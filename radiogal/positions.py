@@ -149,7 +149,7 @@ def read_table(path: str|Path)->Table:
         return Table.read(text, format="ascii.ecsv", fill_values=None)
     except (FileNotFoundError, Damaged): raise
     except Exception as e:  # astropy and YAML raise anything on broken tables, KeyError and TypeError too
-        raise CatalogueError(f"{path}: not an ECSV table: {ascii(str(e))[1:200]}") from e
+        raise CatalogueError(f"{path}: not an ECSV table: {ascii(' '.join(str(e).split())[:200])}") from e
 
 # %% ../nbs/06_positions.ipynb #982ff812
 _FRAME = re.compile(r"(?:EQ_)?(ICRS|FK5|FK4-NO-E|FK4|)[\s,(]*([BJ]?)(\d{4}(?:\.\d*)?|)\)?")
@@ -344,7 +344,8 @@ class BadFile(RadiogalError, ValueError):
 
 _MAX_CARDS = 2**15 # Of a header, 2.6 MB
 _MAX_TRAILING = 2**22 # Bytes after the last part, which belong to nothing
-_SIZE_CARD = re.compile(r"(SIMPLE|XTENSION|GROUPS|ZTABLE|Z?BITPIX|Z?NAXIS\d*|PCOUNT|GCOUNT|TFIELDS) *= *('[^']*'|[^ /]*)")
+_SIZE_CARD = re.compile(r"(SIMPLE|XTENSION|GROUPS|ZTABLE|Z?BITPIX|Z?NAXIS\d*|PCOUNT|GCOUNT|TFIELDS) *= *"
+                        r"('[^']*'|[^ /]*)")
 
 def _read_size_cards(f)->dict[str, str]: # f: where a part of a FITS file may begin; {} where none does
     "The cards of a header that say how large its part is, as written; raises `BadFile` for a header without an end."
@@ -372,7 +373,8 @@ def _measure_part(cards: dict[str, str])->tuple[int, int]: # Bytes on disk; byte
     _read_whole(cards, "TFIELDS", "0", 999)
     sizes = []
     for kind in ("", "Z"):  # Z: the image in a table of packed tiles
-        axes = [_read_whole(cards, f"{kind}NAXIS{i}", "") for i in range(1, _read_whole(cards, f"{kind}NAXIS", "0", 999) + 1)]
+        n = _read_whole(cards, f"{kind}NAXIS", "0", 999)
+        axes = [_read_whole(cards, f"{kind}NAXIS{i}", "") for i in range(1, n + 1)]
         if axes[:1] == [0] and cards.get("GROUPS") == "T": axes = axes[1:]
         width = _read_whole({"BITPIX": cards.get(f"{kind}BITPIX", "8").lstrip("-")}, "BITPIX", "8", 64)//8
         sizes.append(width*math.prod(axes) if axes else 0)
@@ -390,7 +392,8 @@ def _scan_parts(f, size: int)->Iterator[dict[str, str]]: # f: unpacked; size: by
         yield cards
         f.seek(-(-n_bytes//2880)*2880, 1)
     if not n: raise BadFile("not FITS: it does not begin with SIMPLE  =")
-    if len(f.read(_MAX_TRAILING + 1)) > _MAX_TRAILING: raise BadFile("many bytes after the last part belong to nothing")
+    if len(f.read(_MAX_TRAILING + 1)) > _MAX_TRAILING:
+        raise BadFile(f"more than {_MAX_TRAILING} bytes after the last part belong to nothing")
 
 # %% ../nbs/06_positions.ipynb #5b1c7a14
 _UNPACKERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
