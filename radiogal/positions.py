@@ -412,7 +412,7 @@ def unpack(
         with opener(io.BytesIO(content)) as f: found = f.read(most + 1)
     except (OSError, EOFError, zlib.error) as e: raise BadFile(f"cannot be unpacked: {e}") from e
     if len(found) > most:
-        raise BadFile(f"{len(content)} packed bytes hold more than {most/2**20:.0f} MiB: unpack it first, if that is so")
+        raise BadFile(f"{len(content)} packed bytes hold more than {most/2**20:.0f} MiB: unpack it first, if it does")
     return found
 
 def _holds_plain_image(cards: dict[str, str])->bool: # cards: as from `_read_size_cards`
