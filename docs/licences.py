@@ -31,7 +31,7 @@ def read_licence(name):
     try: said = metadata.metadata(name)
     except metadata.PackageNotFoundError: return ""
     classified = [c.rpartition(" :: ")[2] for c in said.get_all("Classifier", []) if c.startswith("License :: ")]
-    named = said.get("License-Expression") or "; ".join(sorted(set(classified) - {"OSI Approved"})) or said.get("License")
+    named = said.get("License-Expression") or "; ".join(sorted({*classified} - {"OSI Approved"})) or said.get("License")
     return " ".join((named or "").split())[:160].replace("|", "/")
 
 
@@ -39,7 +39,7 @@ def name_licence(name):
     "A package's licence and whether it is by hand; raises `SystemExit` for one that nobody names."
     if found := read_licence(name): return found, ""
     if found := BY_HAND.get(name) or (VENDOR if name.startswith("nvidia-") else ""): return found, "by hand"
-    sys.exit(f"no licence of {name} is known: look at its page on the package index, and add it to {Path(__file__).name}")
+    sys.exit(f"no licence of {name} is known: look at its page on the package index, and add it to docs/licences.py")
 
 
 def main():
