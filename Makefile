@@ -6,6 +6,7 @@ CORES ?=
 TAG ?=
 MINUTES ?= 60
 FILES ?= 300
+CASES ?= 10000
 # What they hold is text: neither Make nor the shell reads it as words of its own
 override RUN := $(value RUN)
 override SEED := $(value SEED)
@@ -14,7 +15,8 @@ override CORES := $(value CORES)
 override TAG := $(value TAG)
 override MINUTES := $(value MINUTES)
 override FILES := $(value FILES)
-export RUN SEED PROFILE CORES TAG MINUTES FILES
+override CASES := $(value CASES)
+export RUN SEED PROFILE CORES TAG MINUTES FILES CASES
 PYTHON ?= python3
 BIN := .venv/bin
 # An environment made for a GPU stays so until GPU=0
@@ -27,7 +29,7 @@ NOTEBOOKS ?= nbs/[0-9]*.ipynb
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help env run-all plan test test-all test-long faults soak corrupt lab figures report prepare keep package canary export refresh readme check front docs wheel bench lock clean
+.PHONY: help env run-all plan test test-all test-long faults soak corrupt fuzz licences lab figures report prepare keep package canary export refresh readme check front docs wheel bench lock clean
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONDONTWRITEBYTECODE  # Every kernel would compile TensorFlow again: ten seconds each
 ifneq ($(RADIOGAL_MIRROR),)
@@ -92,6 +94,12 @@ soak: $(STAMP)  ## Disturb scraping, runs and classification for MINUTES=60, com
 
 corrupt: $(STAMP)  ## Corrupt FILES=300 files of runs and catalogues, and write what became of each kind to docs/corrupt.md
 	$(BIN)/python tests/soak.py --files "$$FILES" $(if $(SEED),--seed "$$SEED") docs/corrupt.md
+
+fuzz: $(STAMP)  ## Read CASES=10000 malformed files of each kind, and write how that ended to docs/fuzz.md
+	$(BIN)/python tests/fuzz.py --cases "$$CASES" $(if $(SEED),--seed "$$SEED") docs/fuzz.md
+
+licences: $(STAMP)  ## Write the licence of every package of the locks to docs/licences.md
+	$(BIN)/python docs/licences.py
 
 lab: $(STAMP)  ## Open JupyterLab with the notebooks, at the tour
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/nbs/00_tour.ipynb $(if $(filter 0,$(shell id -u)),--allow-root)

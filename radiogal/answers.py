@@ -35,7 +35,7 @@ from .engines import ColumnFacts, count_neighbours, describe_columns, hash_json
 from .fetch import FetchError, select_files
 from .inputs import _split_line, read_all_rows, read_surveys
 from .pages import draw_thumbnail, view_cutout, write_sources
-from .positions import BadPositions, format_table, identify_positions, locate
+from .positions import BadPositions, format_table, identify_positions, locate, open_fits
 from .preparation import Unusable
 from .pretrained import (PretrainedModel, _is_held, _name_source, _place_file, classify, find_image_survey,
                                  load_model)
@@ -67,7 +67,7 @@ def _is_image(path: Path)->bool:
     "Is it a FITS file with an image? True for one that cannot be read: whoever reads it says what is wrong."
     if not strip_suffix(path.name): return False
     try:
-        with fits.open(path) as hdus:
+        with open_fits(path) as hdus:
             return any(hdu.is_image and hdu.header.get("NAXIS", 0) >= 2 for hdu in hdus) or len(hdus) == 1
     except Exception: return True  # astropy raises anything on broken files
 

@@ -106,8 +106,7 @@ class _Section(BaseModel):
     "A table of the settings file: frozen, and strict about unknown keys and types."
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-_Positive = Annotated[int, Field(ge=1)]
-_Fraction = Annotated[float, Field(ge=0, le=1)]
+_Positive, _Fraction = Annotated[int, Field(ge=1)], Annotated[float, Field(ge=0, le=1)]
 _Arcmin = Annotated[float, Field(gt=0, le=60)]
 _Names = tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+-]+$")], ...]
 
@@ -559,6 +558,7 @@ def _to_tuples(value):
     "TOML's arrays as tuples, which strict, frozen sections expect."
     if isinstance(value, list): return tuple(_to_tuples(v) for v in value)
     if isinstance(value, dict): return {k: _to_tuples(v) for k, v in value.items()}
+    if isinstance(value, int) and abs(value) >= 2**63: raise OverflowError("TOML has whole numbers of 64 bits")
     return value
 
 def _find_section(model: type[BaseModel], place: tuple)->type[BaseModel]:
@@ -590,7 +590,7 @@ def _explain_error(
         return f"{key}: unknown key; allowed are {', '.join(sorted(allowed))}"
     if error["type"] == "missing": return f"{key}: missing"
     reason = error["msg"].removeprefix("Value error, ")
-    return f"{key} = {error['input']!r}: {reason}" if key else reason
+    return f"{key} = {error['input']!r:.200}: {reason:.1000}" if key else reason[:1000]
 
 def _drop_consequences(errors: list[dict])->list[dict]:
     "Errors without those of a list or table that is only wrong because of what is in it."
@@ -603,9 +603,9 @@ def parse_config(
 )->RunConfig:          # Checked and frozen
     "Settings as a `RunConfig`; raises `ConfigError`, which names the file, each wrong key and what is allowed."
     try: return RunConfig.model_validate(_to_tuples(settings))
-    except ValidationError as e:
-        lines = "\n  ".join(_explain_error(error, RunConfig) for error in _drop_consequences(e.errors()))
-        raise ConfigError(f"{name}:\n  {lines}") from None
+    except ValidationError as e: lines = [_explain_error(error, RunConfig) for error in _drop_consequences(e.errors())]
+    except (OverflowError, RecursionError) as e: lines = [f"a number is too large, or it is nested too deeply: {e}"]
+    raise ConfigError("\n  ".join([f"{name}:", *lines]))
 
 # %% ../nbs/01_config.ipynb #35230468
 def read_config(
@@ -618,9 +618,9 @@ def read_config(
     except FileNotFoundError:
         there = ", ".join(sorted(p.stem for p in path.parent.glob("*.toml"))) or "none"
         raise ConfigError(f"no settings file {path}: the runs there are: {there}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e: raise ConfigError(f"{path}: not TOML: {e}") from None
+    except (ValueError, RecursionError) as e: raise ConfigError(f"{path}: not TOML: {e}") from None
     if seed is not None: settings["seeds"] = [seed]
-    if seed is not None and "headline" in settings: settings["headline"]["seeds"] = [seed]
+    if seed is not None and isinstance(settings.get("headline"), dict): settings["headline"]["seeds"] = [seed]
     return parse_config(settings, str(path))
 
 # %% ../nbs/01_config.ipynb #7fc58a69
@@ -694,7 +694,7 @@ def read_json(path: str|Path)->dict:
     "What `write_json` wrote; raises `Damaged`, which names the file, if it is missing or holds something else."
     try: content = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError: raise Damaged(f"{path} is not there: make run-all makes a run's results again") from None
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise Damaged(f"{path} is damaged, not JSON: {e}: make run-all makes a run's results again") from None
     if not isinstance(content, dict): raise Damaged(f"{path} is damaged: it holds no names and values")
     return content

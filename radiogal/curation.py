@@ -29,7 +29,7 @@ from filelock import SoftFileLock
 
 from .config import Paths, RadiogalError, RunConfig, find_root, read_config, write_atomic
 from .cutouts import draw_beam, draw_scale, estimate_noise, measure_side, read_cutout
-from .fetch import STATES, FetchError
+from .fetch import STATES, FetchError, one_line
 from .positions import read_table
 
 # %% ../nbs/15_curation.ipynb #5e7d4fc8
@@ -120,7 +120,8 @@ def _measure_header(data: bytes, file: str)->int: # A decision file; its name
     first, end, _ = data.partition(b"\n")
     known = first.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r")
     if known != _HEADER and (end or not _HEADER.startswith(known)):
-        raise _CurationError(f"{file}: columns are {known.decode(errors='replace')}, expected {_HEADER.decode()}")
+        raise _CurationError(f"{file}: columns are {one_line(known.decode(errors='replace'), 200)}, "
+                             f"expected {_HEADER.decode()}")
     return len(first + end) if known == _HEADER else 0
 
 def _cut_torn(data: bytes, file: str)->bytes: # A decision file; its name

@@ -30,7 +30,7 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from astropy.wcs.wcs import WcsError
 
 from .config import RadiogalError, Scraping, write_atomic
-from .fetch import STATES, FetchError, name_url
+from .fetch import STATES, FetchError, name_url, one_line
 from .positions import BadImage, clean_header, is_number, read_celestial
 from .surveys import find_beam, get_survey
 
@@ -44,7 +44,7 @@ def _refuse_broken()->Iterator[None]:
     try: yield
     except RadiogalError: raise
     except Exception as e: # astropy raises anything on broken files, struct.error and AttributeError too
-        raise FetchError("reject", f"cannot be read: {type(e).__name__}: {' '.join(str(e).split())[:200]}") from e
+        raise FetchError("reject", f"cannot be read: {type(e).__name__}: {one_line(str(e), 200)}") from e
 
 def attempt(function: Callable, *args):
     "The function's result, or the `FetchError` that it raised, as a value."

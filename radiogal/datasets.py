@@ -113,6 +113,7 @@ class _PreparedError(RadiogalError, ValueError):
     "A file that is no prepared set, or a damaged one; the message names it."
 
 _FORMAT = "radiogal prepared set 1"
+_MAX_ARRAY = 2**26 # Bytes of a data set of which the file holds nothing
 _COLUMNS = tuple(f.name for f in dataclasses.fields(PreparedSet))
 
 def encode_column(value)->np.ndarray: # Numbers, or UTF-8 of fixed length
@@ -159,6 +160,8 @@ def _read_array(f: h5py.File, key: str)->np.ndarray:
     found = f[key] if isinstance(f.get(key, getlink=True), h5py.HardLink) else None
     if not isinstance(found, h5py.Dataset): raise ValueError(f"no data set {key!r}")
     if found.external or found.is_virtual: raise ValueError(f"{key!r} is kept in another file")
+    if found.nbytes > _MAX_ARRAY + 1032*found.id.get_storage_size():  # gzip packs no more than 1032 bytes into one
+        raise ValueError(f"{key!r} announces {found.nbytes/2**30:.3g} GiB, which the file does not hold")
     if found.dtype.kind not in "biufS": raise ValueError(f"{key!r} holds {found.dtype} objects, not numbers or texts")
     return found[()]
 
@@ -170,17 +173,20 @@ def _read_arrays(path: str|Path)->dict[str, np.ndarray]:
                 raise ValueError(f"its format is {f.attrs.get('format')}, not {_FORMAT}")
             arrays, digest = {key: _read_array(f, key) for key in _COLUMNS}, f.attrs["digest"].decode()
     except FileNotFoundError: raise
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as e:
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as e:
         raise _PreparedError(f"{path}: not a prepared set, or a damaged one: {e}") from e
     if digest_arrays(arrays) != digest: raise _PreparedError(f"{path}: damaged: its content is not what was written")
     return arrays
 
 def read_prepared(path: str|Path)->PreparedSet: # As it was written, and checked again
     "Read a prepared set; raises `_PreparedError` for a damaged file or one with objects, `FileNotFoundError` for none."
-    arrays = {key: np.char.decode(a, "utf-8") if a.dtype.kind == "S" else a for key, a in _read_arrays(path).items()}
-    arrays |= {key: tuple(arrays[key].tolist()) for key in ("classes", "history")}
-    arrays |= {key: arrays[key].item() for key in ("survey", "simulated", "pixel_arcsec")}
-    return PreparedSet(**arrays)
+    arrays = _read_arrays(path)
+    try:
+        arrays = {key: np.char.decode(a, "utf-8") if a.dtype.kind == "S" else a for key, a in arrays.items()}
+        arrays |= {key: tuple(arrays[key].tolist()) for key in ("classes", "history")}
+        arrays |= {key: arrays[key].item() for key in ("survey", "simulated", "pixel_arcsec")}
+        return PreparedSet(**arrays)
+    except (ValueError, TypeError, IndexError) as e: raise _PreparedError(f"{path}: not a prepared set: {e}") from e
 
 # %% ../nbs/18_datasets.ipynb #8a1d422d
 def choose_classes(

@@ -22,7 +22,9 @@ from astropy.io import fits
 from astropy.table import Table
 
 from .config import ConfigError
-from .positions import BadPositions, CatalogueError, identify_positions, parse_votable, read_frame
+from .fetch import one_line
+from .positions import (BadFile, BadPositions, BadVotable, CatalogueError, identify_positions, open_tables,
+                                parse_votable, read_frame, unpack, _tell_where)
 from .surveys import Survey, add_survey
 
 # %% ../nbs/07_inputs.ipynb #782459c7
@@ -495,7 +497,7 @@ def _list_ucds(columns: fits.ColDefs, header: fits.Header)->dict[str, str]: # By
 
 def _read_fits_table(content: bytes, where: str, asked: dict[str, str])->Table:
     "The table with positions, its frame from its own or the first header; raises `BadPositions` if there is no table."
-    with fits.open(io.BytesIO(content)) as hdus:
+    with open_tables(content) as hdus:
         tables = {i: _list_ucds(hdu.columns, hdu.header) for i, hdu in enumerate(hdus)
                   if isinstance(hdu, (fits.BinTableHDU, fits.TableHDU)) and not isinstance(hdu, fits.CompImageHDU)}
         if not tables: raise BadPositions(f"{where}: no table in it")
@@ -522,21 +524,23 @@ def _read_ecsv(content: bytes, where: str, asked: dict[str, str])->Table:
     "An ECSV table."
     return Table.read(_decode_text(content, where).splitlines(), format="ascii.ecsv")
 
-_FIRST_BYTES = ((b"SIMPLE", _read_fits_table), (b"\x1f\x8b", _read_fits_table), (b"PAR1", _read_parquet),
-          (b"# %ECSV", _read_ecsv), (b"<?xml", _read_votable), (b"<VOTABLE", _read_votable))
+_FIRST_BYTES = ((b"SIMPLE", _read_fits_table), (b"PAR1", _read_parquet), (b"# %ECSV", _read_ecsv),
+                (b"<?xml", _read_votable), (b"<VOTABLE", _read_votable))
 _SUFFIXES = {".ecsv": _read_ecsv, ".vot": _read_votable, ".xml": _read_votable, ".fits": _read_fits_table,
-             ".fit": _read_fits_table, ".gz": _read_fits_table, ".parquet": _read_parquet}
+             ".fit": _read_fits_table, ".fz": _read_fits_table, ".parquet": _read_parquet}
 
 def _read_content(content: bytes, where: str, asked: dict[str, str])->_Rows:
     "A table from the bytes of a file; raises `BadPositions` where it cannot be read."
-    begin, suffix = content.lstrip(b"\xef\xbb\xbf \r\n")[:20], Path(where).suffix.lower()
-    reader = next((read for magic, read in _FIRST_BYTES if begin.startswith(magic)), _SUFFIXES.get(suffix))
+    suffix = Path(re.sub(r"\.(gz|bz2)$", "", where.lower())).suffix
     try:
+        begin = (content := unpack(content)).lstrip(b"\xef\xbb\xbf \r\n")[:20]
+        reader = next((read for magic, read in _FIRST_BYTES if begin.startswith(magic)), _SUFFIXES.get(suffix))
         if not reader: return _read_text_rows(_decode_text(content, where), where, asked)
         return _Rows(reader(content, where, asked), {})
     except ConfigError: raise
+    except (BadFile, BadVotable) as e: raise BadPositions(f"{where}: {one_line(str(e), 200)}") from e
     except Exception as e: # readers of broken files raise anything, struct.error and AttributeError too
-        raise BadPositions(f"{where}: cannot be read: {type(e).__name__}: {' '.join(str(e).split())[:200]}") from e
+        raise BadPositions(f"{where}: cannot be read: {type(e).__name__}: {one_line(str(e), 200)}") from e
 
 # %% ../nbs/07_inputs.ipynb #9a125ad2
 def _find_repeated(values: np.ndarray)->np.ndarray: # (n,) bool
@@ -576,6 +580,22 @@ def _read_input(source: str|Path)->tuple[bytes, str]: # Content; what to call it
     except OSError as e: raise BadPositions(f"{source}: cannot be read: {e.strerror}") from e
 
 # %% ../nbs/07_inputs.ipynb #44d0f096
+def _read_sources(content: bytes, where: str, asked: dict[str, str])->Table: # As `read_positions`
+    "Positions of a file's content; raises as `read_positions`."
+    table, wrong = _read_content(content, where, asked)
+    columns = _choose_columns({key: str(table[key].meta.get("ucd") or "") for key in table.colnames}, where, asked)
+    if not len(table): raise BadPositions(f"{where}: it has no rows")
+    reasons = np.array([wrong.get(i, "") for i in range(len(table))], object)
+    coords = _read_coords(table, columns, reasons)
+    names = _read_names(table, columns._replace(name=asked["name"] or columns.name), coords)
+    if not columns.name:
+        _mark(reasons, _find_repeated(names), "a position of a row above, and no column name tells them apart")
+    _mark_names(reasons, names)
+    good, rejected = reasons == "", [(i + 1, reason) for i, reason in enumerate(reasons) if reason]
+    if not good.any(): raise BadPositions(_tell_rejected(rejected))
+    meta = dict(SIMULATE=bool(table.meta.get("SIMULATE", table.meta.get("simulate", False))), rejected=rejected)
+    return Table(dict(name=names[good], ra=coords.ra.deg[good], dec=coords.dec.deg[good]), meta=meta)
+
 def read_positions(
     source: str|Path, # A file of any format; '-' for standard input; or the text of a table or of one position
     ra: str = "",     # Column of right ascension; default: found by its name or UCD
@@ -584,20 +604,7 @@ def read_positions(
 )->Table:             # name, ra, dec: ICRS, deg; its meta: SIMULATE, and rejected, pairs of row (from 1) and reason
     "Positions, in the order given; raises `BadPositions` where columns cannot be told, or no row is a position."
     content, where = _read_input(source)
-    asked = dict(ra=ra, dec=dec, name=name)
-    table, wrong = _read_content(content, where, asked)
-    columns = _choose_columns({key: str(table[key].meta.get("ucd") or "") for key in table.colnames}, where, asked)
-    if not len(table): raise BadPositions(f"{where}: it has no rows")
-    reasons = np.array([wrong.get(i, "") for i in range(len(table))], object)
-    coords = _read_coords(table, columns, reasons)
-    names = _read_names(table, columns._replace(name=name or columns.name), coords)
-    if not columns.name:
-        _mark(reasons, _find_repeated(names), "a position of a row above, and no column name tells them apart")
-    _mark_names(reasons, names)
-    good, rejected = reasons == "", [(i + 1, reason) for i, reason in enumerate(reasons) if reason]
-    if not good.any(): raise BadPositions(_tell_rejected(rejected))
-    meta = dict(SIMULATE=bool(table.meta.get("SIMULATE", table.meta.get("simulate", False))), rejected=rejected)
-    return Table(dict(name=names[good], ra=coords.ra.deg[good], dec=coords.dec.deg[good]), meta=meta)
+    with _tell_where(where): return _read_sources(content, where, dict(ra=ra, dec=dec, name=name))
 
 def read_all_rows(
     source: str|Path, # As for `read_positions`
@@ -682,9 +689,10 @@ def read_surveys(
     "Make surveys known; raises `ConfigError` for a file that is not TOML, or a section that is not a survey."
     path = Path(path)
     try: said = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e: raise ConfigError(f"{path}: cannot be read: {e}") from e
+    except (OSError, ValueError, RecursionError) as e: raise ConfigError(f"{path}: cannot be read: {e}") from e
     if odd := [key for key, section in said.items() if not isinstance(section, dict)]:
         raise ConfigError(f"{path}: {odd[0]} is outside a section: begin one with the survey's name, [RACS]")
-    surveys = [_make_survey(name, section, path.parent) for name, section in said.items()]
-    for survey in surveys: add_survey(survey)
+    try:
+        for survey in [_make_survey(*section, path.parent) for section in said.items()]: add_survey(survey)
+    except ConfigError as e: raise ConfigError(f"{path}: {e}") from e
     return tuple(said)

@@ -5,13 +5,19 @@
 # %% auto #0
 __all__ = ['deproject', 'project', 'name_position', 'format_sexagesimal', 'identify_positions', 'CatalogueError', 'BadPositions',
            'locate', 'check_names', 'format_table', 'write_table', 'read_table', 'read_frame', 'BadImage',
-           'clean_header', 'is_number', 'read_celestial', 'BadVotable', 'HostileVotable', 'Outline', 'parse_votable']
+           'clean_header', 'is_number', 'read_celestial', 'BadVotable', 'HostileVotable', 'Outline', 'parse_votable',
+           'BadFile', 'unpack', 'open_fits', 'open_tables']
 
 # %% ../nbs/06_positions.ipynb #45ba3a2b
+import bz2
+import gzip
 import hashlib
 import io
 import math
 import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
@@ -82,6 +88,14 @@ class CatalogueError(RadiogalError, ValueError):
 class BadPositions(ConfigError):
     "A table of positions that cannot be used; the message names its rows, counted from 1."
 
+@contextmanager
+def _tell_where(where: str)->Iterator[None]: # where: the name of a file, or what else is read
+    "Puts a file's name before the words of a `BadPositions` that lacks it."
+    try: yield
+    except BadPositions as e:
+        if where == "the text" or where in str(e): raise
+        raise BadPositions(f"{where}: {e}") from e
+
 # %% ../nbs/06_positions.ipynb #b9059661
 _COUNTED, _DIGESTED = re.compile(r"^# rows: (\d+)\n", re.MULTILINE), re.compile(r"^# sha256: (\w+)\n", re.MULTILINE)
 
@@ -134,7 +148,8 @@ def read_table(path: str|Path)->Table:
         text = _check_table(Path(path).read_text(encoding="utf-8"), str(path))
         return Table.read(text, format="ascii.ecsv", fill_values=None)
     except (FileNotFoundError, Damaged): raise
-    except (ValueError, OSError) as e: raise CatalogueError(f"{path}: not an ECSV table: {e}") from e
+    except Exception as e:  # astropy and YAML raise anything on broken tables, KeyError and TypeError too
+        raise CatalogueError(f"{path}: not an ECSV table: {ascii(' '.join(str(e).split())[:200])}") from e
 
 # %% ../nbs/06_positions.ipynb #982ff812
 _FRAME = re.compile(r"(?:EQ_)?(ICRS|FK5|FK4-NO-E|FK4|)[\s,(]*([BJ]?)(\d{4}(?:\.\d*)?|)\)?")
@@ -322,3 +337,102 @@ def parse_votable(content: bytes): # An `astropy.io.votable.tree.VOTableFile`
     try: return parse(io.BytesIO(content))
     except Exception as e:  # foreign text may break a reader in any way
         raise BadVotable(f"{type(e).__name__}: {e.args[0] if e.args else ''}") from e
+
+# %% ../nbs/06_positions.ipynb #5b1c7a11
+class BadFile(RadiogalError, ValueError):
+    "A file that is not what its name says, or that no reader should open; the message says why."
+
+_MAX_CARDS = 2**15 # Of a header, 2.6 MB
+_MAX_TRAILING = 2**22 # Bytes after the last part, which belong to nothing
+_SIZE_CARD = re.compile(r"(SIMPLE|XTENSION|GROUPS|ZTABLE|Z?BITPIX|Z?NAXIS\d*|PCOUNT|GCOUNT|TFIELDS) *= *"
+                        r"('[^']*'|[^ /]*)")
+
+def _read_size_cards(f)->dict[str, str]: # f: where a part of a FITS file may begin; {} where none does
+    "The cards of a header that say how large its part is, as written; raises `BadFile` for a header without an end."
+    cards = {}
+    for n in range(_MAX_CARDS):
+        card = f.read(80)
+        if n == 0 and not card.startswith((b"SIMPLE  =", b"XTENSION=")): return {}
+        if card.rstrip() == b"END":
+            f.seek(-f.tell() % 2880, 1)
+            return cards
+        found = _SIZE_CARD.match(card.decode("latin-1"))
+        if found and cards.setdefault(found[1], found[2]) != found[2]: raise BadFile(f"{found[1]} is given twice")
+        if len(card) < 80: break
+    raise BadFile("a FITS header without an end")
+
+# %% ../nbs/06_positions.ipynb #5b1c7a12
+def _read_whole(cards: dict[str, str], key: str, usual: str, most: int = 10**15)->int:
+    "A number of a header that says how large something is; raises `BadFile` for anything but 0 to `most`."
+    text = cards.get(key, usual)
+    if re.fullmatch(r"\+?\d{1,16}", text) and int(text) <= most: return int(text)
+    raise BadFile(f"{key} = {ascii(text[:40]) if text else 'nothing'}: a whole number of 0 to {most} is needed")
+
+def _measure_part(cards: dict[str, str])->tuple[int, int]: # Bytes on disk; bytes that its pixels or rows take
+    "How large a part is; raises `BadFile` where its cards do not say it."
+    _read_whole(cards, "TFIELDS", "0", 999)
+    sizes = []
+    for kind in ("", "Z"):  # Z: the image in a table of packed tiles
+        n = _read_whole(cards, f"{kind}NAXIS", "0", 999)
+        axes = [_read_whole(cards, f"{kind}NAXIS{i}", "") for i in range(1, n + 1)]
+        if axes[:1] == [0] and cards.get("GROUPS") == "T": axes = axes[1:]
+        width = _read_whole({"BITPIX": cards.get(f"{kind}BITPIX", "8").lstrip("-")}, "BITPIX", "8", 64)//8
+        sizes.append(width*math.prod(axes) if axes else 0)
+    more = _read_whole(cards, "PCOUNT", "0")*_read_whole(cards, "GCOUNT", "1")
+    return sizes[0]*_read_whole(cards, "GCOUNT", "1") + more, max(sizes)
+
+def _scan_parts(f, size: int)->Iterator[dict[str, str]]: # f: unpacked; size: bytes of the file on disk
+    "The cards of each part of a FITS file, as `_read_size_cards`; raises `BadFile` where a part announces too much."
+    memory, n = 0, 0
+    while cards := _read_size_cards(f):
+        if cards.get("SIMPLE", "T") != "T": raise BadFile("SIMPLE is not T: it is not standard FITS")
+        n_bytes, memory, n = *(a + b for a, b in zip((0, memory), _measure_part(cards), strict=True)), n + 1
+        if max(n_bytes, memory) > _MAX_MEMORY + 64*size:
+            raise BadFile(f"{size} bytes announce {max(n_bytes, memory)/2**30:.3g} GiB: unpack it first, if that is so")
+        yield cards
+        f.seek(-(-n_bytes//2880)*2880, 1)
+    if not n: raise BadFile("not FITS: it does not begin with SIMPLE  =")
+    if len(f.read(_MAX_TRAILING + 1)) > _MAX_TRAILING:
+        raise BadFile(f"more than {_MAX_TRAILING} bytes after the last part belong to nothing")
+
+# %% ../nbs/06_positions.ipynb #5b1c7a14
+_UNPACKERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
+
+def _choose_opener(begin: bytes): # begin: the first bytes of a file
+    "What opens a file, which gzip or bzip2 may have packed."
+    return next((opener for magic, opener in _UNPACKERS.items() if begin.startswith(magic)), open)
+
+def unpack(
+    content: bytes, # Of a file
+)->bytes:           # The same, unpacked where gzip or bzip2 packed it
+    "The plain content of a file; raises `BadFile` where it is cut, or out of proportion to the packed file."
+    if (opener := _choose_opener(content[:3])) is open: return content
+    most = _MAX_MEMORY//4 + 64*len(content)
+    try:
+        with opener(io.BytesIO(content)) as f: found = f.read(most + 1)
+    except (OSError, EOFError, zlib.error) as e: raise BadFile(f"cannot be unpacked: {e}") from e
+    if len(found) > most:
+        raise BadFile(f"{len(content)} packed bytes hold more than {most/2**20:.0f} MiB: unpack it first, if it does")
+    return found
+
+def _holds_plain_image(cards: dict[str, str])->bool: # cards: as from `_read_size_cards`
+    "Is a part an image that is not packed? Readers of images look no further."
+    return cards.get("XTENSION", "'IMAGE").startswith("'IMAGE") and int(cards.get("NAXIS", "0")) >= 2
+
+@contextmanager
+def open_fits(
+    path: str|Path, # A FITS file, which gzip or bzip2 may have packed
+)->Iterator[fits.HDUList]:
+    "Open a file up to its first image; raises `BadFile` where it is not FITS, or a header announces too much."
+    with open(path, "rb") as f: opener = _choose_opener(f.read(3))
+    with opener(path, "rb") as f: next(filter(_holds_plain_image, _scan_parts(f, Path(path).stat().st_size)), None)
+    with fits.open(path) as hdus: yield hdus
+
+@contextmanager
+def open_tables(
+    content: bytes, # Of a FITS file, unpacked
+)->Iterator[fits.HDUList]:
+    "Open a file that may hold tables; raises `BadFile` like `open_fits`, and for a table that fpack packed."
+    for cards in _scan_parts(io.BytesIO(content), len(content)):
+        if cards.get("ZTABLE") == "T": raise BadFile("a table that fpack packed: unpack it with funpack")
+    with fits.open(io.BytesIO(content)) as hdus: yield hdus

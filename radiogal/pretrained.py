@@ -31,8 +31,8 @@ from . import __version__
 from .config import ConfigError, RunConfig, parse_config
 from .cutouts import _NO_COORDINATES, read_header, strip_suffix
 from .engines import Ensemble, ask_ensemble, count_trained, open_onnxruntime, read_member
-from .fetch import FetchError
-from .positions import BadImage, clean_header, read_celestial
+from .fetch import FetchError, one_line
+from .positions import BadImage, clean_header, is_number, open_fits, read_celestial
 from .preparation import (Unusable, match_survey, measure_pixel, prepare_image, read_image,
                                   regrid_image)
 from .provenance import sign
@@ -58,7 +58,7 @@ def _read_manifest(folder)->dict: # As `pack_models` wrote it
     path, remedy = folder/"models.json", _find_remedy(folder)
     try: said = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError: raise WrongModel(f"{path} is not there: {remedy}") from None
-    except ValueError as e: raise WrongModel(f"{path} is damaged, not JSON: {e}: {remedy}") from None
+    except (ValueError, RecursionError) as e: raise WrongModel(f"{path} is damaged, not JSON: {e}: {remedy}") from None
     if not isinstance(said, dict) or said.get("format") != FORMAT:
         there = said.get("format") if isinstance(said, dict) else "none"
         raise WrongModel(f"{path}: models of format {there}, this version of radiogal reads {FORMAT}: {remedy}")
@@ -190,8 +190,9 @@ def _is_plain(path: Path)->bool:
     with open(path, "rb") as f:
         if f.read(6) != b"SIMPLE": return False
         f.seek(0)
-        try: return fits.Header.fromfile(f).get("NAXIS", 0) >= 2
+        try: n_axes = fits.Header.fromfile(f).get("NAXIS", 0)
         except (OSError, ValueError, fits.VerifyError): return True  # whoever reads it says what is wrong
+        return not is_number(n_axes) or n_axes >= 2
 
 def _list_hdus(image): # image: an HDU, a list of them, or CCDData, whose masked pixels become NaN
     "What `_find_hdu` looks through."
@@ -209,11 +210,11 @@ def _place_file(image)->Iterator[Path]: # image: a path, an HDU, a list of them,
     with tempfile.TemporaryDirectory() as folder:
         try:
             if isinstance(image, str | Path):
-                with fits.open(image) as hdus: hdu = _find_hdu(hdus)
+                with open_fits(image) as hdus: hdu = _find_hdu(hdus)
             else: hdu = _find_hdu(_list_hdus(image))
             hdu.writeto(Path(folder)/"image.fits")
         except Exception as e:  # astropy raises anything on broken files
-            raise e if isinstance(e, Unusable) else Unusable(f"cannot be read: {' '.join(str(e).split())[:200]}") from e
+            raise e if isinstance(e, Unusable) else Unusable(f"cannot be read: {one_line(str(e), 200)}") from e
         yield Path(folder)/"image.fits"
 
 # %% ../nbs/29_pretrained.ipynb #2e7a6dcf
@@ -223,7 +224,7 @@ def _refuse_polarised(header: fits.Header)->None:
     "Raises `Unusable` for an image of a polarisation."
     for n in range(3, header["NAXIS"] + 1):
         kind = header.get(f"CRVAL{n}", 1) if str(header.get(f"CTYPE{n}", "")).strip() == "STOKES" else 1
-        if kind != 1: raise Unusable(f"Stokes {_STOKES.get(kind, kind)}, not the total intensity: give Stokes I")
+        if kind != 1: raise Unusable(f"Stokes {_STOKES.get(kind, repr(kind))}, not the total intensity: give Stokes I")
 
 def _read_any(image, survey: str)->fits.PrimaryHDU: # survey: '' for the one that the header tells
     "An image in radiogal's one form; raises `Unusable` saying why it cannot be used."

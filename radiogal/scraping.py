@@ -41,8 +41,8 @@ from .cutouts import (Cutout, CutoutPlan, RawImage, Target, attempt, count_pixel
                               name_file, read_header, strip_suffix)
 from .fetch import (AGAIN, STATES, FetchError, Fetcher, Limits, Manifest, RegisteredFile, fetch_all,
                             get_registered, name_url, one_line, select_files)
-from .positions import (BadImage, CatalogueError, clean_header, identify_positions, is_number, locate,
-                                read_celestial, read_table, write_table)
+from .positions import (BadFile, BadImage, CatalogueError, clean_header, identify_positions, is_number,
+                                locate, open_fits, read_celestial, read_table, write_table)
 from .sky import ArtificialSky, draw_population, encode_fits, make_fingerprint, widen_sky, write_image
 from .surveys import LIVE_SERVICES, SURVEYS, Services, get_survey, list_imaged
 
@@ -57,13 +57,13 @@ def _naming(path: Path)->Iterator[None]:
     "Turns whatever a reader raises on a file into a `BadImage` that names the file."
     try: yield
     except Exception as e: # astropy raises anything on broken files, struct.error and AttributeError too
-        what = str(e) if isinstance(e, BadImage) else f"{type(e).__name__}: {e}"
-        raise BadImage(f"{path.name}: {' '.join(what.split())[:200]}") from e
+        what = str(e) if isinstance(e, BadImage | BadFile) else f"{type(e).__name__}: {e}"
+        raise BadImage(f"{path.name}: {one_line(what, 200)}") from e
 
 @contextmanager
 def _open_hdu(path: Path)->Iterator[tuple[fits.Header, object]]: # Its header, cleaned; and the HDU
     "The first image in a FITS file, compressed or not; raises `BadImage` where there is none."
-    with fits.open(path) as hdus:
+    with open_fits(path) as hdus:
         hdu = next((h for h in hdus if h.is_image and h.header.get("NAXIS", 0) >= 2), None)
         if hdu is None: raise BadImage("no image in it")
         yield clean_header(hdu.header), hdu
@@ -152,8 +152,8 @@ def _cut_file(
 def _read_plain(path: Path)->bytes:
     "An image as a plain FITS file, unpacked if need be; raises `BadImage` that names a file that cannot be read."
     with _naming(path):
-        content = path.read_bytes()
-        if content.startswith(b"SIMPLE") and fits.getheader(path).get("NAXIS", 0) >= 2: return content
+        with open_fits(path) as hdus: begins_with_image = hdus[0].header.get("NAXIS", 0) >= 2
+        if begins_with_image and (content := path.read_bytes()).startswith(b"SIMPLE"): return content
         with _open_hdu(path) as (header, hdu):
             return encode_fits(fits.PrimaryHDU(_read_pixels(hdu), _drop_scaling(header)))
 

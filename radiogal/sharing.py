@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 from astropy import units as u
-from astropy.io import fits
 from astropy.nddata import CCDData
 from astropy.wcs import WCS
 
 from .config import RadiogalError
+from .positions import open_fits
 from .pretrained import _read_any
 
 # %% ../nbs/35_sharing.ipynb #865bb026
@@ -35,7 +35,7 @@ def _find_kind_of_file(path: Path)->str: # A message type of SAMP
     try:
         with open(path, "rb") as f: begin = f.read(80).lstrip(b"\xef\xbb\xbf \r\n")
         if begin.startswith((b"<?xml", b"<VOTABLE")): return "table.load.votable"
-        with fits.open(path) as hdus: is_image = any(hdu.is_image and hdu.header.get("NAXIS", 0) >= 2 for hdu in hdus)
+        with open_fits(path) as hdus: is_image = any(hdu.is_image and hdu.header.get("NAXIS", 0) >= 2 for hdu in hdus)
     except Exception as e:  # astropy raises anything on broken files
         told = getattr(e, "strerror", None) or "neither FITS nor a VOTable: give a .fits or .vot file"
         raise CannotSend(f"{path}: {told}") from e

@@ -36,7 +36,8 @@ from .diagnosis import map_occlusion
 from .engines import _ask_engine, _unit_vectors, ask_ensemble
 from .fetch import FetchError, find_mirror, hash_file, url_to_path
 from .pages import list_flags
-from .positions import BadImage, identify_positions, locate, name_position, read_celestial
+from .positions import (BadImage, identify_positions, locate, name_position, open_tables, parse_votable,
+                                read_celestial, unpack)
 from .preparation import Unusable
 from .pretrained import PretrainedModel, _prepare_any, _set_coverage, classify, find_image_survey, load_model
 from .scraping import _assign_clients, _cut_all, _find_folder, find_home, open_archive, open_images
@@ -65,13 +66,21 @@ def _locate_image(row)->Source: # row: as from `read_asked`, with a path
 
 _TABLES = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".fits": "fits", ".vot": "votable", ".parquet": "parquet"}
 
+def _read_file_of(path: Path, form: str)->Table: # form: one of `_TABLES`
+    "A file's table; raises whatever its reader raises, and `BadFile` or `BadVotable` where none should open it."
+    if form == "votable":
+        table, = parse_votable(path.read_bytes()).iter_tables()
+        return table.to_table()
+    if form != "fits": return Table.read(path, format=form)
+    with open_tables(unpack(path.read_bytes())) as hdus: return Table.read(hdus)
+
 def _read_table_of(what)->Table|None:
     "A table in memory, a row of one, or a table's file, as a table; None for anything else."
     if isinstance(what, pd.Series): what = what.to_frame().T.infer_objects()
     if isinstance(what, pd.DataFrame): return Table.from_pandas(what.reset_index(drop=True))
     if isinstance(what, Table | Row): return Table(what)
     if not isinstance(what, str | Path) or (form := _TABLES.get(Path(what).suffix.lower())) is None: return None
-    try: return Table.read(what, format=form)
+    try: return _read_file_of(Path(what), form)
     except Exception: return None  # an image, or no file: `read_asked` says what is wrong, as it reads more formats
 
 def _tell_facts(table: Table)->list[str]:
