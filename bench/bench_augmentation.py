@@ -59,7 +59,7 @@ def check(folder, n):
 
 
 if __name__ == "__main__":
-    run_pairs(Pair(f"{EPOCHS} epochs of {{n}} augmented images of {FIELD} px", 500, 16, ours, in_memory,
+    run_pairs(Pair(f"{EPOCHS} epochs of {{n}} augmented images of {FIELD} px", 300, 16, ours, in_memory,
                    "turned on the fly", "`scipy.ndimage.rotate`, all copies in memory",
                    "ours turns an eighth of the images by a new angle each epoch, and shows one of the eight views of "
                    "each; scipy turns every copy by an angle of its own", make_images, check))

@@ -44,6 +44,6 @@ def check(folder, n):
 
 
 if __name__ == "__main__":
-    run_pairs(Pair(f"probabilities of {{n}} images of {FIELD} px, network `fields`, loaded before", 3000, 8, ours,
+    run_pairs(Pair(f"probabilities of {{n}} images of {FIELD} px, network `fields`, loaded before", 2000, 8, ours,
                    keras_predict, "ONNX Runtime, with a score of how far each is from training sources",
                    "Keras `predict`", "the same to four digits", make_network, check))

@@ -69,7 +69,7 @@ def check(folder, n):
 
 
 if __name__ == "__main__":
-    run_pairs(Pair(f"{EPOCHS} epochs of {{n}} images of {FIELD} px, read and augmented", 1000, 16, ours, keras_files,
+    run_pairs(Pair(f"{EPOCHS} epochs of {{n}} images of {FIELD} px, read and augmented", 600, 16, ours, keras_files,
                    "prepared set, batches drawn a step ahead",
                    "`image_dataset_from_directory` with preprocessing layers",
                    "ours checks the set's digest, and turns an eighth of the images by a new angle each epoch; Keras "

@@ -20,11 +20,11 @@ for notebook, executed, parameters in json.loads(sys.argv[1]):
 
 
 def copy_project(folder):
-    "What a run needs of the project, in a new folder."
-    project = Path(tempfile.mkdtemp(dir=folder))
+    "What a run needs of the project, in a new folder; once something ran, with what Python compiled."
+    source, project = (folder/"first" if (folder/"first").is_dir() else ROOT), Path(tempfile.mkdtemp(dir=folder))
     for name in TRACKED:
-        if (ROOT/name).is_file(): shutil.copy(ROOT/name, project)
-        else: shutil.copytree(ROOT/name, project/name, ignore=shutil.ignore_patterns("__pycache__"))
+        copy = shutil.copytree if (source/name).is_dir() else shutil.copy2
+        copy(source/name, project/name)
     return project
 
 
@@ -64,6 +64,7 @@ def run_once(folder, n):
         project = copy_project(folder)
         execute(project, MAIN, "run", "smoke")
         steps = list_steps(project)
+        project.rename(folder/"first")
     (folder/"steps.json").write_text(json.dumps(steps))
     return {}
 
