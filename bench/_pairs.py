@@ -19,6 +19,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 
+import psutil
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("astropy", "astroquery", "keras", "numpy", "onnxruntime", "papermill", "scipy", "tensorflow-cpu", "uv")
 UNIT = 2**20 if sys.platform == "darwin" else 2**10  # Of the operating system's memory peaks, per MiB
@@ -103,12 +105,13 @@ def name_processor():
 
 
 def describe_machine():
-    "Where and with what something is measured, and how busy the machine is with other things."
+    "Where and with what something is measured, and how many cores others keep busy: what ran before is over by now."
     commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
     memory = os.sysconf("SC_PAGE_SIZE")*os.sysconf("SC_PHYS_PAGES")/2**30
     versions = {name: told for name in PACKAGES if (told := find_version(name))}
     return dict(date=date.today().isoformat(), commit=commit.stdout.strip(), system=platform.system(),
-                processor=name_processor(), cores=os.cpu_count(), GiB=round(memory), load=round(os.getloadavg()[0], 1),
+                processor=name_processor(), cores=os.cpu_count(), GiB=round(memory),
+                busy=round(psutil.cpu_percent(interval=1)/100*os.cpu_count(), 1),
                 python=platform.python_version(), versions=versions)
 
 

@@ -15,7 +15,7 @@ from _pairs import ROOT
 KEPT = ROOT/"docs"/"results"/"benchmark"/"benchmark"/"comparison_real.csv"
 FOLDER, PAGE, FIGURE = ROOT/"docs"/"bench", ROOT/"docs"/"bench.md", ROOT/"docs"/"images"/"bench_cost.png"
 TEXT = Path(__file__).with_suffix(".md")  # What is said around the numbers
-BUSY = 0.5  # Load per core at the start, from which on a machine counts as busy
+BUSY = 0.25  # Share of the cores that others may use in the second before
 SHOWN = {"griese": "four classes", "griese-compact": "compact or extended"}  # Tasks of the figure
 OURS = ("`fields`", "`twin`")  # Networks of our own design
 NOT_YET = "*Not measured yet: `make bench` does.*"
@@ -156,10 +156,10 @@ def draw_figure(rows, path):
 
 def tabulate_machines(measured):
     "Where and when each part was measured."
-    heads = "part", "date", "commit", "processor", "cores", "memory, GiB", "load before", "minutes"
+    heads = "part", "date", "commit", "processor", "cores", "memory, GiB", "cores in use before", "minutes"
     parts = {name: told for name, told in measured.items() if "machine" in told}
     return write_table(heads, [
-        (f"`{name}`", m["date"], m["commit"], m["processor"], m["cores"], m["GiB"], m["load"], f"{told['minutes']:.1f}")
+        (f"`{name}`", m["date"], m["commit"], m["processor"], m["cores"], m["GiB"], m["busy"], f"{told['minutes']:.1f}")
         for name, told in parts.items() for m in [told["machine"]]])
 
 
@@ -172,7 +172,7 @@ def tell_machines(measured):
     told = (f"{last['system']}, Python {last['python']}; {versions}. All together took "
             f"{sum(each.get('minutes', 0) for each in measured.values()):.0f} minutes.")
     busy = [name for name, each in measured.items()
-            if "machine" in each and each["machine"]["load"] > BUSY*each["machine"]["cores"]]
+            if "machine" in each and each["machine"]["busy"] > BUSY*each["machine"]["cores"]]
     if not busy: return f"{told}\n\n"
     return f"{told} **Others were at work on the machine before {', '.join(busy)}: take no time from there.**\n\n"
 

@@ -109,8 +109,8 @@ def make_row(**more):
                 ratio=0.5, lowest=0.4, highest=0.6, differs="it also checks") | more
 
 
-def make_machine(load):
-    return dict(date="2026-01-01", commit="abc", system="Linux", processor="one", cores=2, GiB=8, load=load,
+def make_machine(busy):
+    return dict(date="2026-01-01", commit="abc", system="Linux", processor="one", cores=2, GiB=8, busy=busy,
                 python="3.12", versions=dict(numpy="2"))
 
 
@@ -124,8 +124,8 @@ def test_what_is_slower_says_why():
 def test_a_busy_machine_is_told_and_a_quick_try_is_refused(tmp_path):
     import page
     told = dict(rows=[make_row()], quick=False, minutes=1.)
-    for name, load in dict(calm=0.2, busy=1.6).items():
-        (tmp_path/f"{name}.json").write_text(json.dumps(told | dict(machine=make_machine(load))))
+    for name, busy in dict(calm=0.2, busy=1.6).items():
+        (tmp_path/f"{name}.json").write_text(json.dumps(told | dict(machine=make_machine(busy))))
     measured = page.read_measured(tmp_path)
     text = page.write_page(measured, page.read_accuracy(measured))
     assert "Others were at work on the machine before busy: take no time from there" in text
