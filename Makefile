@@ -7,6 +7,7 @@ TAG ?=
 MINUTES ?= 60
 FILES ?= 300
 CASES ?= 10000
+BENCH ?=
 # What they hold is text: neither Make nor the shell reads it as words of its own
 override RUN := $(value RUN)
 override SEED := $(value SEED)
@@ -16,7 +17,8 @@ override TAG := $(value TAG)
 override MINUTES := $(value MINUTES)
 override FILES := $(value FILES)
 override CASES := $(value CASES)
-export RUN SEED PROFILE CORES TAG MINUTES FILES CASES
+override BENCH := $(value BENCH)
+export RUN SEED PROFILE CORES TAG MINUTES FILES CASES BENCH
 PYTHON ?= python3
 BIN := .venv/bin
 # An environment made for a GPU stays so until GPU=0
@@ -147,8 +149,8 @@ wheel: $(STAMP)  ## Build the package as the package index takes it, in dist; wi
 	rm -rf dist build
 	$(BIN)/python -m build --no-isolation --outdir dist .
 
-bench: $(STAMP)  ## Time radiogal against named alternatives
-	@for script in bench/bench_*.py; do $(BIN)/python "$$script"; done
+bench: $(STAMP)  ## Measure beside alternatives and limits, write docs/bench.md: half an hour, or BENCH="clipping cutouts"
+	@$(BIN)/python bench/run.py $$BENCH
 
 MACHINES := x86_64-manylinux_2_28 aarch64-manylinux_2_28 aarch64-apple-darwin
 RESOLVE := $(BIN)/uv pip compile setup.py --extra dev --extra archives --extra notebooks --extra workflow --universal --python-version 3.11 --generate-hashes \

@@ -1,38 +1,32 @@
-"Cutouts from one VLASS image: radiogal's, which opens it once for all, against astropy's, opened for each; one core."
-import os
-import re
-import tempfile
-import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from pathlib import Path
-
+"Cutouts of one VLASS image: radiogal's, which opens it once and checks what it writes, against astropy's `Cutout2D`."
 import numpy as np
+from _pairs import Pair, run_pairs
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.nddata import Cutout2D
-from astropy.table import Table
 from astropy.wcs import WCS
 
 from radiogal.cutouts import CutoutPlan, RawImage, Target, cut_group
 
-N, SIZE, SIDE, CENTRE = 300, 3722, 150, (180.0, 30.0)
+SIZE, QUICK_SIZE, SIDE, CENTRE = 3722, 500, 150, (180.0, 30.0)
 
 
-def make_image(path):
+def make_image(folder, n):
     "A made image as the archive writes it: four axes, 55 MB; noise alone."
-    data = np.random.default_rng(1).normal(0, 1.5e-4, (1, 1, SIZE, SIZE)).astype("float32")
+    size = SIZE if n > 10 else QUICK_SIZE
+    data = np.random.default_rng(1).normal(0, 1.5e-4, (1, 1, size, size)).astype("float32")
     cards = dict(BUNIT="Jy/beam ", BMAJ=2.6/3600, BMIN=2.4/3600, BPA=10.0, RADESYS="ICRS")
     for i, (kind, value, step) in enumerate([("RA---SIN", CENTRE[0], -1/3600), ("DEC--SIN", CENTRE[1], 1/3600),
                                              ("FREQ", 3e9, 2e9), ("STOKES", 1.0, 1.0)], 1):
-        cards |= {f"CTYPE{i}": kind, f"CRVAL{i}": value, f"CDELT{i}": step, f"CRPIX{i}": (SIZE + 1)/2 if i < 3 else 1.0}
-    fits.PrimaryHDU(data, fits.Header(cards)).writeto(path)
+        cards |= {f"CTYPE{i}": kind, f"CRVAL{i}": value, f"CDELT{i}": step, f"CRPIX{i}": (size + 1)/2 if i < 3 else 1.0}
+    fits.PrimaryHDU(data, fits.Header(cards)).writeto(folder/"image.fits")
+    return {}
 
 
-def draw_positions():
+def draw_positions(folder, n):
     "Positions whose cutouts lie in the image."
-    reach = (SIZE - 2*SIDE)/2/3600
-    east, north = np.random.default_rng(2).uniform(-reach, reach, (2, N))
+    reach = (fits.getheader(folder/"image.fits")["NAXIS1"] - 2*SIDE)/2/3600
+    east, north = np.random.default_rng(2).uniform(-reach, reach, (2, n))
     return SkyCoord(CENTRE[0] + east/np.cos(np.radians(CENTRE[1])), CENTRE[1] + north, unit="deg")
 
 
@@ -43,50 +37,55 @@ def cut_ours(path, coords, folder):
     return [cut.path for cut in cut_group(members, CutoutPlan("VLASS", SIDE, folder))]
 
 
-def cut_naively(path, coords, folder):
-    "Cut and written."
-    folder.mkdir()
+def write_cutout(hdus, coord, path):
+    "One cutout, as astropy's manual has it."
+    cutout = Cutout2D(hdus[0].data.squeeze(), coord, SIDE, wcs=WCS(hdus[0].header).celestial)
+    fits.writeto(path, cutout.data, cutout.wcs.to_header(), overwrite=True)
+    return path
+
+
+def cut_opened_each(path, coords, folder):
+    "Cut and written; the image is opened for each position."
+    folder.mkdir(exist_ok=True)
     written = []
     for i, coord in enumerate(coords):
-        with fits.open(path) as hdus:
-            cutout = Cutout2D(hdus[0].data.squeeze(), coord, SIDE, wcs=WCS(hdus[0].header).celestial)
-            written.append(folder/f"target{i}.fits")
-            fits.writeto(written[-1], cutout.data, cutout.wcs.to_header())
+        with fits.open(path) as hdus: written.append(write_cutout(hdus, coord, folder/f"target{i}.fits"))
     return written
 
 
-def read_peak():
-    "Largest resident memory of this process so far, MB; getrusage would count the parent's."
-    return int(re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())[1])/1024
+def cut_opened_once(path, coords, folder):
+    "The same with the image opened once."
+    folder.mkdir(exist_ok=True)
+    with fits.open(path) as hdus:
+        return [write_cutout(hdus, coord, folder/f"target{i}.fits") for i, coord in enumerate(coords)]
 
 
-def measure(function, path, folder):
-    "In a process of its own, on one core: seconds, memory before and at its peak in MB, and the files."
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    coords = draw_positions()
-    before = read_peak()
-    function(path, coords[:3], folder.with_name(f"{folder.name}-warm"))
-    start = time.perf_counter()
-    written = function(path, coords, folder)
-    return time.perf_counter() - start, before, read_peak(), written
+def get_ready(cut, folder, n):
+    "Some way of cutting, its first three cutouts done."
+    coords, out = draw_positions(folder, n), folder/cut.__name__
+    cut(folder/"image.fits", coords[:3], out)
+    return lambda: cut(folder/"image.fits", coords, out)
 
 
-def main():
-    results = {}
-    with tempfile.TemporaryDirectory() as name:
-        make_image(path := Path(name)/"image.fits")
-        for label, function in {"astropy, opened for each": cut_naively, "radiogal, opened once": cut_ours}.items():
-            with ProcessPoolExecutor(1, get_context("spawn")) as own:
-                results[label] = own.submit(measure, function, path, Path(name)/label).result()
-        for files in zip(*(result[3] for result in results.values()), strict=True):
-            np.testing.assert_array_equal(*map(fits.getdata, files))
-    slow = max(seconds for seconds, *_ in results.values())
-    rows = [(label, N/seconds, slow/seconds, before, peak) for label, (seconds, before, peak, _) in results.items()]
-    table = Table(rows=rows, names=("cutouts", "per second", "ratio", "MB before", "MB at peak"))
-    for column, form in zip(table.colnames[1:], (".0f", ".1f", ".0f", ".0f"), strict=True): table[column].format = form
-    print(f"{N} cutouts of {SIDE} px from one image of {SIZE} x {SIZE} px, one core")
-    print("\n".join(table.pformat()))
+def ours(folder, n): return get_ready(cut_ours, folder, n)
+def opened_each(folder, n): return get_ready(cut_opened_each, folder, n)
+def opened_once(folder, n): return get_ready(cut_opened_once, folder, n)
+
+
+def check(folder, n):
+    "Every way cuts the same pixels."
+    coords = draw_positions(folder, min(n, 20))
+    for files in zip(*(cut(folder/"image.fits", coords, folder/f"check-{cut.__name__}")
+                       for cut in (cut_ours, cut_opened_each, cut_opened_once)), strict=True):
+        first, *others = map(fits.getdata, files)
+        for other in others: np.testing.assert_array_equal(first, other)
+    return {}
 
 
 if __name__ == "__main__":
-    main()
+    more = "ours also checks the pixels, normalises the header, hashes each file and flushes it to the disk"
+    work = f"{{n}} cutouts of {SIDE} px from one image of {SIZE} px, on disk"
+    run_pairs(Pair(work, 300, 4, ours, opened_each, "image opened once", "image opened for each, `Cutout2D`", more,
+                   make_image, check),
+              Pair(work, 300, 4, ours, opened_once, "image opened once", "`Cutout2D`, image opened once", more,
+                   make_image, check))

@@ -1,136 +1,93 @@
-"""How long a stranger waits: environment, demo, second call and more, each as whole processes in a fresh clone.
-
-    python bench/bench_workflow.py [ROW …] [--against COMMIT]
-
-Rows are environment, uncached, demo, second, begin, real, figures, test, test-all and ci; the first four if none is
-named. Begin is how long the slowest notebook's kernel takes from its start to the first cell of a step's work. Beside
-this commit's numbers stand those of another, made alike in a clone of its own. Real images need RADIOGAL_MIRROR.
-"""
-import argparse
+"A whole run, the smallest one: `radiogal run smoke` against a plain loop of papermill over the same notebooks."
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-from datetime import datetime
-from itertools import takewhile
 from pathlib import Path
-from statistics import median
 
-import psutil
+from _pairs import ROOT, Pair, run_pairs
 
-ROOT = Path(__file__).parent.parent
-USUAL = ["environment", "uncached", "demo", "second"]
-ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-
-
-class Watch(threading.Thread):
-    "The most memory that a process and its children had together, as sampled; each has its part of shared pages."
-    def __init__(self, pid):
-        super().__init__(daemon=True)
-        self.process, self.peak = psutil.Process(pid), 0
-
-    def run(self):
-        while True:
-            try: family = [self.process, *self.process.children(recursive=True)]
-            except psutil.NoSuchProcess: return
-            total = 0
-            for process in family:
-                try: total += process.memory_full_info().pss
-                except (psutil.NoSuchProcess, psutil.AccessDenied): continue  # ended meanwhile
-            self.peak = max(self.peak, total)
-            time.sleep(0.5)
+FIRST = "04_surveys"
+TRACKED = "config", "nbs", "radiogal", "workflow", "settings.ini"
+MAIN = "import sys; from radiogal.cli import main; sys.exit(main())"
+LOOP = """
+import json, sys, papermill
+for notebook, executed, parameters in json.loads(sys.argv[1]):
+    papermill.execute_notebook(notebook, executed, parameters, cwd="nbs", kernel_name="python3", progress_bar=False)
+"""
 
 
-def run(folder, *command, **environment):
-    "Seconds and MiB of a command, which has to succeed."
-    began = time.monotonic()
-    process = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT | environment, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, text=True)
-    watch = Watch(process.pid)
-    watch.start()
-    said = process.communicate()[0]
-    if process.returncode: sys.exit(f"{' '.join(command)} in {folder} ended with {process.returncode}:\n{said[-3000:]}")
-    return time.monotonic() - began, watch.peak/2**20
+def copy_project(folder):
+    "What a run needs of the project, in a new folder; once something ran, with what Python compiled."
+    source, project = (folder/"first" if (folder/"first").is_dir() else ROOT), Path(tempfile.mkdtemp(dir=folder))
+    for name in TRACKED:
+        copy = shutil.copytree if (source/name).is_dir() else shutil.copy2
+        copy(source/name, project/name)
+    return project
 
 
-def make_environment(clone, **environment):
-    "From nothing to an environment that `make` takes for made."
-    shutil.rmtree(clone/".venv", ignore_errors=True)
-    return run(clone, "make", "export", **environment)
+def execute(project, code, *arguments):
+    "Python in a project, whose library is the project's; what it says is shown where it fails."
+    hidden = "RADIOGAL_MIRROR", "PYTHONDONTWRITEBYTECODE"
+    env = {key: value for key, value in os.environ.items() if key not in hidden} | dict(PYTHONPATH=str(project))
+    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=project, env=env, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode: raise RuntimeError(f"a run in {project} ended with {done.returncode}:\n{done.stdout[-3000:]}")
 
 
-def make_uncached(clone):
-    "The same where no package has been downloaded before."
-    with tempfile.TemporaryDirectory() as cache: return make_environment(clone, UV_CACHE_DIR=cache, PIP_CACHE_DIR=cache)
+def list_steps(project):
+    "Notebook and parameters of each step of a finished run, in order; several steps of one notebook are one."
+    told = [(path.stem.split("-")[0], json.loads(path.read_text())["metadata"]["papermill"])
+            for path in (project/"results"/"smoke"/"notebooks").glob("*.ipynb")]
+    steps = {}
+    for name, facts in sorted(told, key=lambda each: each[1]["start_time"]):
+        first = steps.setdefault(name, facts["parameters"])
+        if first is not facts["parameters"]:
+            for key, value in facts["parameters"].items():
+                if isinstance(value, list): first[key] += value
+    return json.loads(json.dumps(steps).replace(str(project), "PROJECT"))
 
 
-def has_tag(cell, tag): return tag in cell["metadata"].get("tags", [])
-def is_work(cell): return not (has_tag(cell, "parameters") or "".join(cell["source"]).startswith("#|"))
-
-
-def begin_notebook(clone, path):
-    "Seconds from the start of a notebook's kernel until all is imported and defined, lessons left out as in a run."
+def drop_lessons(path):
+    "A notebook as a run has it: cells that only teach are left out."
     told = json.loads(path.read_text())
-    cells = [cell for cell in told["cells"] if cell["cell_type"] == "code" and not has_tag(cell, "lesson")]
-    told["cells"] = [*takewhile(lambda cell: not is_work(cell), cells)]
-    with tempfile.TemporaryDirectory() as folder:
-        beginning, executed = Path(folder)/path.name, Path(folder)/"executed.ipynb"
-        beginning.write_text(json.dumps(told))
-        run(clone, clone/".venv"/"bin"/"papermill", beginning, executed, "--cwd", path.parent, "--kernel", "python3")
-        made = json.loads(executed.read_text())
-    ends = made["metadata"]["papermill"]["start_time"], made["cells"][-1]["metadata"]["papermill"]["end_time"]
-    began, ended = map(datetime.fromisoformat, ends)
-    return (ended - began).total_seconds()
+    told["cells"] = [cell for cell in told["cells"] if "lesson" not in cell["metadata"].get("tags", [])]
+    path.write_text(json.dumps(told))
 
 
-def measure_begin(clone):
-    "The longest of all notebooks that are steps; each a second time, as the first one compiles what it imports."
-    paths = [path for path in sorted((clone/"nbs").glob("*.ipynb"))
-             if any(has_tag(cell, "parameters") for cell in json.loads(path.read_text())["cells"])]
-    return max([begin_notebook(clone, path) for _ in range(2) for path in paths][len(paths):])
+def run_once(folder, n):
+    "A first run, which fills caches and tells what each notebook is given; one notebook needs none."
+    if n == 1: steps = {FIRST: dict(toml_path="PROJECT/config/smoke.toml", run="smoke", out_dir="PROJECT/out")}
+    else:
+        project = copy_project(folder)
+        execute(project, MAIN, "run", "smoke")
+        steps = list_steps(project)
+        project.rename(folder/"first")
+    (folder/"steps.json").write_text(json.dumps(steps))
+    return {}
 
 
-def measure(clone, row):
-    "Seconds and MiB of one row; of three environments the median, and the most memory."
-    if row in ("environment", "uncached"):
-        make = make_environment if row == "environment" else make_uncached
-        made = [make(clone) for _ in range(3)]
-        return median(seconds for seconds, _ in made), max(mib for _, mib in made)
-    if row == "begin": return measure_begin(clone), None
-    commands = dict(demo=["run-all"], second=["run-all"], real=["run-all", "RUN=real"], test=["test"])
-    if row == "figures":
-        runs = [path.name for path in sorted((clone/"docs"/"results").iterdir()) if path.is_dir()]
-        return max(run(clone, "make", "figures", f"RUN={name}") for name in runs)
-    if row == "ci": return run(clone, "bash", ".ci/run")
-    return run(clone, "make", *commands.get(row, [row]))
+def ours(folder, n):
+    "The run; of one notebook, as a step of the run."
+    project = copy_project(folder)
+    step = ["notebook", FIRST, "smoke", "--executed", "executed.ipynb", "--out-dir", "out", "--parameters", "{}"]
+    return lambda: execute(project, MAIN, *(["run", "smoke"] if n > 1 else step))
 
 
-def clone_commit(folder, commit):
-    "A clone of the project at a commit, with an environment."
-    subprocess.run(["git", "clone", "--quiet", ROOT, folder], check=True)
-    subprocess.run(["git", "-C", folder, "checkout", "--quiet", commit], check=True)
-    make_environment(folder)
-    return folder
+def loop(folder, n):
+    "One notebook after another, with the same parameters."
+    project = copy_project(folder)
+    (project/"executed").mkdir()
+    steps = json.loads((folder/"steps.json").read_text().replace("PROJECT", str(project)))
+    for name in steps: drop_lessons(project/"nbs"/f"{name}.ipynb")
+    asked = [(f"nbs/{name}.ipynb", f"executed/{name}.ipynb", parameters) for name, parameters in steps.items()]
+    return lambda: execute(project, LOOP, json.dumps(asked))
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("rows", nargs="*", default=USUAL)
-    parser.add_argument("--against", metavar="COMMIT")
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        commits = ["HEAD", *filter(None, [asked.against])]
-        clones = {commit: clone_commit(Path(name)/str(i), commit) for i, commit in enumerate(commits)}
-        print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
-        print("| row | " + " | ".join(f"{commit}, s | MiB" for commit in clones) + " |\n|---|" + "---|"*2*len(clones))
-        for row in asked.rows:
-            numbers = [measure(clone, row) for clone in clones.values()]
-            told = [f"{seconds:.1f} | {'–' if mib is None else round(mib)}" for seconds, mib in numbers]
-            print(f"| {row} | {' | '.join(told)} |", flush=True)
-
-
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    run_pairs(Pair("the smoke run: {n} notebooks, from an artificial sky to the report", 10, 1, ours, loop,
+                   "`radiogal run smoke`, on all cores", "papermill in a loop, each notebook in turn",
+                   "ours also plans the graph, checks and records each step, and writes the report as a document; the "
+                   "loop checks nothing and would start from the beginning again", run_once))

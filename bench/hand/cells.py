@@ -1,6 +1,6 @@
 """Whether results depend on how many cells of the grid a step works through: whole runs of many a step and of one.
 
-    python bench/bench_cells.py [RUN …]
+    python bench/hand/cells.py [RUN …]
 
 Runs are demo and real-short if none is named; real images need RADIOGAL_MIRROR. Each is made in two clones of the last
 commit, and their numbers are compared byte by byte: a quarter of an hour.
@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 USUAL = ["demo", "real-short"]
 NUMBERS = ("metrics.json", "predictions*.parquet", "*.csv")
 MAIN = "import sys; from radiogal.cli import main; sys.exit(main())"

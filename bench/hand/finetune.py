@@ -1,6 +1,6 @@
 """Own labels as a user has them: accuracy of `finetune` on FRDEEP's images in NVSS, and the seconds that it takes.
 
-bench_finetune.py [START …]: networks to start from, first-4class if none is named. Five folds of 125 sources train on
+hand/finetune.py [START …]: networks to start from, first-4class if none is named. Five folds of 125 sources train on
 100 each: as many as retrain in docs/results/transfer/report/learning_real.csv, where n_target is 100.
 """
 import os

@@ -1,6 +1,6 @@
 """A survey as a graph: Snakemake's time and memory to plan one job per shard, against a few jobs that share a list.
 
-bench_scheduler.py [COUNT …]: how many shards, 1000 and 10000 if none is named; 100000 takes long and says why.
+hand/scheduler.py [COUNT …]: how many shards, 1000 and 10000 if none is named; 100000 takes long and says why.
 """
 import json
 import os
@@ -47,7 +47,7 @@ def plan(text, folder, n):
 
 def claim_all(folder, n):
     "Seconds and memory to begin a list of shards and to claim every one of them."
-    from bench_training import read_peak
+    from survey import read_peak
 
     from radiogal.shards import begin_job, claim_shard, list_waiting
     began, number = time.perf_counter(), np.arange(n)
