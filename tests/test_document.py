@@ -241,7 +241,8 @@ def test_the_study_beside_a_run_and_unused_panels_are_counted():
 
 def test_the_three_numbers_are_of_the_network_of_the_headline():
     row = gain(2) | dict(pair="FIRST-VLASS", source="FIRST", target="VLASS", network="alhassan")
-    scores = dict(task="VLASS", network="alhassan", n=257, accuracy=0.8, accuracy_low=0.7, accuracy_high=0.9, majority=0.7)
+    scores = dict(task="VLASS", network="alhassan", n=257, accuracy=0.8, accuracy_low=0.7, accuracy_high=0.9,
+                  majority=0.7)
     tables = dict(transfers=pd.DataFrame([row, row | dict(network="fields", gain=0.5)]),
                   scores=pd.DataFrame([scores, scores | dict(network="fields")]))
     numbers = document._number_transfer(read_config(PATHS.settings("vlass")), tables)
