@@ -146,7 +146,7 @@ class Page(HTMLParser):
     "What a page of the site refers to, its anchors, and its pictures without words."
     def __init__(self, path):
         super().__init__()
-        self.links, self.anchors, self.loaded, self.silent = [], set(), [], []
+        self.links, self.anchors, self.loaded, self.silent, self.eager = [], set(), [], [], []
         self.feed(path.read_text())
 
     def handle_starttag(self, tag, attributes):
