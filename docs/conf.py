@@ -50,10 +50,11 @@ def describe_arguments(app, what, name, obj, options, lines):
 
 
 def describe_pictures(app, doctree):
-    "Give a notebook's pictures their alternative texts; other pages' have their own."
+    "Give a notebook's pictures their alternative texts, and let all pictures be read when they are seen."
     name = Path(app.env.docname).stem
     pictures = [node for node in doctree.findall(image) if name in WORDS and "jupyter_execute" in node["uri"]]
     for node, words in zip(pictures, WORDS.get(name, []), strict=True): node["alt"] = words
+    for node in doctree.findall(image): node["loading"] = "lazy"  # notebooks have dozens, most far below
 
 
 def add_formula(translator, node, as_block):

@@ -295,7 +295,7 @@ def _tell_cost(rows: pd.DataFrame)->str: # As for `_plot_cost`, at least one row
     "What the most accurate network costs beside the smallest, in a sentence."
     best, small = rows.loc[rows["accuracy"].idxmax()], rows.loc[rows["parameters"].idxmin()]
     time = f" and {best['minutes']:.1f} minutes a training" if np.isfinite(best["minutes"]) else ""
-    size, name = f"with {best['parameters']:,.0f} parameters{time}", best["network"].capitalize()
+    size, name = f"with {best['parameters']:,.0f} parameters{time}", best["network"]
     if len(rows) == 1: return f"{name} has an accuracy of {best['accuracy']:.3f} {size}."
     told = f"{name} is most accurate, {size}; "
     return told + ("no other is smaller." if best["network"] == small["network"] else f"the smallest, "
@@ -459,11 +459,16 @@ def _choose_sources(tables: list[pd.DataFrame], names: set)->list[pd.DataFrame]:
     chosen = [table[table["name"].isin(names)] for table in tables]
     return [table for table in chosen if len(table)]
 
+def _score_last_epoch(several: list[_Judged], names: set)->float: # names: that are compared
+    "Mean accuracy at the end of the trainings, from their histories; NaN where they validated other sources as well."
+    if any(set(judged.predictions["name"]) != names for judged in several): return np.nan
+    return float(np.mean([judged.run.history["val_accuracy"].iloc[-1] for judged in several]))
+
 def _tabulate_left_out(
     apart: list[_Judged], # One network; each fold validates catalogues that it was not trained on
     mixed: list[_Judged], # The same network on the same classes, trained and judged in mixed folds
     facts: pd.DataFrame, # From `read_facts`
-)->pd.DataFrame:         # catalogues, network, n, and accuracy left out, mixed, and its change, with 95 % intervals
+)->pd.DataFrame: # catalogues, network, n, accuracy left out, mixed, and its change, with 95 % intervals; last_epoch
     "What a network knows of catalogues that it was never shown."
     rows, answers = [], [j.predictions for j in mixed]
     known = set(pd.concat(answers)["name"])
@@ -476,8 +481,22 @@ def _tabulate_left_out(
         rows.append(dict(catalogues=", ".join(sorted(set(facts.loc[list(names), "catalogue"]))),
                          network=several[0].network, n=len(names), accuracy=alone, accuracy_low=around.low,
                          accuracy_high=around.high, mixed_accuracy=beside, mixed_low=about.low, mixed_high=about.high,
-                         change=change, change_low=ends.low, change_high=ends.high))
+                         change=change, change_low=ends.low, change_high=ends.high,
+                         last_epoch=_score_last_epoch(several, names)))
     return pd.DataFrame(rows)
+
+def _tell_left_out(table: pd.DataFrame)->str: # From `_tabulate_left_out`, of one network, at least one row
+    "What to expect of a catalogue that a network was not trained on, in sentences."
+    span = lambda column: f"{table[column].min():.3f} to {table[column].max():.3f}"
+    worst = table.loc[table["change"].idxmin()]
+    told = (f"Of the sources of a catalogue that it was not trained on, {table['network'].iloc[0]} gets "
+            f"{span('accuracy')} right (mean of {len(table)} catalogues {table['accuracy'].mean():.3f}, "
+            f"{table['n'].sum():,} sources), and {span('mixed_accuracy')} where others of that catalogue were among "
+            f"its training sources. It loses most on {worst['catalogues']}: {-worst['change']:.3f} "
+            f"({-worst['change_high']:.3f} to {-worst['change_low']:.3f}).")
+    if table["last_epoch"].isna().any(): return told
+    return told + (" The catalogue that was left out chose the epoch, which flatters: at the last epoch the mean is "
+                   f"{table['last_epoch'].mean():.3f} ({span('last_epoch')}).")
 
 def _find_mixed(
     config: RunConfig, # The run's settings

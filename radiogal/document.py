@@ -19,6 +19,7 @@ from string import Formatter
 
 import pandas as pd
 
+from .benchmark import _tell_left_out
 from .candidates import find_group_radius
 from .config import Damaged, Method, RunConfig, find_root, read_json, write_atomic
 from .diagnosis import (_SIMULATED, _mark_simulated, _name_simulated, _name_way, _tell_gain,
@@ -203,6 +204,7 @@ def _tell_panels(table: pd.DataFrame)->str:
 def _sum_up_claims(table: pd.DataFrame|None)->list[str]: # From the table of claims
     "What becomes of each published claim, in a sentence; none without claims."
     if table is None: return []
+    if len(table) > 1 and table["holds"].nunique() == 1: return [_tell_claims(table)]
     said = [f"{row['claim']}: {_HELD[row['holds']]}" for row in table.to_dict("records")]
     return [f"Published claims, each judged once by {table['network'].iloc[0]}. {'; '.join(said)}."]
 
@@ -244,15 +246,30 @@ def _tell_goals(table: pd.DataFrame)->str:
     measured, reached = table["reached"].isin(["yes", "no"]).sum(), (table["reached"] == "yes").sum()
     return f"Goals set beforehand and measured: {measured}; reached: {reached}."
 
-def _tell_surveys(table: pd.DataFrame)->str:
-    "What two surveys know together."
-    best = table.loc[table["accuracy"].idxmax()]
-    return f"The highest accuracy is that of {best['kind']} on {best['task']}, {best['accuracy']:.3f}."
+def _tell_shown(told: list[str], table: pd.DataFrame)->str: # told: those that are shown
+    "What is shown, and how many comparisons are not."
+    return f"{'; '.join(told)}. "*bool(told) + (
+        f"Comparisons that show no difference: {len(table) - len(told)} of {len(table)}.")
+
+def _tell_surveys(table: pd.DataFrame)->str: # Of paired tests of what is asked of two surveys
+    "What one or two surveys are shown to know more."
+    rows = [row | {end: row[f"accuracy_{part}"] for end, part in _ENDS.items()} for row in table.to_dict("records")]
+    words = "{kind} is {better} accurate than {against}, {gained}"
+    return _tell_shown([words.format(**row, better=_BETTER[_judge_gain(row)], gained=_tell_gain(row))
+                        for row in rows if _judge_gain(row) in _BETTER], table)
+
+_ENDS, _BETTER = dict(gain="difference", gain_low="low", gain_high="high"), {"helps": "more", "hurts": "less"}
+
+def _tell_survey_pairs(table: pd.DataFrame)->str: # As from `_compare_surveys`
+    "Which networks are shown to be more accurate in one survey than in another, on the same sources."
+    return _tell_shown([f"On the same sources {row['network']} is more accurate in {row['first']} than in "
+                        f"{row['second']}, {_tell_gain(row)}" for row in table.to_dict("records")
+                        if _judge_gain(row) == "helps"], table)
 
 _TOLD: dict[str, Callable] = dict(
     transfers=_tell_transfers, claims=_tell_claims, study=_tell_study, unused_panels=_tell_panels,
     scores=_tell_scores, scores_drawn=_tell_drawn, classes=_tell_classes, published=_tell_published,
-    comparison=_tell_comparison, goals=_tell_goals, surveys=_tell_surveys)
+    comparison=_tell_comparison, goals=_tell_goals, surveys_paired=_tell_surveys, survey_pairs=_tell_survey_pairs)
 
 def _read_tables(
     place: Path,   # results/<run>/report, or benchmark
@@ -308,11 +325,11 @@ def _number_transfer(config: RunConfig, tables: dict[str, pd.DataFrame])->list[_
     pair = next(iter([*told.pairs, *config.transfer.pairs]), None)
     ends = config.transfer.pairs.get(pair)
     target = ends.target if ends else next(iter(config.list_tasks()))
-    numbers = [_say_number(row, _ACCURACY, f"accuracy of {network} on {target}, trained from scratch; the "
-                       f"commonest class has {row['majority']:.3f}")
+    numbers = [_say_number(row, _ACCURACY, f"accuracy of {network} on {target}, trained from scratch, on "
+                       f"{row['n']:,} {row.get('sky', '')} sources; the commonest class has {row['majority']:.3f}")
                for row in _find_rows(tables.get("scores"), task=target, network=network)]
     plain = [_name_method(config, how) for how in (Method(frozen="everything"), Method())]
-    rows = _find_rows(tables.get("transfers"), pair=pair, network=network)
+    rows = _find_rows(tables.get("transfers"), pair=pair, network=network, sources="all")
     rows.sort(key=lambda row: plain.index(row["method"]) if row["method"] in plain else len(plain))
     numbers += [_say_number(row, _GAIN, f"accuracy of {network} on {target} with the weights of {row['source']} "
                             f"({row['method']}) over training from scratch: {_VERDICTS[_judge_gain(row)]}")
@@ -324,13 +341,15 @@ def _number_benchmark(config: RunConfig, tables: dict[str, pd.DataFrame])->list[
     task, network = next(iter(config.list_tasks())), _choose_leader(config)
     ours = {row["split"]: row for row in _find_rows(tables.get("comparison"), task=task, network=network)}
     told = [ours[split] for split in ("held-out", "validation") if split in ours][:1]
-    numbers = [_say_number(row, _ACCURACY, f"accuracy of {network} on {task}, {row['split']} sources") for row in told]
+    numbers = [_say_number(row, _ACCURACY, f"accuracy of {network} on {task}, {row['n']:,.0f} {row['split']} sources")
+               for row in told]
     rivals = [row for row in _find_rows(tables.get("comparison"), task=task, split="validation")
               if row["network"] != network]
     best = max(rivals, key=lambda row: row["accuracy"], default=dict(network=""))["network"]
     numbers += [_say_number(dict(gain=row["accuracy_difference"], gain_low=row["accuracy_low"],
                                  gain_high=row["accuracy_high"]), _GAIN,
-                            f"accuracy of {network} over {best}, the best of the others, on the same sources")
+                            f"accuracy of {network} over {best}, the best of the others, on the same sources: "
+                            + _VERDICTS_OF_PAIRS[_judge_pair(row)])
                 for row in _find_rows(tables.get("paired"), task=task, network=network, against=best)]
     return numbers + [_Number(f"{row['ece_after']:.3f}", "", f"calibration error of {network} on {task} after scaling, "
                               f"{row['ece_before']:.3f} before; {row['split']} sources, mean of the single networks")
@@ -377,28 +396,51 @@ def _judge_transfers(tables: dict[str, pd.DataFrame])->list[str]:
     "What becomes of all transfers, in sentences."
     table = tables.get("transfers")
     if table is None: return ["No transfer is compared with training from scratch in this run."]
-    told = [_judge_gain(row) for row in table[table["p_holm"].notna()].to_dict("records")]
     made, left = table["source"].str.endswith(_SIMULATED).sum(), table["p_holm"].isna().sum()
+    full, few = (table[(table["sources"] == "all") == whole] for whole in (True, False))
     return [*_sum_up_claims(tables.get("claims")),
-            f"Ways to carry weights over with all training sources of the target: {len(table)}"
+            f"Ways to carry weights over with all training sources of the target: {len(full)}"
             + f" ({made} of them learned on the artificial sky, simulated)"*bool(made) + "; "
-            + _count_verdicts(told, {"helps": "helped", "hurts": "hurt"}),
+            + _count_verdicts(_judge_all(full), _CARRIED) + _BY_WHAT,
+            *_tell_few(few),
             *[f"Not judged, because they were trained for other epochs: {left}."]*bool(left)]
+
+_CARRIED = {"helps": "helped", "hurts": "hurt"}
+
+def _judge_all(table: pd.DataFrame)->list[str]: # As from `_judge_gain`
+    "What is judged of each transfer that was tested."
+    return [_judge_gain(row) for row in table[table["p_holm"].notna()].to_dict("records")]
+
+def _tell_few(table: pd.DataFrame)->list[str]: # Rows of the table of transfers with few sources of the target
+    "What becomes of them, and which one helped most, in sentences; none without rows."
+    if table.empty: return []
+    helped = [row for row in table[table["p_holm"].notna()].to_dict("records") if _judge_gain(row) == "helps"]
+    best = max(helped, key=lambda row: row["gain"], default=None)
+    return [f"With fewer of them: {len(table)}; {_count_verdicts(_judge_all(table), _CARRIED)}."
+            + (f" What helped most: {_name_way(best)}, {_tell_gain(best)}." if best else "")]
+
+_BY_WHAT = " (judged by the whole interval, and by a paired test corrected for the number of tests)."
 
 def _count_verdicts(
     told: list[str],       # As from `_judge_gain`
     words: dict[str, str], # For "helps" and "hurts"
 )->str:
-    "How often what was judged, and how."
+    "How often what was judged."
     counts = "; ".join(f"{word}: {told.count(verdict)}" for verdict, word in words.items())
-    return (f"{counts}; not shown: {told.count('not shown')} (judged by the whole interval, and by a paired test "
-            "corrected for the number of tests).")
+    return f"{counts}; not shown: {told.count('not shown')}"
+
+_VERDICTS_OF_PAIRS = {"helps": "it is better", "hurts": "it is worse", "not shown": "neither is shown to be better"}
 
 def _judge_pair(row: dict)->str: # A row of paired comparisons
     "As `_judge_gain`, of an accuracy over another's."
     return _judge_gain(dict(p_holm=row["p_holm"], gain_low=row["accuracy_low"], gain_high=row["accuracy_high"]))
 
 _WRITTEN_NAMES = {"fields": "fields, this project's own,"}  # In a sentence
+
+def _sum_up_left_out(table: pd.DataFrame|None, network: str)->list[str]: # As from `_tabulate_left_out`, of all tasks
+    "What to expect of a catalogue that a network was not trained on, in sentences; none without rows of it."
+    rows = pd.DataFrame(_find_rows(table, network=network))
+    return [_tell_left_out(of_task) for _, of_task in rows.groupby("task", sort=False)] if len(rows) else []
 
 def _sum_up_benchmark(config: RunConfig, tables: dict[str, pd.DataFrame])->list[str]:
     "What was done, and what becomes of all comparisons, in sentences."
@@ -411,7 +453,8 @@ def _sum_up_benchmark(config: RunConfig, tables: dict[str, pd.DataFrame])->list[
     ours = _join_words([_WRITTEN_NAMES.get(name, name) for name in pairs["network"].unique()])
     told = [_judge_pair(row) for row in pairs.to_dict("records")]
     return [*what, f"Comparisons of {ours} with another network on the same sources: {len(told)}; "
-            + _count_verdicts(told, {"helps": "better", "hurts": "worse"})]
+            + _count_verdicts(told, {"helps": "better", "hurts": "worse"}) + _BY_WHAT,
+            *_sum_up_left_out(tables.get("left_out"), _choose_leader(config))]
 
 # %% ../nbs/42_document.ipynb #73f8931a
 class _References:
@@ -555,16 +598,28 @@ def _number_items(items: list[_Item])->dict[str, int]: # How many there are, by 
     return counts
 
 # %% ../nbs/42_document.ipynb #f9ce6264
+def _measure_width(table: pd.DataFrame|None, low: str, high: str)->dict: # Of differences; empty without any
+    "How many differences have an interval, and half the median width of those, in points."
+    if table is None: return {}
+    widths = (table[high] - table[low]).dropna()
+    return dict(count=len(widths), points=100*float(widths.median())/2) if len(widths) else {}
+
 def _tell_limits(
+    config: RunConfig,
     place: Path,                     # Of the notebook's results
     made: dict,                      # Their provenance.json
     tables: dict[str, pd.DataFrame], # From `_read_tables`, of those that the document shows
 )->dict:
-    "What the limits depend on: held-out sources, published scores, missing runs, and results of several runs."
+    "What the limits depend on: what was looked at, how wide intervals are, and what is missing or of several runs."
     lost = [len(pd.read_csv(path)) for path in place.glob("missing_runs_*.csv")]
     origins = find_root()/made["parameters"]["results_dir"]/"origins.csv"
     kinds = pd.read_csv(origins)["origin"].value_counts() if origins.is_file() else {}
-    return dict(has_heldout="held-out" in set(tables.get("comparison", {}).get("split", ())),
+    width = (_measure_width(tables.get("transfers"), "gain_low", "gain_high")
+             or _measure_width(tables.get("paired"), "accuracy_low", "accuracy_high"))
+    alone = [name for name, task in config.list_tasks().items() if {len(f) for f in task.networks.values()} == {1}]
+    panels = tables.get("unused_panels")
+    return dict(width=width, alone=alone, unused=0 if panels is None else panels["panels"].sum(),
+                has_heldout="held-out" in set(tables.get("comparison", {}).get("split", ())),
                 has_published="published" in tables, has_claims="claims" in tables, missing=sum(lost),
                 same_images="published" in tables and tables["published"]["same_images"].any(),
                 origins=_join_words([f"{n} {origin}" for origin, n in kinds.items()]))
@@ -589,7 +644,8 @@ def _put_together(
     methods = _describe_methods(config) + _make_tables(["unused_panels"], tables)
     counts = _number_items([*(item for section in sections for item in section["items"]), *methods])
     shown_too = {name: tables[name] for section in outline[kind] for name in section["tables"] if name in tables}
-    return _sum_up(config, tables) | _tell_limits(place, made, shown_too) | dict(
+    paired = {name: tables[name] for name in ("paired", "unused_panels") if name in tables}
+    return _sum_up(config, tables) | _tell_limits(config, place, made, shown_too | paired) | dict(
         config=config, made=made, place=place.name, sections=sections, methods=methods, tasks=methods[0],
         references=_References(outline["cited"]), name_images=_name_images, join=_join_words,
         classes=_name_classes(config), networks=_list_networks(config), surveys=_list_surveys(config),

@@ -190,16 +190,18 @@ def _tabulate_transfers(
 
 # %% ../nbs/41_final_plots.ipynb #b98c1cbe
 def _plot_matrix(
-    table: pd.DataFrame, # From `_tabulate_transfers`, of one network
+    table: pd.DataFrame, # From `_tabulate_transfers` or `_mark_simulated`, of one network
     title: str,          # Says simulated where it is
     largest: float,      # Gain at the end of the colour scale, so that several networks have the same
 ):                       # Figure
-    "Gain over training from scratch, by pair and by method with its number of sources."
+    "Gain in points over training from scratch with its 95 % interval; bold where it helps or hurts."
     import matplotlib.pyplot as plt
     table = table[table["gain"].notna()]
+    ends = table["source"] + "\n\N{RIGHTWARDS ARROW} " + table["target"]
+    several = table["pair"].groupby(ends).transform("nunique") > 1
     table = table.assign(way=table["method"] + np.where(table["sources"] == "all", "",
                                                         ", " + table["sources"] + " sources"),
-                         pair=table["pair"] + np.where(table["source"].str.endswith(_SIMULATED), _SIMULATED, ""))
+                         pair=ends.where(~several, ends + ": " + table["pair"]))
     pairs, ways = list(dict.fromkeys(table["pair"])), list(dict.fromkeys(table["way"]))
     gains = table.pivot(index="way", columns="pair", values="gain").loc[ways, pairs]
     fig, ax = plt.subplots(figsize=(2.4 + 1.05*len(pairs), 1.7 + 0.42*len(ways)))
@@ -208,8 +210,8 @@ def _plot_matrix(
     for row in table.to_dict("records"):
         strong = abs(row["gain"]) > 0.6*limit/100
         ax.text(pairs.index(row["pair"]), ways.index(row["way"]),
-                f"{100*row['gain']:+.1f}\n({100*row['gain_low']:+.0f}, {100*row['gain_high']:+.0f})", ha="center",
-                va="center", fontsize=6.5, color="w" if strong else "k",
+                _tell_gain(row).replace(" points ", "\n"), ha="center", va="center", fontsize=6.5,
+                color="w" if strong else "k",
                 weight="normal" if _judge_gain(row) == "not shown" else "bold")
     ax.set(xticks=range(len(pairs)), yticks=range(len(ways)), yticklabels=ways, title=title)
     ax.set_xticks(range(len(pairs)), pairs, rotation=25, ha="right")
@@ -425,8 +427,9 @@ def _plot_examples(
     common = set.intersection(*(set(s.names) for s in sets))
     kinds = [(s, i) for s in sets for i in range(len(s.classes))]
     found = [[k for k in range(len(s)) if s.labels[k] == i and (s.names[k] in common or not common)] for s, i in kinds]
-    images = [s.images[k[0], :, :, 0] if k else np.zeros((1, 1)) for (s, _), k in zip(kinds, found, strict=True)]
-    captions = [f"{s.survey}, {s.images.shape[1]*s.pixel_arcsec/60:.1f} arcmin:\n{s.classes[i]}" for s, i in kinds]
+    shown = [(s, i, k[0]) for (s, i), k in zip(kinds, found, strict=True) if k]
+    images = [s.images[k, :, :, 0] for s, _, k in shown]
+    captions = [f"{s.survey}, {s.images.shape[1]*s.pixel_arcsec/60:.1f} arcmin:\n{s.classes[i]}" for s, i, _ in shown]
     return plot_images(images, captions, "simulated"*sets[0].simulated, columns=len(sets[0].classes))
 
 # %% ../nbs/41_final_plots.ipynb #fefc2f10

@@ -8,6 +8,7 @@ __all__ = ['collect_answers', 'score_answers', 'plot_answers', 'compare_answers'
 # %% ../nbs/33_fusion.ipynb #0a0b046c
 from collections import Counter
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -85,7 +86,8 @@ def plot_answers(
 def _list_questions(kinds: list[str])->list[tuple[str, str]]: # Of those that are there: what, against what
     "What is asked of two surveys."
     single = [kind for kind in kinds if kind.startswith(f"{_SINGLE}, ")]
-    questions = [(kind, other) for kind in kinds if kind.endswith(", both") for other in single]
+    questions = [*combinations([kind for kind in single if kind != _MEAN], 2)]  # one survey against the other
+    questions += [(kind, other) for kind in kinds if kind.endswith(", both") for other in single]
     return questions + [(kind, other) for kind in kinds for other in single
                         if kind.split(", ")[1] == f"{other.split(', ')[1]} only"]
 
@@ -313,3 +315,38 @@ def _tell_others(table: pd.DataFrame, config: RunConfig)->list[str]: # table: as
             + f", {_tell_sources(row)}" for row in table.to_dict("records")]
     images = " and ".join(dict.fromkeys(config.list_tasks()[source].images for source in table["source"]))
     return [f"A network that was trained on other sources ({images}): {'; '.join(told)}."]*bool(told)
+
+# %% ../nbs/33_fusion.ipynb #7d20c94e
+def _test_surveys(a: tuple[str, list], b: tuple[str, list])->dict|None: # Of each the task and its `TrainedRun`s
+    "Two surveys, that with the higher accuracy first; None where they have no source in common. p is not corrected."
+    sides = _share_sources(*([run.predictions for run in runs] for _, runs in (a, b)))
+    if not sides[0]: return None
+    test = _test_sides(*sides)
+    if test["gain"] < 0: a, b, test = b, a, _test_sides(*sides[::-1])
+    simulated = a[1][0].metrics["simulated"]
+    return dict(network=a[1][0].metrics["network"], first=a[0], second=b[0],
+                sky="simulated" if simulated else "real") | test
+
+def _compare_surveys(
+    trainings: dict,   # From `read_trainings`
+    config: RunConfig, # The run's settings
+)->pd.DataFrame:       # network, first, second: tasks; sky, n, folds, seeds, accuracies, gain, its interval, p_holm
+    """The same network trained from scratch on the same classes in two surveys, on the sources that both have.
+
+    Empty where no two surveys share any; p is corrected for their number. Raises as `compare_kinds` does."""
+    kinds, tasks = {}, config.list_tasks()
+    for (task, network, *_), run in trainings.items(): kinds.setdefault((task, network), []).append(run)
+    alike = lambda a, b: (a[1] == b[1] and tasks[a[0]].classes == tasks[b[0]].classes
+                          and kinds[a][0].metrics["survey"] != kinds[b][0].metrics["survey"])
+    rows = [row for a, b in combinations(kinds, 2) if alike(a, b)
+            and (row := _test_surveys((a[0], kinds[a]), (b[0], kinds[b])))]
+    p_holm = correct_holm([row["p_holm"] for row in rows])
+    return pd.DataFrame([row | dict(p_holm=p) for row, p in zip(rows, p_holm, strict=True)])
+
+def _tell_surveys_apart(table: pd.DataFrame)->list[str]: # From `_compare_surveys`
+    "What each network gets right in one survey and in the other, in a sentence each."
+    words = {True: "is more accurate in {first} than in {second}",
+             False: "is not shown to be more accurate in {first} than in {second}"}
+    return [f"{row['network']} {words[_judge_gain(row) != 'not shown'].format(**row)}: {row['first_accuracy']:.3f} and "
+            f"{row['second_accuracy']:.3f} of the same sources, {_tell_gain(row)}, p = {row['p_holm']:.2g} (corrected "
+            f"for {len(table)}), {_tell_sources(row)}." for row in table.to_dict("records")]

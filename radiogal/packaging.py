@@ -204,7 +204,7 @@ def _read_rows_of(kept: Path, name: str, **wanted)->pd.DataFrame: # wanted: a co
     return table
 
 _LEFT_OUT = dict(catalogues="catalogue", n="sources", accuracy="not seen", accuracy_low="95 % low",
-                 accuracy_high="95 % high", mixed_accuracy="seen")
+                 accuracy_high="95 % high", last_epoch="last epoch", mixed_accuracy="seen")
 _PROPERTY = dict(property="property", low="from", high="to", n="sources", accuracy="accuracy", accuracy_low="95 % low",
                  accuracy_high="95 % high")
 
@@ -280,9 +280,8 @@ def _pack_model(name: str, paths: Paths, run: str)->tuple[dict, dict[str, bytes]
     members, content = _pack_networks(ensemble, folders)
     facts, said = _describe_model(plan, config, sources, ensemble, members), _read_said(kept, config, plan, ensemble)
     by_property = _name_unknown(_read_rows_of(kept, "by_property", task=plan.task))
-    tables = dict(by_property=_take_columns(by_property, _PROPERTY))
-    if facts["images"] == "griese":
-        tables["left_out"] = _take_columns(_read_rows_of(kept, "left_out", network=plan.network), _LEFT_OUT)
+    left_out = _read_rows_of(kept, "left_out", network=plan.network)
+    tables = dict(by_property=_take_columns(by_property, _PROPERTY), left_out=_take_columns(left_out, _LEFT_OUT))
     card = _fill_card(name, facts, said, _hash_all(content), tables, read_json(folders[0]/"metrics.json"))
     return facts, content | {f"{name}.md": card.encode()}
 

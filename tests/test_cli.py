@@ -279,7 +279,8 @@ def test_an_image_is_classified_with_no_option(place):
     assert said.exit_code == 0 and said.stderr.splitlines()[-1] == "1 of 1 classified", said.output
     head, _, row = said.stdout.splitlines()
     assert head.split()[:8] == ["name", "ra", "dec", "class", "FRI", "FRII", "Compact", "Bent"] and "FRI" in row
-    assert said.stderr.count("\n") == 1 and "\x1b" not in said.output and "%|" not in said.output
+    assert "…" in row and said.stderr.splitlines()[0].startswith("Notes that end in … are whole in --json")
+    assert said.stderr.count("\n") == 2 and "\x1b" not in said.output and "%|" not in said.output
 
 
 WITHOUT_DELAY = """

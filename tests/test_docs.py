@@ -146,7 +146,7 @@ class Page(HTMLParser):
     "What a page of the site refers to, its anchors, and its pictures without words."
     def __init__(self, path):
         super().__init__()
-        self.links, self.anchors, self.loaded, self.silent = [], set(), [], []
+        self.links, self.anchors, self.loaded, self.silent, self.eager = [], set(), [], [], []
         self.feed(path.read_text())
 
     def handle_starttag(self, tag, attributes):
@@ -157,6 +157,7 @@ class Page(HTMLParser):
         if tag == "link" and said.get("rel") in ("stylesheet", "icon", "preload"): self.loaded.append(said["href"])
         few = 1 if "_static/" in said.get("src", "") else FEW  # signs of Sphinx's own
         if tag == "img" and len((said.get("alt") or "").strip()) < few: self.silent.append(said["src"][:80])
+        if tag == "img" and "_images/" in said["src"] and said.get("loading") != "lazy": self.eager.append(said["src"])
 
 
 def build_site(folder):
@@ -212,6 +213,7 @@ def test_pages_need_no_other_server_and_every_picture_has_words(site):
 
 @pytest.mark.full
 def test_pages_are_small_enough_to_open_at_once(site):
+    assert {path.name: page.eager for path, page in site.items() if page.eager} == {}
     assert {path.name: size for path in site if (size := path.stat().st_size) > 600_000} == {}
 
 

@@ -226,6 +226,8 @@ def test_claims_are_told_once_each():
                                                "B → A hurts: it does not hold; A reaches B: not shown."]
     assert document._sum_up_claims(several)[0].endswith("; A → B helps: not tested.")
     assert document._sum_up_claims(None) == []
+    assert document._sum_up_claims(CLAIMS.assign(holds="not shown")) == [
+        "Of three published claims, tested with alhassan, 3 are not shown."]
 
 
 def test_the_study_beside_a_run_and_unused_panels_are_counted():
@@ -239,7 +241,8 @@ def test_the_study_beside_a_run_and_unused_panels_are_counted():
 
 def test_the_three_numbers_are_of_the_network_of_the_headline():
     row = gain(2) | dict(pair="FIRST-VLASS", source="FIRST", target="VLASS", network="alhassan")
-    scores = dict(task="VLASS", network="alhassan", accuracy=0.8, accuracy_low=0.7, accuracy_high=0.9, majority=0.7)
+    scores = dict(task="VLASS", network="alhassan", n=257, accuracy=0.8, accuracy_low=0.7, accuracy_high=0.9,
+                  majority=0.7)
     tables = dict(transfers=pd.DataFrame([row, row | dict(network="fields", gain=0.5)]),
                   scores=pd.DataFrame([scores, scores | dict(network="fields")]))
     numbers = document._number_transfer(read_config(PATHS.settings("vlass")), tables)
@@ -247,7 +250,7 @@ def test_the_three_numbers_are_of_the_network_of_the_headline():
     assert all("alhassan" in number.words for number in numbers)
 
 
-WAY = dict(method="retrain", network="fields", source="A", target="B")
+WAY = dict(method="retrain", network="fields", source="A", target="B", sources="all")
 
 
 def gain(points, p=0.01, low=None, high=None):
@@ -299,6 +302,10 @@ def test_a_difference_needs_its_interval_and_its_corrected_test():
     assert document._judge_transfers({}) == ["No transfer is compared with training from scratch in this run."]
     *_, left = document._judge_transfers(dict(transfers=pd.DataFrame([gain(2), gain(2, p=np.nan)])))
     assert left == "Not judged, because they were trained for other epochs: 1."
+    few = [gain(n) | dict(sources="10") for n in (3, 9)] + [gain(20, p=0.2) | dict(sources="30")]
+    _, told = document._judge_transfers(dict(transfers=pd.DataFrame([gain(2), *few])))
+    assert told == ("With fewer of them: 3; helped: 2; hurt: 0; not shown: 1. What helped most: retrain of fields from "
+                    "A to B with 10 sources, +9.0 points (+8.0 to +10.0).")
     (told,) = document._judge_transfers(dict(transfers=pd.DataFrame(map(gain, [2, -2]))))
     assert told.startswith("Ways to carry weights over with all training sources of the target: 2; "
                            "helped: 1; hurt: 1; not shown: 0 (")
@@ -319,3 +326,35 @@ def test_the_document_of_one_network_names_only_what_its_tasks_use(tmp_path):
     assert "Surveys: FIRST" in text and "highest validation accuracy" not in text
     assert "each with the image size" not in text
     assert "One network and three tasks, with 1,059 real validation sources." in text
+
+
+def test_comparisons_of_two_surveys_say_what_is_shown_and_how_much_is_not():
+    test = dict(kind="branches, both", against="fields, NVSS", accuracy_difference=0.049, accuracy_low=0.025,
+                accuracy_high=0.072, p_holm=0.02)
+    less = dict(kind="a", against="b", accuracy_difference=-0.02, accuracy_low=-0.03, accuracy_high=-0.01)
+    told = document._tell_surveys(pd.DataFrame([test, test | less, test | dict(p_holm=0.3)]))
+    assert told == ("branches, both is more accurate than fields, NVSS, +4.9 points (+2.5 to +7.2); a is less accurate "
+                    "than b, −2.0 points (−3.0 to −1.0). Comparisons that show no difference: 1 of 3.")
+    pair = dict(network="fields", first="FIRST", second="NVSS", gain=0.05, gain_low=0.01, gain_high=0.1, p_holm=0.2)
+    assert document._tell_survey_pairs(pd.DataFrame([pair])) == "Comparisons that show no difference: 1 of 1."
+    assert document._tell_survey_pairs(pd.DataFrame([pair | dict(p_holm=0.01)])).startswith(
+        "On the same sources fields is more accurate in FIRST than in NVSS, +5.0 points (+1.0 to +10.0). ")
+
+
+def test_limits_are_those_of_the_run(tmp_path):
+    said = {run: write_page(tmp_path/run, run).split('<section id="limits">')[1].split("</section>")[0]
+            for run in ("transfer", "benchmark")}
+    assert re.search(r"Half of the intervals of \d+ differences are wider than ± \d+\.\d points", said["transfer"])
+    assert "griese, sky-FIRST and sky-NVSS have one fold" in said["transfer"] and "one fold" not in said["benchmark"]
+    assert "published catalogues" in said["benchmark"]
+    smoke = read_config(PATHS.settings("smoke"))
+    made = make_place(tmp_path/"smoke", "transfer", [])
+    for path in made.glob("*.csv"): path.unlink()
+    text = write_document(smoke, made, made/"transfer", made/"report.html").read_text()
+    assert "nothing about real radio galaxies" in text and "published catalogues" not in text
+
+
+def test_the_abstract_of_a_benchmark_says_what_to_expect_of_another_catalogue(tmp_path):
+    abstract = write_page(tmp_path, "benchmark").split('<section id="abstract">')[1].split("</section>")[0]
+    assert "Of the sources of a catalogue that it was not trained on, fields gets" in abstract
+    assert "at the last epoch the mean is" in abstract and "alhassan gets" not in abstract

@@ -188,10 +188,10 @@ COST = dict(minutes=2.5, parameters=1000, accuracy=0.9)
 
 
 @pytest.mark.parametrize("others, told", [
-    ([], "Fields has an accuracy of 0.900 with 1,000 parameters and 2.5 minutes a training."),
-    ([dict(network="dense", parameters=2000, accuracy=0.8)], "Fields is most accurate, with 1,000 parameters and 2.5 "
+    ([], "fields has an accuracy of 0.900 with 1,000 parameters and 2.5 minutes a training."),
+    ([dict(network="dense", parameters=2000, accuracy=0.8)], "fields is most accurate, with 1,000 parameters and 2.5 "
      "minutes a training; no other is smaller."),
-    ([dict(network="dense", parameters=500, accuracy=0.8)], "Fields is most accurate, with 1,000 parameters and 2.5 "
+    ([dict(network="dense", parameters=500, accuracy=0.8)], "fields is most accurate, with 1,000 parameters and 2.5 "
      "minutes a training; the smallest, dense, has 500 and an accuracy of 0.800.")])
 def test_the_most_accurate_and_the_smallest_network_may_be_the_same(others, told):
     rows = pd.DataFrame([COST | dict(network="fields"), *(COST | other for other in others)])
@@ -283,7 +283,16 @@ def test_a_source_on_the_artificial_sky_has_a_sentence_of_its_own(story, table):
     assert diagnosis._tell_by_sky("Retrained", pd.DataFrame()) == []
     ax = figures._plot_matrix(mixed, "real", 0.2).axes[0]
     plt.close(ax.figure)
-    assert f"{mixed['pair'].iloc[0]} (simulated)" in [tick.get_text() for tick in ax.get_xticklabels()]
+    labels = [tick.get_text() for tick in ax.get_xticklabels()]
+    assert labels[0].startswith("sky-NVSS (simulated)\n→ ") and len(set(labels)) == len(labels)
+
+
+def test_the_matrix_has_the_numbers_of_the_table(table):
+    few = table[table["gain"].notna()]
+    ax = figures._plot_matrix(few, "simulated", 0.2).axes[0]
+    plt.close(ax.figure)
+    assert sorted(text.get_text().replace("\n", " points ") for text in ax.texts) == sorted(
+        diagnosis._tell_gain(row) for row in few.to_dict("records"))
 
 
 def test_published_scores_of_other_images_or_without_an_interval_compare_nothing():
@@ -345,3 +354,15 @@ def test_sources_have_pictures_where_images_are_at_hand():
     one = figures._picture_sources(matched, [fewer, sample])["picture"][0]
     left, right = np.split(np.asarray(Image.open(io.BytesIO(base64.b64decode(one.split(",")[1]))).convert("L")), 2, 1)
     assert np.ptp(left[:, :56]) < 20 < np.ptp(right[:, 8:])  # blank where a survey has none
+
+
+def test_the_last_epoch_of_a_left_out_catalogue_is_that_of_the_kept_histories():
+    kept = ROOT/"docs"/"results"/"benchmark"
+    table = pd.read_csv(kept/"benchmark"/"left_out_real.csv").query("network == 'fields'")
+    ends = [pd.read_csv(path)["val_accuracy"].iloc[-1]
+            for path in sorted((kept/"training"/"catalogues-fr"/"fields").glob("fold*/seed*/history.csv"))]
+    assert table["last_epoch"].to_list() == pytest.approx(ends) and len(ends) == 3
+    told = benchmark._tell_left_out(table)
+    assert f"at the last epoch the mean is {np.mean(ends):.3f} ({min(ends):.3f} to {max(ends):.3f})." in told
+    short = benchmark._tell_left_out(table.assign(last_epoch=np.nan))
+    assert short == told.split(" The catalogue that was left out")[0]

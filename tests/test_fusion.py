@@ -61,10 +61,29 @@ def test_two_networks_for_two_surveys_keep_their_names(tmp_path):
         "branches, both": 3, "branches, FIRST only": 3, "branches, VLASS only": 3,
         "extended, both": 2, "extended, FIRST only": 2, "extended, VLASS only": 2}
     tests = compare_answers(answers, "both")
-    assert tests["kind"].value_counts().to_dict() == {
+    assert tests["kind"].value_counts().to_dict() == {"fields, FIRST": 1} | {
         f"{network}, {what}": n for network in ("branches", "extended")
         for what, n in (("both", 3), ("FIRST only", 1), ("VLASS only", 1))}
     assert set(tests["n"][tests["kind"].str.startswith("extended")]) == {60}
+
+
+def test_the_same_network_in_two_surveys_is_compared_on_the_sources_that_both_have(tmp_path):
+    runs = imagine(tmp_path, SINGLE)
+    del runs["vlass", "fields", 2, 1]
+    for key, run in runs.items():  # an answer is right where p_FRI agrees with the label
+        right, right_here = run.predictions["label"] == "FRI", 0.9 if key[0] == "vlass" else 0.2
+        run.predictions["p_FRI"] = np.where(right, right_here, 1 - right_here)
+        run.predictions["p_FRII"] = 1 - run.predictions["p_FRI"]
+        run.metrics["simulated"] = False
+    (row,) = fusion._compare_surveys(runs, configure()).to_dict("records")
+    assert (row["first"], row["second"], row["n"], row["folds"], row["sky"]) == ("vlass", "first", 60, 2, "real")
+    assert (row["first_accuracy"], row["second_accuracy"], row["gain"]) == (1, 0, 1) and row["p_holm"] < 0.05
+    (told,) = fusion._tell_surveys_apart(pd.DataFrame([row]))
+    assert told.startswith("fields is more accurate in vlass than in first: 1.000 and 0.000 of the same sources, +10")
+    (told,) = fusion._tell_surveys_apart(pd.DataFrame([row | dict(p_holm=0.2)]))
+    assert told.startswith("fields is not shown to be more accurate in vlass than in first: ")
+    alone = {key: run for key, run in runs.items() if key[0] == "first"}
+    assert fusion._compare_surveys(alone, configure()).empty and fusion._tell_surveys_apart(pd.DataFrame()) == []
 
 
 def test_two_tasks_that_could_be_meant_are_named(tmp_path):
