@@ -229,9 +229,9 @@ def _measure_set(
     sha256: str, # Of it: another file is measured anew
 )->tuple[dict[str, np.ndarray], float]:
     "Features by name of source, and the seconds that one takes."
-    sources, began = read_prepared(path), time.monotonic()
+    sources, began = read_prepared(path), time.process_time()
     features = measure_features(sources.images, sources.pixel_arcsec)
-    return dict(zip(sources.names.tolist(), features, strict=True)), (time.monotonic() - began)/len(sources)
+    return dict(zip(sources.names.tolist(), features, strict=True)), (time.process_time() - began)/len(sources)
 
 def _write_results(
     out_dir: Path,           # Of the cell
@@ -284,10 +284,10 @@ def fit_handcrafted(
     if not find_change(out_dir, origin, root): return json.loads((out_dir/"metrics.json").read_text())
     clear_results(out_dir)
     sources, (features, seconds) = read_task(results, config, task), _measure_set(images, *inputs.values())
-    fitting = time.monotonic()
+    fitting = time.process_time()
     curve, predictions, parameters = _fit_cell(sources, np.array([features[name] for name in sources.names]), fold,
                                                weights)
-    seconds = time.monotonic() - fitting + seconds*(len(sources) - len(predictions))
+    seconds = time.process_time() - fitting + seconds*(len(sources) - len(predictions))
     write_json(out_dir/"timing.json", dict(epochs=1, seconds=round(seconds, 1), backend="scikit-learn", gpus=[],
                                            threads=int(os.environ.get("OMP_NUM_THREADS", os.cpu_count()))))
     facts = dict(task=task, survey=sources.survey, network=network, fold=fold, seed=seed, simulated=sources.simulated)
