@@ -22,7 +22,7 @@ from .datasets import PreparedSet, read_prepared, read_task
 from .measures import _REACH_ARCSEC, measure_span
 from .preparation import crop_or_pad
 from .provenance import Origin, clear_results, find_change, hash_files, measure_use, write_provenance
-from .training import _check_sides, _tabulate_answers, _weigh_classes, _write_predictions
+from .training import _check_sides, _tabulate_said, _weigh_classes, _write_predictions
 
 # %% ../nbs/39a_handcrafted.ipynb #9777e76a
 _CENTRE_SIDE = 144 # Pixels of the centre that are looked at: 4.3 arcmin in FIRST; divisible by 8
@@ -264,7 +264,7 @@ def _fit_cell(
     scores = [*_score_side(answers[known], sources.labels[known]),
               *_score_side(answers[~known], sources.labels[~known])]
     curve = dict(zip(("epoch", "loss", "accuracy", "val_loss", "val_accuracy"), (0, *scores), strict=True))
-    return curve, _tabulate_answers(sources.select(~known), answers[~known]), last.coef_.size + last.intercept_.size
+    return curve, _tabulate_said(sources.select(~known), answers[~known]), last.coef_.size + last.intercept_.size
 
 def fit_handcrafted(
     results: Path,     # results/<run>, with prepared images; takes on the cell's folder

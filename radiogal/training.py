@@ -546,7 +546,7 @@ def fit_network(
     return pd.DataFrame(history, columns=_CURVE).rename_axis("epoch").reset_index()
 
 # %% ../nbs/22_modelling.ipynb #7b7a1184
-def _tabulate_answers(sources: PreparedSet, probabilities: np.ndarray)->pd.DataFrame: # probabilities: (n, classes)
+def _tabulate_said(sources: PreparedSet, probabilities: np.ndarray)->pd.DataFrame: # probabilities: (n, classes)
     "A table of predictions: name, label, sky_group, p_<class> …"
     table = pd.DataFrame(dict(name=sources.names, label=[sources.classes[k] for k in sources.labels],
                               sky_group=sources.groups))
@@ -562,7 +562,7 @@ def predict_sources(
     copy = _lend_copy(model, prepare=_trace_once)
     probabilities = np.concatenate([copy.predict_on_batch(images[i:i + batch_size])
                                     for i in range(0, len(images), batch_size)])
-    return _tabulate_answers(sources, probabilities)
+    return _tabulate_said(sources, probabilities)
 
 # %% ../nbs/22_modelling.ipynb #9051b5d2
 def save_weights(model, path: Path)->Path:
