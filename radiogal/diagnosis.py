@@ -147,7 +147,7 @@ def _plot_curves(
     for ax, column, label in zip(axes, ("val_accuracy", "val_loss"), ("accuracy", "loss"), strict=True):
         for name, several in histories.items():
             curve = _average_histories(several, column)
-            line, = ax.plot(curve.index + 1, curve["mean"], label=f"{name} ({len(several)})")
+            line, = ax.plot(curve.index + 1, curve["mean"], "o-"[len(curve) > 1:], label=f"{name} ({len(several)})")
             ax.fill_between(curve.index + 1, curve["low"], curve["high"], alpha=0.15, color=line.get_color(), lw=0)
         ax.set(xlabel="Epoch", ylabel=f"Validation {label}")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)

@@ -546,6 +546,12 @@ def fit_network(
     return pd.DataFrame(history, columns=_CURVE).rename_axis("epoch").reset_index()
 
 # %% ../nbs/22_modelling.ipynb #7b7a1184
+def _tabulate_said(sources: PreparedSet, probabilities: np.ndarray)->pd.DataFrame: # probabilities: (n, classes)
+    "A table of predictions: name, label, sky_group, p_<class> …"
+    table = pd.DataFrame(dict(name=sources.names, label=[sources.classes[k] for k in sources.labels],
+                              sky_group=sources.groups))
+    return table.assign(**{f"p_{c}": probabilities[:, i].astype(float) for i, c in enumerate(sources.classes)})
+
 def predict_sources(
     model,                  # keras.Model with probabilities
     sources: PreparedSet,   # Not augmented; cut to the network's size
@@ -556,9 +562,7 @@ def predict_sources(
     copy = _lend_copy(model, prepare=_trace_once)
     probabilities = np.concatenate([copy.predict_on_batch(images[i:i + batch_size])
                                     for i in range(0, len(images), batch_size)])
-    table = pd.DataFrame(dict(name=sources.names, label=[sources.classes[k] for k in sources.labels],
-                              sky_group=sources.groups))
-    return table.assign(**{f"p_{c}": probabilities[:, i].astype(float) for i, c in enumerate(sources.classes)})
+    return _tabulate_said(sources, probabilities)
 
 # %% ../nbs/22_modelling.ipynb #9051b5d2
 def save_weights(model, path: Path)->Path:

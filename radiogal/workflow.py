@@ -25,8 +25,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .config import (Cell, ConfigError, Damaged, Paths, RunConfig, check_name, find_images, find_root,
-                             list_asked, read_config, read_json, write_atomic, write_json)
+from .config import (HANDCRAFTED, Cell, ConfigError, Damaged, Paths, RunConfig, check_name, find_images,
+                             find_root, list_asked, read_config, read_json, write_atomic, write_json)
 from .fetch import AGAIN, RegisteredFile, check_sources, find_mirror, select_files
 from .provenance import (check_inputs, check_network, describe_machine, describe_run, find_damaged,
                                  find_unexported, hash_files, is_as_written, read_signed, run_notebook, sign)
@@ -85,9 +85,9 @@ def _deal_steps(config: RunConfig, per_step: int, cores: int)->dict[str, dict[st
     "What each step of several works through, by kind, and by the step's name such as '1of2'."
     per_process = len(config.surveys) if config.simulated else 1  # archives take their time
     return dict(surveys=_deal_cells(list(config.list_scraped()), lambda survey: 0, per_process, cores),
-                trainings=_deal_cells(list_asked(config), lambda key: key[1], per_step, cores),
-                transfers=_deal_cells(config.list_transfers(), lambda cell: (cell.network, cell.method), per_step,
-                                     cores))
+                trainings=_deal_cells([key for key in list_asked(config) if key[1] != HANDCRAFTED],
+                                      lambda key: key[1], per_step, cores),
+                transfers=_deal_cells(config.list_transfers(), lambda c: (c.network, c.method), per_step, cores))
 
 def _find_held(config: RunConfig)->dict[str, str]: # By set of images: data set in the registry
     "What was held out of the sets of images that a benchmark looks at."
@@ -207,12 +207,12 @@ def plan_run(
 )->Plan:
     "What a run will do. Raises `CatalogueError` or `ConfigError` for a catalogue or folder of images out of reach."
     results, steps, held = f"results/{run}", _deal_steps(config, per_step, cores), _find_held(config)
-    # pinned files serve every run; what archives answer is the run's own
-    raw = "data/raw" if config.scraping.archive == "registry" else f"data/raw/{run}"
+    raw = "data/raw" if config.scraping.archive == "registry" else f"data/raw/{run}"  # pinned files serve every run
     sky = dict(sky="sky.ecsv", labels="labels.ecsv", catalogue="first.ecsv") if config.simulated else {}
     images = _list_images(config, steps["surveys"])
     apart = [f"{find_images('', images)}/heldout" for images in held]
     cells = [f"steps/{kind}/{part}" for kind in ("training", "transfer") for part in steps[f"{kind}s"]]
+    cells += ["steps/handcrafted/all"]*bool(config.handcrafted)
     catalogue = [] if config.tasks else [f"classify/{config.surveys[0]}/{config.networks[0]}"]
     story = ["densities", *images, *cells, *catalogue, "report"]
     return Plan(
