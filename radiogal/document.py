@@ -249,10 +249,18 @@ def _tell_surveys(table: pd.DataFrame)->str:
     best = table.loc[table["accuracy"].idxmax()]
     return f"The highest accuracy is that of {best['kind']} on {best['task']}, {best['accuracy']:.3f}."
 
+def _tell_surveys_paired(table: pd.DataFrame)->str:
+    "In how many comparisons two surveys are better than one, or worse."
+    found = [_judge_gain(dict(p_holm=row.p_holm, gain_low=row.accuracy_low, gain_high=row.accuracy_high))
+             for row in table.itertuples()]
+    return (f"Paired tests on the same sources, folds and seeds: {len(found)}; shown to be better: "
+            f"{found.count('helps')}; worse: {found.count('hurts')}.")
+
 _TOLD: dict[str, Callable] = dict(
     transfers=_tell_transfers, claims=_tell_claims, study=_tell_study, unused_panels=_tell_panels,
     scores=_tell_scores, scores_drawn=_tell_drawn, classes=_tell_classes, published=_tell_published,
-    comparison=_tell_comparison, goals=_tell_goals, surveys=_tell_surveys)
+    comparison=_tell_comparison, goals=_tell_goals, surveys=_tell_surveys,
+    surveys_paired=_tell_surveys_paired)
 
 def _read_tables(
     place: Path,   # results/<run>/report, or benchmark
