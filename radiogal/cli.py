@@ -28,7 +28,7 @@ from . import __version__
 # %% ../nbs/48_cli.ipynb #1616b79c
 _GROUPS = {  # Heading: sub-commands, in order
     "Classify galaxies": ("classify", "cutout", "models", "finetune", "send"),
-    "Runs of a clone": ("run", "plan", "status", "open", "prepare", "figures", "report", "keep"),
+    "Runs of a clone": ("run", "plan", "status", "open", "prepare", "figures", "report", "keep", "ask"),
     "Notebooks of a clone": ("notebook", "refresh"),
     "When something is wrong": ("doctor", "canary")}
 
@@ -92,7 +92,7 @@ def _stop(number: int, _)->None:
 # %% ../nbs/48_cli.ipynb #f22f4e0e
 _WITH_BARS = ("_do_classify", "_do_cutout", "_do_finetune")  # On a terminal; other programs are spared them
 
-_LOADS_FRAMEWORKS = [f"_do_{name}" for name in "classify finetune models notebook refresh figures report".split()]
+_LOADS_FRAMEWORKS = [f"_do_{name}" for name in "classify finetune models notebook refresh figures report ask".split()]
 _STARTS = (r"^WARNING: All log messages before absl::|^I0000 |^To enable the following instructions|"
            r"^[EW]0000 .*(Unable to register cu|already registered)|^[0-9-]{10} .*: I (tensorflow|external)/")
 
@@ -190,6 +190,7 @@ def _complete_survey(ctx: click.Context, param: click.Parameter, begun: str)->li
     return [CompletionItem(begun, type="file"), *map(CompletionItem, known)]
 
 _RUN = click.argument("run", shell_complete=_complete_run)
+_PATH = click.Path(path_type=Path)
 _SEED = click.option("--seed", type=int, help="Replaces the seeds of the settings.")
 
 def _add_graph(do: Callable)->Callable:
@@ -309,6 +310,19 @@ def _do_keep(run)->None:
     from radiogal.workflow import keep_results
     click.echo(f"{keep_results(run)} files in docs/results/{run}")
 
+@_command("ask", "radiogal ask vlass panels.csv", codes={0: "every panel was asked about", 1: _CODES[1], 2: _CODES[2],
+                                                         3: "some panels were refused"})
+@_RUN
+@click.argument("table", type=_PATH)
+@click.option("--out", type=_PATH, show_default="results/RUN/asked/TABLE", help="Folder for answers and scores.")
+def _do_ask(run, table, out)->int: # Exit status
+    "Ask kept networks about panels of the original study that they have not seen."
+    from radiogal.packaging import ask_panels
+    scores, refused, folder = ask_panels(run, table, out)
+    for panel, reason in refused.items(): click.echo(f"{panel} is refused: {reason}", err=True)
+    click.echo(f"{scores.round(3).to_string(index=False)}\nAnswers and scores are in {folder}")
+    return 3 if refused else 0
+
 # %% ../nbs/48_cli.ipynb #b196c77e
 class _Json(click.ParamType):
     "Values as JSON."
@@ -316,8 +330,6 @@ class _Json(click.ParamType):
     def convert(self, value, param, ctx):
         try: return value if isinstance(value, dict) else json.loads(value)
         except ValueError as e: self.fail(f"{value!r} is not JSON: {e}", param, ctx)
-
-_PATH = click.Path(path_type=Path)
 
 @_command("notebook", "radiogal notebook 04_surveys demo --executed done.ipynb --out-dir surveys",
           several=("--inputs", "--outputs"))

@@ -316,6 +316,38 @@ def _tell_others(table: pd.DataFrame, config: RunConfig)->list[str]: # table: as
     images = " and ".join(dict.fromkeys(config.list_tasks()[source].images for source in table["source"]))
     return [f"A network that was trained on other sources ({images}): {'; '.join(told)}."]*bool(told)
 
+# %% ../nbs/33_fusion.ipynb #6c1d2e02
+def _tabulate_both(
+    runs: dict,        # `TrainedRun` by task, network, fold, seed
+    config: RunConfig, # The run's settings
+)->tuple[pd.DataFrame, pd.DataFrame]: # Of `score_answers` and `compare_answers`, with sky; empty without such a task
+    "Scores and tests of all tasks on two surveys; raises as `collect_answers` does."
+    tasks, there = config.list_tasks(), dict.fromkeys(task for task, *_ in runs)
+    answers = {task: collect_answers(config, runs, task) for task in there if "+" in tasks[task].images}
+    if not answers: return pd.DataFrame(), pd.DataFrame()
+    return tuple(pd.concat([tell(said, task) for task, said in answers.items()], ignore_index=True).assign(
+        sky="simulated" if config.simulated else "real") for tell in (score_answers, compare_answers))
+
+def _name_gains(tests: pd.DataFrame)->pd.DataFrame: # From `_tabulate_both`; with first, second, gain and its interval
+    "Tests with the names that gains have in other tables."
+    return tests.rename(columns=dict(kind="first", against="second") | {
+        f"accuracy_{end}": f"gain_{end}".removesuffix("_difference") for end in ("difference", "low", "high")})
+
+_BETTER = {"helps": "better", "hurts": "worse", "not shown": "not shown to be better or worse"}
+
+def _tell_both(scores: pd.DataFrame, tests: pd.DataFrame)->list[str]: # From `_tabulate_both`
+    "What two surveys know together, beside each one, in a sentence for each task; none without tests."
+    told = []
+    for task, rows in _name_gains(tests).groupby("task", sort=False) if len(tests) else ():
+        known, said = scores[scores["task"] == task].set_index("kind"), []
+        for first, against in rows.groupby("first", sort=False):
+            beside = [f"{_tell_gain(row)} against {row['second']} ({known.loc[row['second'], 'accuracy']:.3f}), "
+                      f"p = {row['p_holm']:.2g}, {_BETTER[_judge_gain(row)]}" for row in against.to_dict("records")]
+            said.append(f"{first}, has {_write_score(known.loc[first])}: {'; '.join(beside)}")
+        told.append(f"Two surveys as one input (task {task}): {'. '.join(said)}. Each p is corrected for {len(rows)} "
+                    f"comparisons; {_tell_sources(rows.iloc[0])}.")
+    return told
+
 # %% ../nbs/33_fusion.ipynb #7d20c94e
 def _test_surveys(a: tuple[str, list], b: tuple[str, list])->dict|None: # Of each the task and its `TrainedRun`s
     "Two surveys, that with the higher accuracy first; None where they have no source in common. p is not corrected."

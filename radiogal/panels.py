@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['read_shown', 'read_panels', 'measure_colours', 'draw_as_panel', 'pair_panels', 'PanelSets', 'build_pairs',
-           'build_rest', 'measure_loss', 'build_files', 'list_published', 'read_study']
+           'build_rest', 'measure_loss', 'build_files', 'read_panel_rows', 'AskedPanels', 'build_asked',
+           'list_published', 'read_asked_panels', 'read_study']
 
 # %% ../nbs/19_panels.ipynb #850dc8dc
 import base64
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
@@ -27,9 +29,9 @@ from astropy.table import Table, unique, vstack
 
 from .candidates import exclude_positions, group_sky, split_folds
 from .catalogues import CATALOGUES, find_registered, read_catalogue
-from .config import RadiogalError, RunConfig
+from .config import ConfigError, RadiogalError, RunConfig
 from .datasets import PreparedSet, _list_quarantine, _read_griese
-from .fetch import Fetcher, RegisteredFile, get_registered, select_files
+from .fetch import Fetcher, Manifest, RegisteredFile, get_registered, registry_hosts, select_files
 from .preparation import Unusable, crop_or_pad, measure_pixel, read_image, scale_minmax
 from .surveys import get_survey
 
@@ -416,6 +418,101 @@ def build_files(
     prepared = _build_set(facts, np.stack(levels), "VLASS", config, "files of VLASS", split)
     return replace(prepared, covered=np.asarray(facts["covered"])), facts, reasons
 
+# %% ../nbs/19_panels.ipynb #5d0c1e7b
+_NUMBERS = dict(cell=int, panel=int, ra=float, dec=float, posterior=float)  # Of a table's columns; the others are words
+
+def _read_value(key: str, text: str): # int, float or str
+    "A value of a table of panels, NaN where a number is not given; raises `ValueError` for what is no number."
+    kind, text = _NUMBERS.get(key, str), text.strip()
+    try: return kind(text or "nan") if kind is float else kind(text)
+    except ValueError: raise ValueError(f"{key} = {text!r} is no {'whole '*(kind is int)}number") from None
+
+def _explain_odd(row: dict, figures: dict[int, tuple[str, int]])->str: # figures: as for `read_panels`
+    "What is wrong with a row of a table of panels; '' where nothing is."
+    label, n = figures.get(row["cell"], ("", 0))
+    panel = _name_panel(row["cell"], row["panel"])
+    if not 0 <= row["panel"] < n:
+        there = " and ".join(f"panels 0 to {n - 1} in cell {cell}" for cell, (_, n) in figures.items())
+        return f"there is no {panel} in the study's notebook: it has {there}"
+    if row["label"] != label: return f"{panel} is {row['label']!r}, and {label} in the study"
+    if not row["name"]: return f"{panel} has no name"
+    if row["ra"] < 0 or row["ra"] >= 360 or abs(row["dec"]) > 90:
+        return f"{panel} is at {row['ra']:g}, {row['dec']:g}, which is no position in degrees"
+    return ""
+
+def read_panel_rows(
+    path: str|Path, # A CSV table with the columns of the package's, in any order
+    figures: dict[int, tuple[str, int]] = _FIGURES, # As for `read_panels`
+)->Table:           # As from `read_shown`, NaN where a number is not given; in the order of the file
+    "Panels that networks are asked about; raises `ConfigError`, which names the column, row or panel that is wrong."
+    try: texts = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except ValueError as e: raise ConfigError(f"{path}: not a CSV table: {e}") from e
+    if sorted(texts) != sorted(wanted := _read_listed().colnames):
+        raise ConfigError(f"{path}: columns {', '.join(texts)}: wanted are {', '.join(wanted)}, and no others")
+    if texts.empty: raise ConfigError(f"{path}: no panel is in it")
+    rows, seen = [], {}
+    for number, row in enumerate(texts[wanted].to_dict("records"), 1):
+        try: rows.append({key: _read_value(key, text) for key, text in row.items()})
+        except ValueError as e: raise ConfigError(f"{path}: row {number}: {e}") from e
+        if why := _explain_odd(rows[-1], figures): raise ConfigError(f"{path}: row {number}: {why}")
+        if (panel := _name_panel(rows[-1]["cell"], rows[-1]["panel"])) in seen:
+            raise ConfigError(f"{path}: {panel} is in rows {seen[panel]} and {number}: name it once")
+        seen[panel] = number
+    return Table(rows, names=wanted)
+
+# %% ../nbs/19_panels.ipynb #5d0c1e7e
+_NOT_PLACED = "its position is not known, so it may be one of those that the networks know"
+
+def _explain_refused(asked: Table, known: Table)->dict[str, str]: # known: as for `build_asked`
+    "By panel: why networks that know some panels cannot be asked about it."
+    titles = [_name_panel(row["cell"], row["panel"]) for row in asked]
+    placed = np.isfinite(asked["ra"]) & np.isfinite(asked["dec"])
+    reasons = {title: _NOT_PLACED for title, there in zip(titles, placed, strict=True) if not there}
+    if placed.any():
+        places = Table(dict(name=titles, ra=asked["ra"], dec=asked["dec"]))[placed]
+        reasons |= exclude_positions(places, {"those that the networks know": known}, _APART)
+    same = {*zip(known["cell"], known["panel"], strict=True)}, {*known["name"]}
+    reasons |= {title: "the networks were trained or validated on it" for title, row in zip(titles, asked, strict=True)
+                if (row["cell"], row["panel"]) in same[0] or row["name"] in same[1]}
+    surest = {}
+    for k in np.argsort(-asked["posterior"], kind="stable"):  # of no known posterior last
+        first = surest.setdefault(asked["name"][k], titles[k])
+        if first != titles[k]: reasons.setdefault(titles[k], f"{first} more surely shows {asked['name'][k]}")
+    return reasons
+
+class AskedPanels(NamedTuple):
+    "Panels of which networks can be asked."
+    prepared: PreparedSet    # Of VLASS; all in fold 0, which means nothing here
+    facts: Table             # Of these: as from `read_panel_rows`, with sky_group
+    reasons: dict[str, str]  # By panel, such as 'panel 3 of cell 4': why it is not asked about
+
+def build_asked(
+    path: str|Path,    # The study's notebook
+    asked: Table,      # From `read_panel_rows`
+    known: Table,      # cell, panel, name, ra, dec (deg): panels that the networks were trained or validated on
+    config: RunConfig, # Gives the size
+    figures: dict[int, tuple[str, int]] = _FIGURES, # As for `read_panels`
+)->AskedPanels:
+    "Panels as the networks' own were prepared, but those that they know; raises `ConfigError` where none is left."
+    reasons = _explain_refused(asked, known)
+    titles = np.array([_name_panel(row["cell"], row["panel"]) for row in asked])
+    free = ~np.isin(titles, list(reasons))
+    read = read_panels(path, asked[free], figures)
+    for title, name in zip(titles[free], asked["name"][free].tolist(), strict=True):
+        if name in read.reasons: reasons[str(title)] = read.reasons[name]
+        elif not _has_middle(read.levels[name], config): reasons[str(title)] = "nothing in the middle of its image"
+    facts = asked[~np.isin(titles, list(reasons))]
+    if not len(facts):
+        first = next(iter(reasons))
+        raise ConfigError(f"none of {len(asked)} panels can be asked about: {first}: {reasons[first]}")
+    facts["sky_group"] = group_sky(SkyCoord(facts["ra"], facts["dec"], unit="deg"), _APART)
+    if len({*facts["sky_group"]}) < 2:
+        raise ConfigError(f"{len(facts)} of {len(asked)} panels are left, of one patch of sky: an interval needs two")
+    facts.meta = {"SIMULATE": config.simulated}
+    prepared = _build_set(facts, np.stack([read.levels[name] for name in facts["name"]]), "VLASS", config,
+                          "figures of the original study", (np.asarray(facts["sky_group"]), np.zeros(len(facts), int)))
+    return AskedPanels(prepared, facts, reasons)
+
 # %% ../nbs/19_panels.ipynb #1f5b2a77
 def list_published(
     published: tuple[str, ...], # Sets of images that are as their authors made them, as settings name them
@@ -467,6 +564,18 @@ def _gather_frdeep(fetcher: Fetcher, folder: Path, config: RunConfig)->_Images:
         return draw_as_panel(field), _measure_covered(field)
 
     return _draw_images(facts, draw)
+
+def read_asked_panels(
+    table: str|Path,   # As for `read_panel_rows`
+    known: Table,      # As for `build_asked`
+    folder: Path,      # Where raw files lie
+    config: RunConfig, # Gives the size
+)->AskedPanels:
+    "Panels of a table that some networks do not know; raises as the other two, and `FetchError` without the notebook."
+    asked = read_panel_rows(table)
+    notebook = get_registered(Fetcher(Manifest(folder/"panels.sqlite"), registry_hosts()),
+                              *select_files("study-vlass"), folder)
+    return build_asked(notebook, asked, known, config)
 
 class _Study(NamedTuple):
     "Everything that the sets are made of."

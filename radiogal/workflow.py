@@ -525,8 +525,7 @@ def keep_results(run: str)->int: # How many files
     from radiogal.joining import publish_findings
     paths = Paths(find_root())
     results, kept, config = paths.results(run), paths.kept(run), read_config(paths.settings(run))
-    weights = [f"training/{each}/fold*/seed{seed}/network.weights.h5"
-               for each in config.kept_weights for seed in config.seeds]
+    weights = [f"training/{each}/fold*/seed{config.seeds[0]}/network.weights.h5" for each in config.kept_weights]
     files = sorted({path for pattern in (*_KEPT, *weights) for path in results.glob(pattern)})
     if not files: raise ConfigError(_NO_RESULTS.format(run=run))
     _check_results(paths, results)

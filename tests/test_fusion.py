@@ -7,7 +7,7 @@ from conftest import ROOT
 from radiogal import fusion
 from radiogal.config import list_asked, parse_config, read_config
 from radiogal.diagnosis import TrainedRun, _read_all_facts
-from radiogal.fusion import collect_answers, compare_answers, score_answers
+from radiogal.fusion import _name_gains, _tabulate_both, _tell_both, collect_answers, compare_answers, score_answers
 
 CLASSES = dict(classes=dict(FRI=["FRI"], FRII=["FRII"]))
 
@@ -93,6 +93,24 @@ def test_two_tasks_that_could_be_meant_are_named(tmp_path):
     runs |= imagine(tmp_path, [("slow", "fields", "FIRST", (0,))])
     with pytest.raises(ValueError, match="FIRST: tasks first and slow have the same images and classes"):
         collect_answers(config, runs, "both")
+
+
+def test_a_report_tells_of_two_surveys_with_both_images_and_with_either_missing(tmp_path):
+    runs = imagine(tmp_path, [*SINGLE, ("both", "branches", "FIRST+VLASS", (0, 1, 2))])
+    assert [len(table) for table in _tabulate_both({key: runs[key] for key in runs if key[0] != "both"},
+                                                   configure())] == [0, 0]
+    scores, tests = _tabulate_both(runs, configure())
+    assert scores["kind"].tolist() == list(collect_answers(configure(), runs, "both"))
+    assert tests["against"].tolist() == ["fields, FIRST", "fields, VLASS", "fields, mean of both", "fields, FIRST",
+                                         "fields, VLASS"]
+    told, = _tell_both(scores, tests.assign(p_holm=[0.01, 0.9, 0.9, 0.03, 0.9], accuracy_low=[.1, 0, 0, -.3, 0],
+                                            accuracy_high=[.3, 0, 0, -.1, 0]))
+    assert told.startswith("Two surveys as one input (task both): branches, both, has 1.000 (")
+    assert "against fields, FIRST (1.000), p = 0.01, better; " in told
+    assert "branches, FIRST only, has" in told and "p = 0.03, worse. branches, VLASS only, has" in told
+    assert told.count("not shown to be better or worse") == 3
+    assert told.endswith("Each p is corrected for 5 comparisons; 90 simulated sources, folds × seeds 3 × 1.")
+    assert {"first", "second", "gain", "gain_low", "gain_high"} <= set(_name_gains(tests))
 
 
 WRONG = {"scratch": 2, "zero-shot": 9, "retrain": 2, "freeze-1": 4, "freeze-2": 6, "freeze-all": 10}  # Of 20 in a fold

@@ -159,15 +159,16 @@ def test_a_figure_of_other_settings_is_not_beside_the_findings(tmp_path):
     assert not picture.exists() and "![" not in (tmp_path/"docs"/"findings.md").read_text()
 
 
-def test_of_a_run_of_panels_no_image_is_kept(tmp_path, monkeypatch):
+def test_of_a_run_of_panels_no_image_is_kept_and_weights_of_the_first_seed_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(workflow, "find_root", lambda: tmp_path)
     shutil.copytree(ROOT/"config", tmp_path/"config")
     panels = "preparation/panels"
     small = ["training/VLASS/fields/fold0/seed1/predictions.parquet", "transfer/FIRST-VLASS/retrain/all/fields/fold0/"
              "seed1/timing.json", "report/findings.md", "report/claims_real.csv", f"{panels}/facts.ecsv",
-             f"{panels}/VLASS/quarantine.ecsv"]
+             f"{panels}/VLASS/quarantine.ecsv", "training/VLASS/fields/fold0/seed1/network.weights.h5"]
     large = [f"{panels}/VLASS/prepared.h5", f"{panels}/griese/quarantine.ecsv", "notebooks/19_panels.ipynb",
-             "training/VLASS/fields/fold0/seed1/network.weights.h5", "report/report.png"]
+             "training/VLASS/fields/fold0/seed2/network.weights.h5", "report/report.png",
+             "training/FIRST/fields/fold0/seed1/network.weights.h5"]
     for name in (*small, *large): write_atomic(tmp_path/"results"/"vlass"/name, "said")
     assert workflow.keep_results("vlass") == len(small)
     kept = tmp_path/"docs"/"results"/"vlass"
