@@ -483,7 +483,7 @@ def save_figure(
     stem = f"{name}_simulated" if identity["kind"] == "simulated" else name
     words = "; ".join(f"{k}: {v}" for k, v in identity.items())
     how = dict(pdf=dict(metadata=dict(Title=stem, Subject=words, CreationDate=None, ModDate=None)),
-               png=dict(metadata=dict(Title=stem, Description=words), pil_kwargs=dict(compress_level=3)))  # sooner saved
+               png=dict(metadata=dict(Title=stem, Description=words), pil_kwargs=dict(compress_level=3)))  # faster
     # Laid out and measured once: with an engine, even the one named "none", each format is drawn twice
     with rc_context({"figure.constrained_layout.use": False, "figure.autolayout": False}):
         figure.set_layout_engine(None)
