@@ -468,8 +468,6 @@ def plot_occlusion(
     return fig
 
 # %% ../nbs/26_diagnosis.ipynb #9f5b0ae2
-_SAVED = dict(png=dict(pil_kwargs=dict(compress_level=3)))  # A third faster, for files a fifth larger
-
 def save_figure(
     figure,              # matplotlib Figure, or an Axes of it
     folder: str|Path,    # figures/<run>
@@ -484,14 +482,14 @@ def save_figure(
     box = figure.get_tightbbox().padded(rcParams["savefig.pad_inches"])
     stem = f"{name}_simulated" if identity["kind"] == "simulated" else name
     words = "; ".join(f"{k}: {v}" for k, v in identity.items())
-    metadata = dict(pdf=dict(Title=stem, Subject=words, CreationDate=None, ModDate=None),
-                    png=dict(Title=stem, Description=words))
+    how = dict(pdf=dict(metadata=dict(Title=stem, Subject=words, CreationDate=None, ModDate=None)),
+               png=dict(metadata=dict(Title=stem, Description=words), pil_kwargs=dict(compress_level=3)))  # faster
     # Laid out and measured once: with an engine, even the one named "none", each format is drawn twice
     with rc_context({"figure.constrained_layout.use": False, "figure.autolayout": False}):
         figure.set_layout_engine(None)
         for kind in kinds:
             out = io.BytesIO()
-            figure.savefig(out, format=kind, metadata=metadata[kind], bbox_inches=box, **_SAVED.get(kind, {}))
+            figure.savefig(out, format=kind, bbox_inches=box, **how[kind])
             write_atomic(Path(folder)/f"{stem}.{kind}", out.getvalue())
     return Path(folder)/f"{stem}.png"
 
