@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['list_classes', 'refuse_rows', 'check_probabilities', 'check_predictions', 'bin_confidence', 'score_ece',
            'wilson_interval', 'score_predictions', 'apply_temperature', 'CalibrationError', 'fit_temperature',
-           'score_calibration', 'calibrate_across', 'align_predictions', 'compare_predictions', 'summarise_runs',
-           'score_pooled', 'score_gain', 'correct_holm', 'pool_tables', 'summarise_tables', 'summarise_classes',
-           'match_tables', 'compare_kinds', 'average_predictions']
+           'score_calibration', 'calibrate_across', 'align_predictions', 'summarise_runs', 'score_pooled', 'score_gain',
+           'correct_holm', 'pool_tables', 'summarise_tables', 'summarise_classes', 'match_tables', 'compare_kinds',
+           'average_predictions']
 
 # %% ../nbs/24_evaluation.ipynb #6b67e32a
 import math
@@ -281,21 +281,6 @@ def align_predictions(
                     "sources whose sky group differs between the tables")
     return aligned
 
-# %% ../nbs/24_evaluation.ipynb #72309bc6
-def compare_predictions(
-    a: pd.DataFrame, # A table of predictions
-    b: pd.DataFrame, # Another, of the same sources, in any order
-)->dict:             # n, both, only_a, only_b, neither, difference (accuracy of a minus b), p_value
-    "McNemar's exact two-sided test; raises `ValueError` where `align_predictions` does."
-    from scipy.stats import binomtest
-    judged = [check_predictions(table) for table in align_predictions([a, b])]
-    right_a, right_b = (p.argmax(axis=1) == y for y, p in judged)
-    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
-    p_value = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.
-    return dict(n=len(right_a), both=int((right_a & right_b).sum()), only_a=only_a, only_b=only_b,
-                neither=int((~right_a & ~right_b).sum()), difference=(only_a - only_b)/len(right_a),
-                p_value=float(p_value))
-
 # %% ../nbs/24_evaluation.ipynb #9bd48425
 def _summarise_scores(
     runs: pd.DataFrame, # One row per run, with seed, fold and the scores
@@ -389,18 +374,16 @@ def score_pooled(
     "A pooled score and its 95 % interval, Wilson's where all draws are alike; raises `ValueError` for one sky group."
     return _pool_scores(tables, score)[score]
 
-def _subtract_scores(a: list[pd.DataFrame], b: list[pd.DataFrame], *scores: str)->dict[str, tuple]:
-    "As `score_gain`, by score: of answers that are counted and drawn once."
+def _refuse_unshared(a: list[pd.DataFrame], b: list[pd.DataFrame])->None:
+    "Raises `ValueError` naming sources that only one of two kinds judged."
     for one, other in ((a, b), (b, a)):
         names, others = (pd.concat([t["name"] for t in tables]) for tables in (one, other))
         refuse_rows(names, _find_absent(names, others), "sources that only one kind judged")
-    groups, subtract = _join_groups(a, b), lambda scored: scored[..., 0] - scored[..., 1]
-    counts = np.stack([_count_groups(a, groups), _count_groups(b, groups)], axis=1)
-    total, draws, gains = counts.sum(axis=0), _draw_counts(counts), {}
-    for score in scores:
-        measure = _MATRIX_MEASURES[score]
-        gains[score] = float(subtract(measure(total))), _take_interval(subtract(measure(draws)))
-    return gains
+
+def _subtract(counts: np.ndarray, score: str)->np.ndarray: # counts: (…, 2, true, predicted)
+    "A score of the first less that of the second."
+    scored = _MATRIX_MEASURES[score](counts)
+    return scored[..., 0] - scored[..., 1]
 
 def score_gain(
     a: list[pd.DataFrame], # What networks of one kind said
@@ -408,7 +391,10 @@ def score_gain(
     score: str,            # accuracy or macro_f1
 )->tuple[float, _Interval]: # Score of a less score of b; paired bootstrap over sky groups
     "How much one kind is better, with its 95 % interval; raises `ValueError` naming sources that only one judged."
-    return _subtract_scores(a, b, score)[score]
+    _refuse_unshared(a, b)
+    groups = _join_groups(a, b)
+    counts = np.stack([_count_groups(a, groups), _count_groups(b, groups)], axis=1)
+    return float(_subtract(counts.sum(axis=0), score)), _take_interval(_subtract(_draw_counts(counts), score))
 
 # %% ../nbs/24_evaluation.ipynb #56ea27c6
 def correct_holm(
@@ -474,23 +460,69 @@ def match_tables(
     shared = sorted(mine.keys() & other.keys())
     return [mine[key] for key in shared], [other[key] for key in shared]
 
-def _compare_seeds(a: list[pd.DataFrame],
-                  b: list[pd.DataFrame])->dict: # From `compare_predictions`, of the largest p-value
-    "McNemar's test of two kinds of network, seed by seed; both from `match_tables`."
-    of_seed = lambda tables, seed: pd.concat([t for t in tables if t["seed"].iloc[0] == seed], ignore_index=True)
-    tests = [compare_predictions(of_seed(a, seed), of_seed(b, seed)) for seed in sorted({t["seed"].iloc[0] for t in a})]
-    return max(tests, key=lambda t: t["p_value"])
+def _count_trainings(a: list[pd.DataFrame], b: list[pd.DataFrame])->np.ndarray: # From `match_tables`
+    "Answers of each training about each sky group: (trainings, groups, 2, true, predicted), int."
+    groups = _join_groups(a, b)
+    return np.stack([[_count_groups([table], groups) for table in side] for side in (a, b)], axis=2)
+
+def _list_starts(tables: list[pd.DataFrame])->list: # One kind of network
+    "What trainings of each fold began from: networks of several folds may have begun from one, and share its luck."
+    return [table.get("source_fold", table["fold"]).iloc[0] for table in tables]
+
+def _find_spread(
+    gains: pd.Series,  # Differences of a score, of each training, by start and seed
+    of_sources: float, # Variance of their mean because of the sources
+    n_groups: int,     # Sky groups
+)->tuple[float, float]: # Variance of their mean, degrees of freedom
+    """To the sources' variance that between seeds of one start is added (Satterthwaite 1946).
+
+    Of one seed it is at least that between folds; of a single training only that of the sources is known."""
+    apart = gains.groupby(["start", "seed"]).mean()
+    starts = apart.groupby("start")
+    if free := len(apart) - starts.ngroups:
+        of_trainings = (starts.var(ddof=0)*starts.size()).sum()/free/len(apart)
+        variance = of_sources + of_trainings
+        return variance, variance**2/(of_sources**2/(n_groups - 1) + of_trainings**2/free)
+    if len(apart) == 1: return of_sources, n_groups - 1
+    return max(of_sources, apart.var()/len(apart)), len(apart) - 1
+
+# %% ../nbs/24_evaluation.ipynb #5d1c0e74
+def _compare_scores(
+    counts: np.ndarray,  # From `_count_trainings`
+    runs: pd.MultiIndex, # Start and seed of each
+    n: int,              # Sources
+    score: str,          # A key of `_MATRIX_MEASURES`
+)->tuple[float, float, float, float]: # Difference, its interval, p-value
+    "A score of two kinds of network, of all answers together; Student's t, two-sided."
+    from scipy import special
+    groups = counts.sum(axis=0)
+    of_sources = _subtract(_draw_counts(groups), score).var() + 1/n**2
+    variance, freedom = _find_spread(pd.Series(_subtract(counts.sum(axis=1), score), runs), of_sources, len(groups))
+    difference, error = float(_subtract(groups.sum(axis=0), score)), math.sqrt(variance)
+    half = special.stdtrit(freedom, (1 + _CONFIDENCE)/2)*error
+    return (difference, max(difference - half, -1.), min(difference + half, 1.),
+            float(2*special.stdtr(freedom, -abs(difference)/error)))
 
 def compare_kinds(
     a: list[pd.DataFrame], # One kind of network, from `match_tables`, at least one
     b: list[pd.DataFrame], # Another
-)->dict:                   # folds, seeds, n, only_first, only_second, p_value; difference, low, high of two scores
-    "Two kinds of network on the same sources, folds and seeds; raises as `score_gain` and `compare_predictions` do."
-    test, shared = _compare_seeds(a, b), pd.concat(a)
-    row = dict(folds=shared["fold"].nunique(), seeds=shared["seed"].nunique(), n=test["n"])
-    for score, (difference, ends) in _subtract_scores(a, b, *_MATRIX_MEASURES).items():
-        row |= {f"{score}_difference": difference, f"{score}_low": ends.low, f"{score}_high": ends.high}
-    return row | dict(only_first=test["only_a"], only_second=test["only_b"], p_value=test["p_value"])
+)->dict:                   # folds, seeds, n, only_first, only_second (answers), p_value; of two scores
+    """Two kinds of network on the same sources, folds and seeds; the p-value is of the accuracy.
+
+    Intervals and p-value hold for other sources and, where there are several, for other trainings.
+    Raises as `score_gain` and `align_predictions` do."""
+    _refuse_unshared(a, b)
+    right = [[p.argmax(axis=1) == y for y, p in map(check_predictions, align_predictions(list(pair)))]
+             for pair in zip(a, b, strict=True)]
+    only = [sum(int((pair[k] & ~pair[1 - k]).sum()) for pair in right) for k in (0, 1)]
+    shared, counts = pd.concat(a), _count_trainings(a, b)
+    starts = min(map(_list_starts, (a, b)), key=lambda those: len({*those}))
+    runs = pd.MultiIndex.from_arrays([starts, [t["seed"].iloc[0] for t in a]], names=["start", "seed"])
+    row = dict(folds=shared["fold"].nunique(), seeds=shared["seed"].nunique(), n=shared["name"].nunique())
+    tests = {score: _compare_scores(counts, runs, row["n"], score) for score in _MATRIX_MEASURES}
+    for score, (difference, low, high, _) in tests.items():
+        row |= {f"{score}_difference": difference, f"{score}_low": low, f"{score}_high": high}
+    return row | dict(only_first=only[0], only_second=only[1], p_value=tests["accuracy"][-1])
 
 # %% ../nbs/24_evaluation.ipynb #6e5150e2
 def average_predictions(

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from scipy import special
 
-from radiogal import evaluation
 from radiogal.evaluation import (
     CalibrationError,
+    _find_spread,
     _measure_macro_f1,
     _scale_probabilities,
     _score_classes,
@@ -20,7 +20,6 @@ from radiogal.evaluation import (
     calibrate_across,
     check_predictions,
     compare_kinds,
-    compare_predictions,
     fit_temperature,
     match_tables,
     pool_tables,
@@ -154,15 +153,6 @@ def test_tables_are_aligned_both_ways_and_some_are_needed():
         with pytest.raises(ValueError, match="no tables"): use([])
 
 
-def test_mcnemar_by_hand():
-    mixed = BETTER.assign(p_FRI=[0.2]*2 + [0.8]*12, p_FRII=[0.8]*2 + [0.2]*12)
-    verdict = compare_predictions(mixed, POOR)
-    assert (verdict["p_value"], verdict["difference"]) == pytest.approx((2*(28 + 8 + 1)/2**8, 4/14))
-    assert [verdict[key] for key in ("both", "only_a", "only_b", "neither")] == [6, 6, 2, 0]
-    assert compare_predictions(POOR, POOR)["p_value"] == 1
-    with pytest.raises(ValueError, match="not in every table: S013"): compare_predictions(BETTER[:13], POOR)
-
-
 def test_runs_are_summarised():
     scores = dict.fromkeys(("accuracy", "balanced_accuracy", "macro_f1", "brier", "ece"))
     made = [dict.fromkeys(scores, v) | dict(seed=s, fold=f) for v, s, f in [(.7, 1, 0), (.8, 1, 1), (.9, 2, 0)]]
@@ -191,8 +181,8 @@ def test_macro_f1_leaves_out_a_class_that_is_nowhere():
 def test_interval_of_a_gain_is_that_of_discordant_pairs():
     a, b = (imagine_run(1, skill=skill).assign(sky_group=np.arange(240)) for skill in (2.4, 1.2))
     gain, ends = score_gain([a], [b], "accuracy")
-    verdict = compare_predictions(a, b)
-    one, other = verdict["only_a"], verdict["only_b"]
+    right = [p.argmax(axis=1) == y for y, p in map(check_predictions, (a, b))]
+    one, other = (right[0] & ~right[1]).sum(), (right[1] & ~right[0]).sum()
     half = 1.96*math.sqrt(one + other - (one - other)**2/240)/240  # Agresti 2013, section 11.1
     assert (gain, *ends) == pytest.approx(((one - other)/240, gain - half, gain + half), abs=0.02)
 
@@ -229,26 +219,57 @@ def test_a_score_is_of_what_its_interval_is_of(score):
     assert row[score] == score_pooled([RUN], score)[0]
 
 
-def test_kinds_are_compared_seed_by_seed():
+def test_kinds_are_compared_on_what_both_have():
     ours, theirs, second = in_folds(RUN, 1), in_folds(imagine_run(2, skill=0.6), 1), in_folds(RUN, 2)
     verdict = compare_kinds(*match_tables(ours, theirs))
     assert verdict["accuracy_difference"] == pytest.approx((verdict["only_first"] - verdict["only_second"])/240)
+    alone = [[run.assign(fold=0, seed=1)] for run in (RUN, imagine_run(2, skill=0.6))]
+    assert compare_kinds(*alone)["p_value"] < 0.01
     assert [len(side) for side in match_tables(ours, theirs[:1])] == [1, 1]
     unclear = compare_kinds(*match_tables(ours + second, theirs + second))  # the second seed's networks are the same
-    assert (unclear["seeds"], unclear["p_value"]) == (2, 1)
+    assert unclear["seeds"] == 2 and unclear["p_value"] > 0.05
 
 
-def test_answers_are_counted_once_for_all_scores(monkeypatch):
-    counted, count = [], evaluation._count_groups
-    monkeypatch.setattr(evaluation, "_count_groups", lambda *given: counted.append(given) or count(*given))
-    ours, theirs = in_folds(RUN, 1), in_folds(imagine_run(2, skill=0.6), 1)
-    row, verdict = summarise_tables(ours), compare_kinds(*match_tables(ours, theirs))
-    assert len(counted) == 1 + 2
-    for score in ("accuracy", "macro_f1"):
-        value, ends = score_pooled(ours, score)
-        assert (row[score], row[f"{score}_low"], row[f"{score}_high"]) == (value, *ends)
-        gain, ends = score_gain(ours, theirs, score)
-        assert tuple(verdict[f"{score}_{key}"] for key in ("difference", "low", "high")) == (gain, *ends)
+def answer(right, fold=0, seed=1, first=0):
+    "A training that is right where it is said, about sources that lie apart."
+    rows = first + np.arange(len(right))
+    return pd.DataFrame(dict(name=[f"S{k:04d}" for k in rows], label="FRI", sky_group=rows, fold=fold, seed=seed,
+                             p_FRI=np.where(right, 0.9, 0.2), p_FRII=np.where(right, 0.1, 0.8)))
+
+
+def test_a_single_training_is_tested_by_its_sources_alone():
+    "As by hand: 6 and 2 of 100 sources that only one gets right, and one more (Agresti & Min 2005)."
+    a, b = answer(np.arange(100) >= 2), answer((np.arange(100) < 2) | (np.arange(100) >= 8))
+    verdict = compare_kinds([a], [b])
+    spread = math.sqrt(8 - 16/100 + 1)/100
+    assert verdict["accuracy_difference"] == pytest.approx(0.04)
+    assert verdict["accuracy_high"] - 0.04 == pytest.approx(1.984*spread, rel=0.05)
+    assert verdict["p_value"] == pytest.approx(2*special.stdtr(99, -0.04/spread), rel=0.2)
+    assert (same := compare_kinds([a], [a]))["p_value"] == 1 and same["accuracy_low"] == -same["accuracy_high"] < 0
+
+
+@pytest.mark.parametrize(("seeds", "starts"), [(1, 5), (3, 5), (3, 1)])
+def test_a_lucky_training_is_no_better_recipe(seeds, starts):
+    "Two recipes that are alike differ once in twenty times, though the luck of a training counts as much as sources."
+    rng, rejected = np.random.default_rng(1), 0
+    runs = pd.MultiIndex.from_product([range(5), range(seeds)], names=["start", "seed"])
+    for _ in range(400):
+        luck = np.repeat(rng.normal(scale=0.02*math.sqrt(starts), size=(starts, seeds)), 5//starts, axis=0)
+        by_sources = rng.normal(scale=0.02*math.sqrt(5), size=(5, 1))
+        gains = pd.Series((luck + by_sources).ravel(), runs.set_levels(np.arange(5)*(starts > 1), level=0,
+                                                                       verify_integrity=False))
+        variance, freedom = _find_spread(gains, 0.02**2, 250)
+        rejected += abs(gains.mean())/math.sqrt(variance) > special.stdtrit(freedom, 0.975)
+    assert 0.01 <= rejected/400 <= 0.08
+
+
+def test_trainings_from_one_start_are_as_many_as_seeds():
+    "A start that all folds share makes of fifteen trainings three."
+    rng = np.random.default_rng(1)
+    a, b = ([answer(rng.random(50) < 0.8 + 0.03*seed*side, fold, seed, 50*fold)
+             for fold in range(5) for seed in range(3)] for side in (1, 0))
+    width = lambda tables: (verdict := compare_kinds(tables, b))["accuracy_high"] - verdict["accuracy_low"]
+    assert width([table.assign(source_fold=0) for table in a]) > width(a)
 
 
 def test_ensemble_of_copies_is_its_member():
