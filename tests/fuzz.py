@@ -197,12 +197,11 @@ def shrink(name, content, suffix, key, place, folder):
     return content
 
 
-ABOUT = """Malformed files of each kind that radiogal reads, drawn from a seed: bytes are changed, cut out, repeated or \
-taken from
-another file, and headers, settings, columns and data sets are given other values, sizes and types. A case is accepted
-where a reader of its kind takes it, refused where none does and each raises an error of radiogal that says why; a fault is
-another error, an error that says it ran out of memory, files left behind, more than 1 GiB of memory, or more
-than 20 s of processor time."""
+ABOUT = """Malformed files of each kind that radiogal reads, drawn from a seed: bytes are changed, cut out, repeated
+or taken from another file, and headers, settings, columns and data sets are given other values, sizes and types. A case
+is accepted where a reader of its kind takes it, refused where none does and each raises an error of radiogal that says
+why; a fault is another error, an error that says it ran out of memory, files left behind, more than 1 GiB of memory, or
+more than 20 s of processor time."""
 
 
 def format_report(logs, cases, seed):

@@ -36,8 +36,8 @@ from radiogal.scraping import _cut_file, _read_footprint, _read_plain
 from radiogal.sharing import _find_kind_of_file
 
 PLACE = SkyCoord(162.53, 30.677, unit="deg")
-NUMBERS = """-1 0 1 2 3 7 -32 -64 64 999 65537 2147483648 4294967296 1000000000000 99999999999999999999 1e400 -1e400 1e-300
-nan inf two T F 0x10 1_000 1.5 +5 ++5""".split()
+NUMBERS = """-1 0 1 2 3 7 -32 -64 64 999 65537 2147483648 4294967296 1000000000000 99999999999999999999 1e400 -1e400
+1e-300 nan inf two T F 0x10 1_000 1.5 +5 ++5""".split()
 
 
 class Kind(NamedTuple):
@@ -96,12 +96,13 @@ def damage(rng, content, others, changes):
 # FITS
 
 KEYS = """SIMPLE BITPIX NAXIS NAXIS1 NAXIS2 NAXIS3 NAXIS4 BSCALE BZERO BLANK BUNIT BMAJ BMIN CTYPE1 CTYPE2 CRVAL1 CRPIX1
-CDELT1 CD1_1 PV2_1 LONPOLE RADESYS EQUINOX EPOCH OBJECT SURVEY N_IMAGES EXTEND GROUPS PCOUNT GCOUNT XTENSION HISTORY CONTINUE
-END TFIELDS TFORM1 TFORM2 TTYPE1 TTYPE2 TUNIT2 TNULL1 TSCAL2 TZERO2 TDIM2 TBCOL1 THEAP ZIMAGE ZTABLE ZBITPIX ZNAXIS ZNAXIS1
-ZNAXIS2 ZTILE1 ZTILE2 ZCMPTYPE ZNAME1 ZVAL1 ZSCALE ZZERO ZBLANK ZQUANTIZ ZDITHER0 ZSIMPLE ZEXTEND ZTENSION""".split()
-VALUES = [*NUMBERS, *"""'IMAGE' 'BINTABLE' 'TABLE' 'FK4' 'XYZ' 'RA---SIN' 'GLON-SIN' 'DEC--TAN' 'deg' 'JY/BEAM' 'K' '1PB(0)'
-'PE(999999999)' '99999D' '1QJ' 'A' '0A' 'rAD' '(1,2)' '(999999,999999)' 'RICE_1' 'GZIP_1' 'GZIP_2' 'PLIO_1' 'HCOMPRESS_1'
-'NONE' 'SUBTRACTIVE_DITHER_1' 'BLOCKSIZE' 'BYTEPIX' 'ra' 'dec' 'name' '' '\xe9""".split()]
+CDELT1 CD1_1 PV2_1 LONPOLE RADESYS EQUINOX EPOCH OBJECT SURVEY N_IMAGES EXTEND GROUPS PCOUNT GCOUNT XTENSION HISTORY
+CONTINUE END TFIELDS TFORM1 TFORM2 TTYPE1 TTYPE2 TUNIT2 TNULL1 TSCAL2 TZERO2 TDIM2 TBCOL1 THEAP ZIMAGE ZTABLE ZBITPIX
+ZNAXIS ZNAXIS1 ZNAXIS2 ZTILE1 ZTILE2 ZCMPTYPE ZNAME1 ZVAL1 ZSCALE ZZERO ZBLANK ZQUANTIZ ZDITHER0 ZSIMPLE ZEXTEND
+ZTENSION""".split()
+VALUES = [*NUMBERS, *"""'IMAGE' 'BINTABLE' 'TABLE' 'FK4' 'XYZ' 'RA---SIN' 'GLON-SIN' 'DEC--TAN' 'deg' 'JY/BEAM' 'K'
+'1PB(0)' 'PE(999999999)' '99999D' '1QJ' 'A' '0A' 'rAD' '(1,2)' '(999999,999999)' 'RICE_1' 'GZIP_1' 'GZIP_2' 'PLIO_1'
+'HCOMPRESS_1' 'NONE' 'SUBTRACTIVE_DITHER_1' 'BLOCKSIZE' 'BYTEPIX' 'ra' 'dec' 'name' '' '\xe9""".split()]
 
 
 def list_cards(content):
@@ -152,7 +153,8 @@ def make_packed():
     "Tile-compressed images of each algorithm."
     hdu = fits.open(io.BytesIO(write_centred("FIRST", PLACE, 32)))[0]
     counts = (hdu.data*1e6).clip(0).astype(np.int16)
-    return [write_hdus(fits.PrimaryHDU(), fits.CompImageHDU(data, hdu.header, compression_type=kind, tile_shape=(16, 32)))
+    return [write_hdus(fits.PrimaryHDU(),
+                       fits.CompImageHDU(data, hdu.header, compression_type=kind, tile_shape=(16, 32)))
             for data, kind in ((hdu.data, "RICE_1"), (hdu.data, "GZIP_1"), (hdu.data, "GZIP_2"), (counts, "RICE_1"),
                                (hdu.data, "HCOMPRESS_1"), (counts, "PLIO_1"))]
 
@@ -243,9 +245,11 @@ def make_fits_tables():
     wide["spectrum"] = np.zeros((3, 4))
     packed = fits.BinTableHDU(SOURCES)
     packed.header.update(ZTABLE=True, ZNAXIS1=32, ZNAXIS2=3, ZPCOUNT=0, ZTILELEN=3)
-    text = fits.TableHDU.from_columns([fits.Column("name", "A3", array=["a", "b"]), fits.Column("ra", "F8.3", array=[1, 2]),
+    text = fits.TableHDU.from_columns([fits.Column("name", "A3", array=["a", "b"]),
+                                       fits.Column("ra", "F8.3", array=[1, 2]),
                                        fits.Column("dec", "F8.3", array=[3, 4])])
-    return [write_hdus(fits.PrimaryHDU(), hdu) for hdu in (fits.BinTableHDU(SOURCES), fits.BinTableHDU(wide), text, packed)]
+    return [write_hdus(fits.PrimaryHDU(),
+                       hdu) for hdu in (fits.BinTableHDU(SOURCES), fits.BinTableHDU(wide), text, packed)]
 
 
 def make_fits_table(rng):
@@ -260,13 +264,14 @@ def make_fits_table(rng):
 def fuzz_fits_tables(): return Kind(make_fits_table, dict(positions=check_sources))
 
 
-CELLS = ["10 50 60.0", "25 00 00", "+30°40′37″", "\u221230", "", '"', "''", "\0", *"""162.53 -9.3 10:50:07 nan inf 1e400 --
-null deg hms 95 -181 0012 1E5 # A é 1;2 10h50m07s 60d FK4 B1950 XYZ ICRS name ra dec RA DEC _RAJ2000 _DEJ2000 RA1950 DE1950
-frame equinox , ; | \t \r \n fk5 image circle(10,20,1") point(10h,20d) #%ECSV datatype: float64 string object complex128 unit:
-[1,2] {a:1} &a *a !!python/object:os.system""".split()]
-PARTS_OF_ECSV = ["# - {name: ra, unit: 'deg', datatype: float64, subtype: 'float64[999999]'}", "# meta: !!omap", "# - {a: 1}",
-                 "# delimiter: ','", "# schema: astropy-2.0", "# rows: 3", "# sha256: 00", "# &a [*a,*a]", "# - !!binary abc",
-                 "# __serialized_columns__: {ra: {__class__: os.system}}", "# - {__class__: astropy.time.core.Time}", "# ["*300]
+CELLS = ["10 50 60.0", "25 00 00", "+30°40′37″", "\u221230", "", '"', "''", "\0", *"""162.53 -9.3 10:50:07 nan inf 1e400
+-- null deg hms 95 -181 0012 1E5 # A é 1;2 10h50m07s 60d FK4 B1950 XYZ ICRS name ra dec RA DEC _RAJ2000 _DEJ2000 RA1950
+DE1950 frame equinox , ; | \t \r \n fk5 image circle(10,20,1") point(10h,20d) #%ECSV datatype: float64 string object
+complex128 unit: [1,2] {a:1} &a *a !!python/object:os.system""".split()]
+PARTS_OF_ECSV = ["# - {name: ra, unit: 'deg', datatype: float64, subtype: 'float64[999999]'}", "# meta: !!omap",
+                 "# - {a: 1}", "# delimiter: ','", "# schema: astropy-2.0", "# rows: 3", "# sha256: 00", "# &a [*a,*a]",
+                 "# - !!binary abc", "# __serialized_columns__: {ra: {__class__: os.system}}",
+                 "# - {__class__: astropy.time.core.Time}", "# ["*300]
 
 
 @cache
@@ -276,7 +281,8 @@ def make_tables():
     for form in ("ascii.csv", "ascii.ecsv", "ascii.tab", "ascii.commented_header"):
         SOURCES.write(text := io.StringIO(), format=form)
         kept.append(text.getvalue().encode())
-    return [*kept, "name;ra;dec\na;10 50 07.3;+30 40 37\n".encode("utf-16"), b"10.5 -1.5\n200.25 60.125\nJ105007.3+304037\n",
+    return [*kept, "name;ra;dec\na;10 50 07.3;+30 40 37\n".encode("utf-16"),
+            b"10.5 -1.5\n200.25 60.125\nJ105007.3+304037\n",
             b"# Region file\nfk5\ncircle(10.5,-1.5,1\") # text={a}\npoint(10:50:07,+30:40:37)\n"]
 
 
@@ -297,10 +303,11 @@ def fuzz_tables():
 
 # VOTables and pages of archives
 
-PARTS_OF_VOTABLES = ["<STREAM href='file:/etc/passwd'/>", " nrows='99999999999'", " arraysize='9x9x*'", " datatype='bit'", "<TABLE>",
-          "</TABLE>", "&#0;", " value='ERROR'", " ref='x'", "<FITS/>", "<BINARY>", "]]>", "'", "<TR/>", "<TD>nan</TD>",
-          "<!DOCTYPE a [<!ENTITY b 'c'>]>", " type='meta'", "<RESOURCE>"*70, " arraysize='999999999'", " unit='m/s/s/(('",
-          " ID='ra'", " ucd='pos.eq.ra'", "<COOSYS ID='c' system='eq_FK4' equinox='B1950'/>", " encoding='base64'"]
+PARTS_OF_VOTABLES = ["<STREAM href='file:/etc/passwd'/>", " nrows='99999999999'", " arraysize='9x9x*'",
+                     " datatype='bit'", "<TABLE>", "</TABLE>", "&#0;", " value='ERROR'", " ref='x'", "<FITS/>",
+                     "<BINARY>", "]]>", "'", "<TR/>", "<TD>nan</TD>", "<!DOCTYPE a [<!ENTITY b 'c'>]>", " type='meta'",
+                     "<RESOURCE>"*70, " arraysize='999999999'", " unit='m/s/s/(('", " ID='ra'", " ucd='pos.eq.ra'",
+                     "<COOSYS ID='c' system='eq_FK4' equinox='B1950'/>", " encoding='base64'"]
 
 
 @cache
@@ -361,8 +368,8 @@ def fuzz_pages():
 # HDF5
 
 SHAPES = (), (0,), (3,), (24, 2), (24, 32, 32, 1), (1, 1, 1, 1, 1)
-ARRAYS = (lambda rng: np.zeros(SHAPES[rng.integers(len(SHAPES))]),
-          lambda rng: rng.integers(-5, 99, 24), lambda rng: np.array([b"\xff\xfe", b"a"]), lambda rng: np.full(24, np.nan),
+ARRAYS = (lambda rng: np.zeros(SHAPES[rng.integers(len(SHAPES))]), lambda rng: rng.integers(-5, 99, 24),
+          lambda rng: np.array([b"\xff\xfe", b"a"]), lambda rng: np.full(24, np.nan),
           lambda rng: np.array(["a", "b"], dtype=object), lambda rng: np.zeros(24, dtype=[("a", "f4")]),
           lambda rng: np.zeros((24, 2), ">f8"), lambda rng: np.zeros(24, bool), lambda rng: np.array(rng.normal()),
           lambda rng: np.zeros(24, complex))
@@ -399,7 +406,8 @@ def change_structure(rng, content, sign=None):
     buffer = io.BytesIO(content)
     with h5py.File(buffer, "r+") as f:
         for key in rng.sample(found := list_sets(f), rng.randint(0, min(2, len(found)))): change_array(rng, f, key)
-        if rng.random() < 0.2: f.attrs["format"] = rng.choice((1, "x", np.zeros(3), np.bytes_(b"radiogal prepared set 1")))
+        if rng.random() < 0.2: f.attrs["format"] = rng.choice((1, "x", np.zeros(3),
+                                                               np.bytes_(b"radiogal prepared set 1")))
         if sign and rng.random() < 0.7: sign(f)
         if rng.random() < 0.1: f.attrs["digest"] = rng.choice((1, "\xe9", np.zeros(3), h5py.Empty("f4")))
     return buffer.getvalue()
@@ -425,8 +433,8 @@ def fuzz_prepared():
 def fuzz_weights():
     import keras
     layers = keras.layers
-    model = keras.Sequential([layers.Input((8, 8, 1)), layers.Conv2D(2, 3), layers.BatchNormalization(), layers.Flatten(),
-                              layers.Dense(2)])
+    model = keras.Sequential([layers.Input((8, 8, 1)), layers.Conv2D(2, 3), layers.BatchNormalization(),
+                              layers.Flatten(), layers.Dense(2)])
     whole, before = write_to("a.weights.h5", model.save_weights), model.get_weights()
     def make(rng):
         if rng.random() < 0.6: return ".weights.h5", change_structure(rng, whole)
@@ -442,11 +450,12 @@ def fuzz_weights():
 
 # Settings, decisions, records
 
-PARTS_OF_TOML = ["[", "]", "[[a]]", "[a.b]", "= ", "'''", '"""', "true", "1979-05-27T07:32:00Z", "inf", "nan", "-nan", "1e400", "{}",
-                 "[1, 'a']", "{ a = 1 }", "['FIRST', 'FIRST']", "9"*400, "9"*5000, "['a', ['b', ['c']]]", "'../../x'", "''",
-                 "'\u202e'", "0x" + "f"*300, "0x" + "f"*5000, "["*5000 + "]"*5000, "{a="*3000 + "1" + "}"*3000, ".".join("a"*3000), "\\u0000",
-                 "[" + ".".join("a"*3000) + "]\n", "'loopback'", "'$(touch pwn)'", "'1 GHz'", "'-1 arcsec'", "'1 x 2 arcsec'",
-                 "'nan Jy'", "'x'*9", "2.5", "-1", "0", "false"]
+PARTS_OF_TOML = ["[", "]", "[[a]]", "[a.b]", "= ", "'''", '"""', "true", "1979-05-27T07:32:00Z", "inf", "nan", "-nan",
+                 "1e400", "{}", "[1, 'a']", "{ a = 1 }", "['FIRST', 'FIRST']", "9"*400, "9"*5000, "['a', ['b', ['c']]]",
+                 "'../../x'", "''", "'\u202e'", "0x" + "f"*300, "0x" + "f"*5000, "["*5000 + "]"*5000,
+                 "{a="*3000 + "1" + "}"*3000, ".".join("a"*3000), "\\u0000", "[" + ".".join("a"*3000) + "]\n",
+                 "'loopback'", "'$(touch pwn)'", "'1 GHz'", "'-1 arcsec'", "'1 x 2 arcsec'", "'nan Jy'", "'x'*9", "2.5",
+                 "-1", "0", "false"]
 SURVEY = """[RACS]
 frequency = "1.37 GHz"
 beam = "11.2 x 9.3 arcsec"
@@ -488,9 +497,10 @@ def fuzz_settings():
 
 COLUMNS = "name,survey,decision,reason,who,when"
 IMAGES = {("3C 31", "FIRST"), ("3C 31", "VLASS"), ("a,b", "FIRST")}
-PARTS_OF_DECISIONS = ['"', '""', ",", ",,,,,,", "good", "bad", "unsure", "undo", "\r", "\n", "\0", "\u202e", "\ufeff", "é",
-                      "2026-01-01T00:00:00+00:00", "2026-01-01T00:00:00", "9999-12-31T23:59:59+00:00", "0001-01-01T00:00Z",
-                      "0001-01-01T00:00:00-00:00", "3C 31", "FIRST", COLUMNS, "x"*200_000, '"a\nb"', "2026-W01-1", "20260101"]
+PARTS_OF_DECISIONS = ['"', '""', ",", ",,,,,,", "good", "bad", "unsure", "undo", "\r", "\n", "\0", "\u202e", "\ufeff",
+                      "é", "2026-01-01T00:00:00+00:00", "2026-01-01T00:00:00", "9999-12-31T23:59:59+00:00",
+                      "0001-01-01T00:00Z", "0001-01-01T00:00:00-00:00", "3C 31", "FIRST", COLUMNS, "x"*200_000,
+                      '"a\nb"', "2026-W01-1", "20260101"]
 
 
 def make_decision(rng):
@@ -514,14 +524,16 @@ def fuzz_decisions():
     return Kind(make_decision, dict(read=lambda path: _read_decisions(path, IMAGES), merge=merge, append=append))
 
 
-PARTS_OF_JSON = ["[", "]", "{", "}", "null", "NaN", "-Infinity", "1e999", "9"*5000, '"\\ud800"', '"\\u0000"', "[]", "{}", '""',
-                 "["*100_000, '{"a":'*50_000, '"format"', '"models"', '"files"', "true", '{"a":1,"a":2}', ","]
+PARTS_OF_JSON = ["[", "]", "{", "}", "null", "NaN", "-Infinity", "1e999", "9"*5000, '"\\ud800"', '"\\u0000"', "[]",
+                 "{}", '""', "["*100_000, '{"a":'*50_000, '"format"', '"models"', '"files"', "true", '{"a":1,"a":2}',
+                 ","]
 
 
 @cache
 def make_records():
     kept = sorted((ROOT/"docs"/"results").rglob("metrics.json"))[:2]
-    return [json.dumps(dict(format=1, models=[dict(name="a", files=["a.onnx"])], files={"a.onnx": "0"*64}, digest="0"*64),
+    return [json.dumps(dict(format=1, models=[dict(name="a", files=["a.onnx"])], files={"a.onnx": "0"*64},
+                            digest="0"*64),
                        indent=1).encode(), *(path.read_bytes() for path in kept)]
 
 
