@@ -153,7 +153,7 @@ STAGES = [
           "labels are gone through one by one"),
     Stage("cutouts of one image", 3, cut, "opening the image is shared by all", make_image),
     Stage("preparing cutouts", 1, prepare, "each image by itself", write_cutouts),
-    Stage(f"classifying prepared images of {SIDE} px", 20, classify, f"shards of {SHARD}, one after another; starting "
+    Stage(f"classifying prepared images of {SIDE} px", 10, classify, f"shards of {SHARD}, one after another; starting "
           "and merging the list are shared by all", make_network),
     Stage("scores with intervals, answers", 30, tabulate, "a thousand bootstrap draws of all answers, held at once; "
           "where answers are few, fixed costs of tables outweigh them"),
