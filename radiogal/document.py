@@ -429,6 +429,7 @@ def _count_verdicts(
     counts = "; ".join(f"{word}: {told.count(verdict)}" for verdict, word in words.items())
     return f"{counts}; not shown: {told.count('not shown')}"
 
+# %% ../nbs/42_document.ipynb #3bd9e1f4
 _VERDICTS_OF_PAIRS = {"helps": "it is better", "hurts": "it is worse", "not shown": "neither is shown to be better"}
 
 def _judge_pair(row: dict)->str: # A row of paired comparisons
