@@ -456,13 +456,7 @@ def _tabulate_by_catalogue(
 # %% ../nbs/40_benchmark.ipynb #adb458f2
 def _choose_sources(tables: list[pd.DataFrame], names: set)->list[pd.DataFrame]:
     "Rows of some sources; tables without any are left out."
-    chosen = [table[table["name"].isin(names)] for table in tables]
-    return [table for table in chosen if len(table)]
-
-def _score_last_epoch(several: list[_Judged], names: set)->float: # names: that are compared
-    "Mean accuracy at the end of the trainings, from their histories; NaN where they validated other sources as well."
-    if any(set(judged.predictions["name"]) != names for judged in several): return np.nan
-    return float(np.mean([judged.run.history["val_accuracy"].iloc[-1] for judged in several]))
+    return [part for table in tables if len(part := table[table["name"].isin(names)])]
 
 def _tabulate_left_out(
     apart: list[_Judged], # One network; each fold validates catalogues that it was not trained on
@@ -473,38 +467,24 @@ def _tabulate_left_out(
     rows, answers = [], [j.predictions for j in mixed]
     known = set(pd.concat(answers)["name"])
     for several in _group_judged(apart, "fold").values():
-        names = known & set(several[0].predictions["name"])
+        names = known & (whole := set(several[0].predictions["name"]))
         if not names: continue
         left, seen = _choose_sources([j.predictions for j in several], names), _choose_sources(answers, names)
         (alone, around), (beside, about) = score_pooled(left, "accuracy"), score_pooled(seen, "accuracy")
         change, ends = score_gain(left, seen, "accuracy")
+        last = np.mean([j.run.history["val_accuracy"].iloc[-1] for j in several]) if names == whole else np.nan
         rows.append(dict(catalogues=", ".join(sorted(set(facts.loc[list(names), "catalogue"]))),
                          network=several[0].network, n=len(names), accuracy=alone, accuracy_low=around.low,
                          accuracy_high=around.high, mixed_accuracy=beside, mixed_low=about.low, mixed_high=about.high,
-                         change=change, change_low=ends.low, change_high=ends.high,
-                         last_epoch=_score_last_epoch(several, names)))
+                         change=change, change_low=ends.low, change_high=ends.high, last_epoch=last))
     return pd.DataFrame(rows)
-
-def _tell_left_out(table: pd.DataFrame)->str: # From `_tabulate_left_out`, of one network, at least one row
-    "What to expect of a catalogue that a network was not trained on, in sentences."
-    span = lambda column: f"{table[column].min():.3f} to {table[column].max():.3f}"
-    worst = table.loc[table["change"].idxmin()]
-    told = (f"Of the sources of a catalogue that it was not trained on, {table['network'].iloc[0]} gets "
-            f"{span('accuracy')} right (mean of {len(table)} catalogues {table['accuracy'].mean():.3f}, "
-            f"{table['n'].sum():,} sources), and {span('mixed_accuracy')} where others of that catalogue were among "
-            f"its training sources. It loses most on {worst['catalogues']}: {-worst['change']:.3f} "
-            f"({-worst['change_high']:.3f} to {-worst['change_low']:.3f}).")
-    if table["last_epoch"].isna().any(): return told
-    return told + (" The catalogue that was left out chose the epoch, which flatters: at the last epoch the mean is "
-                   f"{table['last_epoch'].mean():.3f} ({span('last_epoch')}).")
 
 def _find_mixed(
     config: RunConfig, # The run's settings
     task: str,         # One whose images are by catalogue
 )->list[str]:          # None for other tasks
     "Tasks of the same classes on the same images in mixed folds."
-    tasks = config.list_tasks()
-    asked = tasks[task]
+    tasks, asked = config.list_tasks(), config.list_tasks()[task]
     return [name for name, other in tasks.items()
             if f"{other.images}-catalogues" == asked.images and other.classes == asked.classes]
 

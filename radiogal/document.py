@@ -19,12 +19,12 @@ from string import Formatter
 
 import pandas as pd
 
-from .benchmark import _tell_left_out
 from .candidates import find_group_radius
 from .config import Damaged, Method, RunConfig, find_root, read_json, write_atomic
 from .diagnosis import (_SIMULATED, _mark_simulated, _name_simulated, _name_way, _tell_gain,
                                 _tell_published)
 from .evaluation import _judge_gain
+from .fusion import _tell_unknown
 from .models import NETWORKS
 from .provenance import need_extra, read_signed
 
@@ -429,6 +429,7 @@ def _count_verdicts(
     counts = "; ".join(f"{word}: {told.count(verdict)}" for verdict, word in words.items())
     return f"{counts}; not shown: {told.count('not shown')}"
 
+# %% ../nbs/42_document.ipynb #3bd9e1f4
 _VERDICTS_OF_PAIRS = {"helps": "it is better", "hurts": "it is worse", "not shown": "neither is shown to be better"}
 
 def _judge_pair(row: dict)->str: # A row of paired comparisons
@@ -440,7 +441,7 @@ _WRITTEN_NAMES = {"fields": "fields, this project's own,"}  # In a sentence
 def _sum_up_left_out(table: pd.DataFrame|None, network: str)->list[str]: # As from `_tabulate_left_out`, of all tasks
     "What to expect of a catalogue that a network was not trained on, in sentences; none without rows of it."
     rows = pd.DataFrame(_find_rows(table, network=network))
-    return [_tell_left_out(of_task) for _, of_task in rows.groupby("task", sort=False)] if len(rows) else []
+    return [_tell_unknown(of_task) for _, of_task in rows.groupby("task", sort=False)] if len(rows) else []
 
 def _sum_up_benchmark(config: RunConfig, tables: dict[str, pd.DataFrame])->list[str]:
     "What was done, and what becomes of all comparisons, in sentences."
@@ -598,7 +599,7 @@ def _number_items(items: list[_Item])->dict[str, int]: # How many there are, by 
     return counts
 
 # %% ../nbs/42_document.ipynb #f9ce6264
-def _measure_width(table: pd.DataFrame|None, low: str, high: str)->dict: # Of differences; empty without any
+def _measure_halves(table: pd.DataFrame|None, low: str, high: str)->dict: # Of differences; empty without any
     "How many differences have an interval, and half the median width of those, in points."
     if table is None: return {}
     widths = (table[high] - table[low]).dropna()
@@ -614,8 +615,8 @@ def _tell_limits(
     lost = [len(pd.read_csv(path)) for path in place.glob("missing_runs_*.csv")]
     origins = find_root()/made["parameters"]["results_dir"]/"origins.csv"
     kinds = pd.read_csv(origins)["origin"].value_counts() if origins.is_file() else {}
-    width = (_measure_width(tables.get("transfers"), "gain_low", "gain_high")
-             or _measure_width(tables.get("paired"), "accuracy_low", "accuracy_high"))
+    width = (_measure_halves(tables.get("transfers"), "gain_low", "gain_high")
+             or _measure_halves(tables.get("paired"), "accuracy_low", "accuracy_high"))
     alone = [name for name, task in config.list_tasks().items() if {len(f) for f in task.networks.values()} == {1}]
     panels = tables.get("unused_panels")
     return dict(width=width, alone=alone, unused=0 if panels is None else panels["panels"].sum(),

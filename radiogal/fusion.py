@@ -382,3 +382,26 @@ def _tell_surveys_apart(table: pd.DataFrame)->list[str]: # From `_compare_survey
     return [f"{row['network']} {words[_judge_gain(row) != 'not shown'].format(**row)}: {row['first_accuracy']:.3f} and "
             f"{row['second_accuracy']:.3f} of the same sources, {_tell_gain(row)}, p = {row['p_holm']:.2g} (corrected "
             f"for {len(table)}), {_tell_sources(row)}." for row in table.to_dict("records")]
+
+# %% ../nbs/33_fusion.ipynb #f81c35a9
+def _tell_unknown(table: pd.DataFrame)->str: # Catalogues left out, of one network, at least one row
+    "What to expect of a catalogue that a network was not trained on, in sentences."
+    span = lambda column: f"{table[column].min():.3f} to {table[column].max():.3f}"
+    worst = table.loc[table["change"].idxmin()]
+    told = (f"Of the sources of a catalogue that it was not trained on, {table['network'].iloc[0]} gets "
+            f"{span('accuracy')} right (mean of {len(table)} catalogues {table['accuracy'].mean():.3f}, "
+            f"{table['n'].sum():,} sources), and {span('mixed_accuracy')} where others of that catalogue were among "
+            f"its training sources. It loses most on {worst['catalogues']}: {-worst['change']:.3f} "
+            f"({-worst['change_high']:.3f} to {-worst['change_low']:.3f}).")
+    if table["last_epoch"].isna().any(): return told
+    return told + (" The catalogue that was left out chose the epoch, which flatters: at the last epoch the mean is "
+                   f"{table['last_epoch'].mean():.3f} ({span('last_epoch')}).")
+
+def _write_unknown(table: pd.DataFrame)->pd.DataFrame: # Catalogues left out, of all networks
+    "The same table in words."
+    return pd.DataFrame({
+        "Not trained on": table["catalogues"], "Network": table["network"],
+        "Judged on": [f"{n} real sources" for n in table["n"]],
+        "Accuracy (95 %)": [_write_score(row) for row in table.to_dict("records")],
+        "At the last epoch": table["last_epoch"].map("{:.3f}".format),
+        "Trained on some of it": table["mixed_accuracy"].map("{:.3f}".format)})

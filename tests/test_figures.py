@@ -362,7 +362,7 @@ def test_the_last_epoch_of_a_left_out_catalogue_is_that_of_the_kept_histories():
     ends = [pd.read_csv(path)["val_accuracy"].iloc[-1]
             for path in sorted((kept/"training"/"catalogues-fr"/"fields").glob("fold*/seed*/history.csv"))]
     assert table["last_epoch"].to_list() == pytest.approx(ends) and len(ends) == 3
-    told = benchmark._tell_left_out(table)
+    told = fusion._tell_unknown(table)
     assert f"at the last epoch the mean is {np.mean(ends):.3f} ({min(ends):.3f} to {max(ends):.3f})." in told
-    short = benchmark._tell_left_out(table.assign(last_epoch=np.nan))
+    short = fusion._tell_unknown(table.assign(last_epoch=np.nan))
     assert short == told.split(" The catalogue that was left out")[0]
