@@ -310,8 +310,7 @@ def _do_keep(run)->None:
     from radiogal.workflow import keep_results
     click.echo(f"{keep_results(run)} files in docs/results/{run}")
 
-@_command("ask", "radiogal ask vlass panels.csv", codes={0: "every panel was asked about", 1: _CODES[1], 2: _CODES[2],
-                                                         3: "some panels were refused"})
+@_command("ask", "radiogal ask vlass panels.csv", codes=_CODES | {3: "some panels were refused"})
 @_RUN
 @click.argument("table", type=_PATH)
 @click.option("--out", type=_PATH, show_default="results/RUN/asked/TABLE", help="Folder for answers and scores.")
@@ -443,15 +442,12 @@ def _classify_run(asked: dict)->int: # Exit status; asked: what `_do_classify` t
 # %% ../nbs/48_cli.ipynb #28580068
 _NOTE = 60  # Letters of flags and reasons in a table on the terminal
 
-def _list_notes(rows)->list[str]: # rows: as from `radiogal.answers.answer_targets`
-    "What there is to say of each answer: why there is none, or its flags."
-    return [reason or flags for reason, flags in zip(rows["reason"], rows["flags"], strict=True)]
-
 def _format_rows(rows)->str: # rows: as from `radiogal.answers.answer_targets`
     "Answers as a table for the terminal."
     from tabulate import tabulate
     bars = [name for name in rows.columns if name.startswith("p_")]
-    short = [note if len(note) <= _NOTE else f"{note[:_NOTE - 1]}…" for note in _list_notes(rows)]
+    notes = [reason or flags for reason, flags in zip(rows["reason"], rows["flags"], strict=True)]
+    short = [note if len(note) <= _NOTE else f"{note[:_NOTE - 1]}…" for note in notes]
     shown = rows[["name", "ra", "dec", "class", *bars]].assign(notes=short).astype(object)
     heads = ["name", "ra", "dec", "class", *(name.removeprefix("p_") for name in bars), "notes"]
     return tabulate(shown.where(shown.notna(), None).values.tolist(), heads, missingval="",
@@ -461,7 +457,7 @@ def _show_rows(rows, facts: dict, as_json: bool)->None: # facts: as from `radiog
     "Answers on standard output."
     from radiogal.answers import format_json
     click.echo(format_json(rows, facts) if as_json else _format_rows(rows))
-    if not as_json and max(map(len, _list_notes(rows)), default=0) > _NOTE:
+    if not as_json and any(len(reason or flags) > _NOTE for reason, flags in zip(rows["reason"], rows["flags"])):
         click.echo("Notes that end in … are whole in --json, and in the table of --out FILE", err=True)
 
 def _refuse_shown(asked: dict)->None:
