@@ -577,7 +577,7 @@ def _explain_error(
     model: type[BaseModel],  # The model that was read
 )->str:                      # key, value and what is allowed
     "One line for one wrong setting."
-    key = ".".join(str(p) for p in error["loc"])
+    key = ".".join(p if (p := str(part)).isprintable() else ascii(p) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         if (name := error["loc"][-1]) in _RENAMED: return f"{key}: this setting is called {_RENAMED[name]} now"
         if name in _DROPPED: return f"{key}: this {_DROPPED[name]}"

@@ -113,7 +113,6 @@ class _PreparedError(RadiogalError, ValueError):
     "A file that is no prepared set, or a damaged one; the message names it."
 
 _FORMAT = "radiogal prepared set 1"
-_MAX_ARRAY = 2**26 # Bytes of a data set of which the file holds nothing
 _COLUMNS = tuple(f.name for f in dataclasses.fields(PreparedSet))
 
 def encode_column(value)->np.ndarray: # Numbers, or UTF-8 of fixed length
@@ -160,33 +159,29 @@ def _read_array(f: h5py.File, key: str)->np.ndarray:
     found = f[key] if isinstance(f.get(key, getlink=True), h5py.HardLink) else None
     if not isinstance(found, h5py.Dataset): raise ValueError(f"no data set {key!r}")
     if found.external or found.is_virtual: raise ValueError(f"{key!r} is kept in another file")
-    if found.nbytes > _MAX_ARRAY + 1032*found.id.get_storage_size():  # gzip packs no more than 1032 bytes into one
+    if found.nbytes > 2**26 + 1032*found.id.get_storage_size():  # gzip packs no more than 1032 bytes into one
         raise ValueError(f"{key!r} announces {found.nbytes/2**30:.3g} GiB, which the file does not hold")
     if found.dtype.kind not in "biufS": raise ValueError(f"{key!r} holds {found.dtype} objects, not numbers or texts")
     return found[()]
 
 def _read_arrays(path: str|Path)->dict[str, np.ndarray]:
-    "All data sets of a prepared set; raises `_PreparedError` where one is missing or the digest differs."
-    try:
-        with h5py.File(path, "r") as f:
-            if f.attrs.get("format") != _FORMAT.encode():
-                raise ValueError(f"its format is {f.attrs.get('format')}, not {_FORMAT}")
-            arrays, digest = {key: _read_array(f, key) for key in _COLUMNS}, f.attrs["digest"].decode()
-    except FileNotFoundError: raise
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as e:
-        raise _PreparedError(f"{path}: not a prepared set, or a damaged one: {e}") from e
-    if digest_arrays(arrays) != digest: raise _PreparedError(f"{path}: damaged: its content is not what was written")
-    return arrays
+    "All data sets of a prepared set; raises what h5py raises, and `ValueError` where the digest differs."
+    with h5py.File(path, "r") as f:
+        found = f.attrs.get("format")
+        if found != _FORMAT.encode(): raise ValueError(f"its format is {found}, not {_FORMAT}")
+        arrays, digest = {key: _read_array(f, key) for key in _COLUMNS}, f.attrs["digest"].decode()
+    if digest_arrays(arrays) != digest: raise ValueError("its content is not what was written")
+    return {key: np.char.decode(a, "utf-8") if a.dtype.kind == "S" else a for key, a in arrays.items()}
 
 def read_prepared(path: str|Path)->PreparedSet: # As it was written, and checked again
     "Read a prepared set; raises `_PreparedError` for a damaged file or one with objects, `FileNotFoundError` for none."
-    arrays = _read_arrays(path)
     try:
-        arrays = {key: np.char.decode(a, "utf-8") if a.dtype.kind == "S" else a for key, a in arrays.items()}
+        arrays = _read_arrays(path)
         arrays |= {key: tuple(arrays[key].tolist()) for key in ("classes", "history")}
-        arrays |= {key: arrays[key].item() for key in ("survey", "simulated", "pixel_arcsec")}
-        return PreparedSet(**arrays)
-    except (ValueError, TypeError, IndexError) as e: raise _PreparedError(f"{path}: not a prepared set: {e}") from e
+        return PreparedSet(**arrays | {key: arrays[key].item() for key in ("survey", "simulated", "pixel_arcsec")})
+    except FileNotFoundError: raise
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, IndexError) as e:
+        raise _PreparedError(f"{path}: not a prepared set, or a damaged one: {e}") from e
 
 # %% ../nbs/18_datasets.ipynb #8a1d422d
 def choose_classes(

@@ -198,10 +198,10 @@ def _plot_matrix(
     import matplotlib.pyplot as plt
     table = table[table["gain"].notna()]
     ends = table["source"] + "\n\N{RIGHTWARDS ARROW} " + table["target"]
-    several = table["pair"].groupby(ends).transform("nunique") > 1
     table = table.assign(way=table["method"] + np.where(table["sources"] == "all", "",
                                                         ", " + table["sources"] + " sources"),
-                         pair=ends.where(~several, ends + ": " + table["pair"]))
+                         pair=ends.where(table["pair"].groupby(ends).transform("nunique") == 1,
+                                         ends + ": " + table["pair"]))
     pairs, ways = list(dict.fromkeys(table["pair"])), list(dict.fromkeys(table["way"]))
     gains = table.pivot(index="way", columns="pair", values="gain").loc[ways, pairs]
     fig, ax = plt.subplots(figsize=(2.4 + 1.05*len(pairs), 1.7 + 0.42*len(ways)))
@@ -211,8 +211,7 @@ def _plot_matrix(
         strong = abs(row["gain"]) > 0.6*limit/100
         ax.text(pairs.index(row["pair"]), ways.index(row["way"]),
                 _tell_gain(row).replace(" points ", "\n"), ha="center", va="center", fontsize=6.5,
-                color="w" if strong else "k",
-                weight="normal" if _judge_gain(row) == "not shown" else "bold")
+                color="w" if strong else "k", weight="normal" if _judge_gain(row) == "not shown" else "bold")
     ax.set(xticks=range(len(pairs)), yticks=range(len(ways)), yticklabels=ways, title=title)
     ax.set_xticks(range(len(pairs)), pairs, rotation=25, ha="right")
     ax.grid(False)

@@ -333,7 +333,7 @@ def _name_gains(tests: pd.DataFrame)->pd.DataFrame: # From `_tabulate_both`; wit
     return tests.rename(columns=dict(kind="first", against="second") | {
         f"accuracy_{end}": f"gain_{end}".removesuffix("_difference") for end in ("difference", "low", "high")})
 
-_VERDICTS = {"helps": "better", "hurts": "worse", "not shown": "not shown to be better or worse"}
+_SHOWN_AS = {"helps": "better", "hurts": "worse", "not shown": "not shown to be better or worse"}
 
 def _tell_both(scores: pd.DataFrame, tests: pd.DataFrame)->list[str]: # From `_tabulate_both`
     "What two surveys know together, beside each one, in a sentence for each task; none without tests."
@@ -342,7 +342,7 @@ def _tell_both(scores: pd.DataFrame, tests: pd.DataFrame)->list[str]: # From `_t
         known, said = scores[scores["task"] == task].set_index("kind"), []
         for first, against in rows.groupby("first", sort=False):
             beside = [f"{_tell_gain(row)} against {row['second']} ({known.loc[row['second'], 'accuracy']:.3f}), "
-                      f"p = {row['p_holm']:.2g}, {_VERDICTS[_judge_gain(row)]}" for row in against.to_dict("records")]
+                      f"p = {row['p_holm']:.2g}, {_SHOWN_AS[_judge_gain(row)]}" for row in against.to_dict("records")]
             said.append(f"{first}, has {_write_score(known.loc[first])}: {'; '.join(beside)}")
         told.append(f"Two surveys as one input (task {task}): {'. '.join(said)}. Each p is corrected for {len(rows)} "
                     f"comparisons; {_tell_sources(rows.iloc[0])}.")

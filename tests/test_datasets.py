@@ -54,7 +54,7 @@ def move_source(f): f["positions"][3, 0] += 1e-9
 
 @pytest.mark.parametrize("change, message", [
     (lambda f: f.pop("folds"), "no data set 'folds'"), (relink, "no data set 'rms'"),
-    (put_objects, "'rms' holds object objects"), (move_source, "damaged: its content is not what was written")])
+    (put_objects, "'rms' holds object objects"), (move_source, "damaged one: its content is not what was written")])
 def test_a_changed_file_is_refused(sample, tmp_path, change, message):
     path = write_prepared(sample, tmp_path/"prepared.h5")
     with h5py.File(path, "r+") as f: change(f)
