@@ -250,6 +250,7 @@ def _write_results(
     write_json(out_dir/"metrics.json", metrics)
     return metrics
 
+# %% ../nbs/39a_handcrafted.ipynb #fbb1ba2c
 def _fit_cell(
     sources: PreparedSet, # Of the task
     features: np.ndarray, # (n, d), of these

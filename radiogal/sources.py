@@ -74,6 +74,7 @@ def _read_file_of(path: Path, form: str)->Table: # form: one of `_TABLES`
     if form != "fits": return Table.read(path, format=form)
     with open_tables(unpack(path.read_bytes())) as hdus: return Table.read(hdus)
 
+# %% ../nbs/36_sources.ipynb #ceab4296
 def _read_table_of(what)->Table|None:
     "A table in memory, a row of one, or a table's file, as a table; None for anything else."
     if isinstance(what, pd.Series): what = what.to_frame().T.infer_objects()

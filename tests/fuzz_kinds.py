@@ -165,7 +165,7 @@ PACKERS = {".gz": partial(gzip.compress, compresslevel=1, mtime=0), ".bz2": part
 @cache
 def make_bomb(kind, suffix, n=330):
     "A small compressed file: an image of 330 MiB of zeros, an image before them, or a header without an end."
-    plain, pack = write_centred("FIRST", PLACE, 16), PACKERS[suffix]
+    plain, pack = write_centred("FIRST", PLACE, 16), partial(PACKERS[suffix], compresslevel=9)
     begin = dict(wide=plain.replace(b"NAXIS1  =                   16", b"NAXIS1  =              5000000"),
                  behind=plain, header=plain[:plain.index(b"END  ")])[kind]
     return pack(begin) + pack((b" " if kind == "header" else b"\0")*2**20)*n
