@@ -485,8 +485,8 @@ def _find_spread(
         of_trainings = (starts.var(ddof=0)*starts.size()).sum()/free/len(apart)
         variance = of_sources + of_trainings
         return variance, variance**2/(of_sources**2/(n_groups - 1) + of_trainings**2/free)
-    if len(apart) == 1: return of_sources, n_groups - 1
-    return max(of_sources, apart.var()/len(apart)), len(apart) - 1
+    if len(gains) == 1: return of_sources, n_groups - 1
+    return max(of_sources, gains.var()/len(gains)), len(gains) - 1
 
 # %% ../nbs/24_evaluation.ipynb #5d1c0e74
 def _compare_scores(
