@@ -6,7 +6,7 @@
 __all__ = ['deproject', 'project', 'name_position', 'format_sexagesimal', 'identify_positions', 'CatalogueError', 'BadPositions',
            'locate', 'check_names', 'format_table', 'write_table', 'read_table', 'read_frame', 'BadImage',
            'clean_header', 'is_number', 'read_celestial', 'BadVotable', 'HostileVotable', 'Outline', 'parse_votable',
-           'BadFile', 'unpack', 'open_fits', 'open_tables', 'read_parquet']
+           'BadFile', 'unpack', 'open_fits', 'open_tables']
 
 # %% ../nbs/06_positions.ipynb #45ba3a2b
 import bz2
@@ -437,7 +437,7 @@ def open_tables(
         if cards.get("ZTABLE") == "T": raise BadFile("a table that fpack packed: unpack it with funpack")
     with fits.open(io.BytesIO(content)) as hdus: yield hdus
 
-def read_parquet(content: bytes): # pyarrow.Table
+def _load_parquet(content: bytes): # pyarrow.Table
     "A Parquet file's table; raises `BadFile` where it would take more memory than its size warrants."
     from pyarrow import BufferReader, parquet
     file = parquet.ParquetFile(BufferReader(content))

@@ -389,8 +389,8 @@ def _read_shard(
     number: int,
 )->pd.DataFrame:
     "A shard's rows; raises `ShardError` where it is missing, of another job or model, or has other positions."
-    path = name_shard(folder, "shards", number, ".parquet")
-    if not path.is_file(): raise ShardError(f"shard {number} of {_count_shards(job)} is not done")
+    if not (path := name_shard(folder, "shards", number, ".parquet")).is_file():
+        raise ShardError(f"shard {number} of {_count_shards(job)} is not done")
     try: rows, facts = _read_rows(path)
     except Damaged as e: raise ShardError(f"shard {number}: {e}") from e
     if models := sorted({facts.get("model"), *rows.model} - {job["model"]}, key=str):
@@ -486,8 +486,7 @@ def _merge_parquet(read: Callable[[], Iterator[pd.DataFrame]], job: dict, path: 
     facts = {key: value for key, value in job.items() if key not in _OF_LIST}
     schema = make_schema(columns, dict(radiogal=json.dumps(facts, sort_keys=True)))
     with _open_atomic(path) as f, parquet.ParquetWriter(f, schema) as writer:
-        for rows in read():
-            writer.write_table(pa.Table.from_pandas(rows, schema, preserve_index=False))
+        for rows in read(): writer.write_table(pa.Table.from_pandas(rows, schema, preserve_index=False))
     return path
 
 # %% ../nbs/32_classify.ipynb #69cd059e
@@ -497,9 +496,8 @@ def _open_rows(folder: Path, job: dict)->Iterator[Callable[[], Iterator[pd.DataF
     if "order" not in job:
         yield lambda: _iterate_shards(folder, job)
         return
-    starts = range(0, job["n"], job["shard_size"])
-    texts = [key for key, facts in describe_columns(tuple(job["classes"]), job["calibrated"]).items()
-             if facts.kind == "str"]
+    said, starts = describe_columns(tuple(job["classes"]), job["calibrated"]), range(0, job["n"], job["shard_size"])
+    texts = [key for key in said if said[key].kind == "str"]
     places = np.split(_read_order(folder, job), starts[1:])
     with tempfile.TemporaryFile(dir=folder) as file:  # without a name, so gone with the process, however it ends
         kinds = _scatter_rows(lambda: zip(places, _iterate_shards(folder, job), strict=True), texts, file)
