@@ -156,8 +156,10 @@ def test_a_part_that_fails_keeps_its_numbers_and_the_others_go_on(tmp_path, monk
     kept = json.dumps(dict(rows=[make_row(work="kept work")], machine=make_machine(0), minutes=1.))
     (tmp_path/"bad.json").write_text(kept)
     (tmp_path/"bad.py").write_text("raise SystemExit('no')")
+    (tmp_path/"idle.py").write_text("")
+    (tmp_path/"idle.json").write_text(kept)
     (tmp_path/"good.py").write_text(f"import sys, pathlib; pathlib.Path(sys.argv[2]).write_text({kept!r})")
-    monkeypatch.setattr(run, "SCRIPTS", {name: tmp_path/f"{name}.py" for name in ("bad", "good")})
-    assert run.main([]) == "failed: bad" and (tmp_path/"bad.json").read_text() == kept
-    assert (tmp_path/"bench.md").read_text().count("kept work") == 2 and (tmp_path/"it.png").is_file()
-    with pytest.raises(SystemExit, match="no part other: there are bad, good"): run.main(["other"])
+    monkeypatch.setattr(run, "SCRIPTS", {name: tmp_path/f"{name}.py" for name in ("bad", "idle", "good")})
+    assert run.main([]) == "failed: bad, idle" and (tmp_path/"bad.json").read_text() == kept
+    assert (tmp_path/"bench.md").read_text().count("kept work") == 3 and (tmp_path/"it.png").is_file()
+    with pytest.raises(SystemExit, match="no part other: there are bad, idle, good"): run.main(["other"])
