@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -50,12 +51,24 @@ BOTH = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN  # This process, and its c
 def count_processor_s(): return sum(use.ru_utime + use.ru_stime for use in map(resource.getrusage, BOTH))
 
 
+def measure_peak():
+    """MiB that this process held at most, or a child of it that ended.
+
+    Linux starts `ru_maxrss` at the peak of the process that called: `VmHWM` is this process's own, and a child's is at
+    least that of this process.
+    """
+    own, children = (resource.getrusage(which).ru_maxrss for which in BOTH)
+    status = Path("/proc/self/status")
+    if told := re.search(r"VmHWM:\s*(\d+) kB", status.read_text() if status.is_file() else ""): own = int(told[1])
+    return max(own, children)/UNIT
+
+
 def time_work(work):
     "Seconds, seconds of processor time and MiB of some work; memory is that of its largest process."
     began, used = time.perf_counter(), count_processor_s()
     work()
     seconds, used = time.perf_counter() - began, count_processor_s() - used
-    return dict(seconds=seconds, cpu=used, MB=max(use.ru_maxrss for use in map(resource.getrusage, BOTH))/UNIT)
+    return dict(seconds=seconds, cpu=used, MB=measure_peak())
 
 
 def answer(function, folder, n, *words):
