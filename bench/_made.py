@@ -54,3 +54,14 @@ def open_network(folder, engine="onnxruntime", size=FIELD):
     from radiogal.engines import open_ensemble
     trained = folder/"training"/"FIRST"/"fields"/"fold0"/"seed1"
     return open_ensemble("bench", [trained], make_sources(draw_images(40, size)), folder/"engines", engine)
+
+
+def write_shard(path, n, size=FIELD):
+    "A prepared shard of so many images."
+    import pandas as pd
+
+    from radiogal.engines import NUMBERS, TEXTS, PreparedShard, write_prepared_shard
+    facts = {key: ["ok" if key == "state" else ""]*n for key in TEXTS} | {key: np.ones(n) for key in NUMBERS}
+    names = np.array([f"S{i}" for i in range(n)])
+    write_prepared_shard(PreparedShard(names, np.arange(n), draw_images(n, size), pd.DataFrame(facts), "FIRST", 1.8),
+                         path)

@@ -77,6 +77,11 @@ def answer(function, folder, n, *words):
     return time_work(told) if callable(told) else told
 
 
+def print_answer(name, *words):
+    "The same of a function of the script that runs, named, as JSON: what `call` reads."
+    print(json.dumps(answer(getattr(sys.modules["__main__"], name), *words)))
+
+
 def call(function, folder, n, *words, quick=False, **environment):
     "The same in a new process; where it is quick, in this one."
     if quick: return answer(function, folder, n, *words)
@@ -149,10 +154,7 @@ def run_script(collect):
     parser.add_argument("--out", type=Path, metavar="FILE", help="JSON; printed if none is named")
     parser.add_argument("--call", nargs="+", metavar="WORD", help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.call:
-        function, *words = asked.call
-        print(json.dumps(answer(getattr(sys.modules["__main__"], function), *words)))
-        return
+    if asked.call: return print_answer(*asked.call)
     machine, began = describe_machine(), time.monotonic()  # Before this adds to its load
     found = collect(asked.quick)
     result = round_numbers(dict(machine=machine, quick=asked.quick, minutes=(time.monotonic() - began)/60) | found)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from _made import draw_field, draw_images, open_network, write_network
+from _made import draw_field, open_network, write_network, write_shard
 from _pairs import ROOT, call, run_script, time_work
 from bench_cutouts import cut_ours, get_ready, make_image
 
@@ -95,17 +95,6 @@ def make_network(folder, n):
     return {}
 
 
-def write_shard(path, n):
-    "A prepared shard of so many images."
-    import pandas as pd
-
-    from radiogal.engines import NUMBERS, TEXTS, PreparedShard, write_prepared_shard
-    facts = {key: ["ok" if key == "state" else ""]*n for key in TEXTS} | {key: np.ones(n) for key in NUMBERS}
-    names = np.array([f"S{i}" for i in range(n)])
-    write_prepared_shard(PreparedShard(names, np.arange(n), draw_images(n, SIDE), pd.DataFrame(facts), "FIRST", 1.8),
-                         path)
-
-
 def classify(folder, n):
     "From prepared shards to a catalogue."
     from astropy.table import Table
@@ -114,7 +103,7 @@ def classify(folder, n):
     from radiogal.shards import Worker, begin_job, merge_shards, name_shard, work_through
     config, ensemble, size, number = (read_config(ROOT/"config"/"smoke.toml"), open_network(folder, size=SIDE),
                                       min(n, SHARD), np.arange(n))
-    write_shard(folder/f"{n}.npz", size)
+    write_shard(folder/f"{n}.npz", size, SIDE)
     rows = dict(name=[f"J{i:09}" for i in number], ra=number*360/n, dec=np.zeros(n), crowding=0*number)
     wanted = dict(model=ensemble.identity, survey="FIRST", shard_size=size, classes=["FRI", "FRII"], calibrated=True)
 

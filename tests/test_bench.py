@@ -42,6 +42,19 @@ def test_a_script_does_its_work_both_ways(part, tmp_path):
         assert row["pairs"] == 1 and min(*row["seconds"], *row["MB"]) > 0 and row["differs"], row
 
 
+@pytest.mark.full
+def test_a_survey_is_measured_from_a_cutout_to_the_catalogue(tmp_path):
+    found = {}
+    for name, *words in (("make_networks", "20"), ("measure", "20", "onnxruntime"), ("compare", "2", "onnxruntime"),
+                         ("plan", "20"), ("cut", "3"), ("prepare", "1")):
+        done = call_script(BENCH/"hand"/"survey.py", "--call", name, tmp_path, *words)
+        assert done.returncode == 0, done.stderr[-3000:]
+        found[name] = json.loads(done.stdout.splitlines()[-1])
+    assert found["measure"]["cutouts"] == 20 and found["measure"]["merged"] > 0 and found["measure"]["placed"] > 100
+    assert found["compare"]["differs"] < 1e-4 and found["plan"]["positions"] == 20
+    assert min(found["cut"]["cpu"], found["prepare"]["ms"], found["prepare"]["kB"]) > 0
+
+
 SCRIPT = '''
 import sys
 import time
