@@ -210,4 +210,4 @@ def test_positions_of_every_format_are_the_same(tmp_path, suffix, form):
 def test_bad_table_is_one_line(project):
     (project[0]/"bad.csv").write_text("name,ra,dec\nb,,3\n")
     status, said = finish(ask(project[0], "bad", "bad.csv"))
-    assert status == 1 and "radiogal: row 1: the position is missing" in said and "Traceback" not in said
+    assert status == 1 and "bad.csv: row 1: the position is missing" in said and "Traceback" not in said
