@@ -202,7 +202,7 @@ def test_what_cannot_be_used_is_a_row_with_its_reason(first, single, tmp_path):
     empty = fits.PrimaryHDU(np.full_like(first.data, np.nan), first.header)
     torn = fits.PrimaryHDU(np.where(np.arange(150) < 60, np.nan, first.data), first.header)
     wrong = {
-        "there is no such file": tmp_path/"nothing.fits", "No SIMPLE card found": tmp_path/"text.fits",
+        "there is no such file": tmp_path/"nothing.fits", "not FITS": tmp_path/"text.fits",
         "pixels, ": tmp_path/"short.fits", "no image in it": fits.HDUList([fits.PrimaryHDU(), table]),
         "cube of 4 planes": fits.PrimaryHDU(np.repeat(first.data[None], 4, axis=0), first.header),
         "Stokes Q": stokes, "unit is adu, not Jy/beam": change_header(first, BUNIT="adu"),
