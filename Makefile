@@ -149,7 +149,7 @@ wheel: $(STAMP)  ## Build the package as the package index takes it, in dist; wi
 	rm -rf dist build
 	$(BIN)/python -m build --no-isolation --outdir dist .
 
-bench: $(STAMP)  ## Measure beside alternatives and limits, write docs/bench.md: half an hour, or BENCH="clipping cutouts"
+bench: $(STAMP)  ## Measure beside alternatives and limits, write docs/bench.md; or BENCH="clipping cutouts"
 	@$(BIN)/python bench/run.py $$BENCH
 
 MACHINES := x86_64-manylinux_2_28 aarch64-manylinux_2_28 aarch64-apple-darwin

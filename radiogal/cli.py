@@ -457,8 +457,7 @@ def _show_rows(rows, facts: dict, as_json: bool)->None: # facts: as from `radiog
     "Answers on standard output."
     from radiogal.answers import format_json
     click.echo(format_json(rows, facts) if as_json else _format_rows(rows))
-    notes = [reason or flags for reason, flags in zip(rows["reason"], rows["flags"], strict=True)]
-    if not as_json and any(len(note) > _NOTE for note in notes):
+    if not as_json and (rows["reason"].where(rows["reason"] != "", rows["flags"]).str.len() > _NOTE).any():
         click.echo("Notes that end in … are whole in --json, and in the table of --out FILE", err=True)
 
 def _refuse_shown(asked: dict)->None:

@@ -9,6 +9,7 @@ __all__ = ['NUMBERS', 'TEXTS', 'open_onnxruntime', 'list_engines', 'Member', 'ha
            'join_prepared', 'ColumnFacts', 'describe_columns', 'count_neighbours', 'count_trained', 'classify_shard']
 
 # %% ../nbs/28_engines.ipynb #8619fe38
+import errno
 import hashlib
 import io
 import json
@@ -24,7 +25,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from itertools import zip_longest
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -641,23 +642,23 @@ def _open_atomic(path: Path)->Iterator[io.BufferedWriter]:
 def _scatter_rows(
     blocks: Callable[[], Iterable[tuple[np.ndarray, pd.DataFrame]]], # Rows, and the place of each from 0; called twice
     texts: list[str], # Columns of text
-    path: Path,       # Of a file, which is the caller's to remove
+    file: BinaryIO,   # Empty, to read and write
 )->np.dtype:          # Of a row in the file; texts in UTF-8
-    "Rows of many blocks, each at its place in a file, without all of them in memory."
+    "Rows of many blocks, each at its place in a file, not all in memory; raises `OSError` on a full disk."
     widths = dict.fromkeys(texts, 1)
     for _, rows in blocks():
         for key in texts: widths[key] = max(widths[key], int(rows[key].str.encode("utf-8").str.len().max()))
     kinds = np.dtype([(key, f"S{widths[key]}" if key in widths else rows[key].dtype) for key in rows])
-    with open(path, "wb") as f:
-        for places, rows in blocks():
-            records = np.zeros(len(rows), kinds)
-            for key in rows: records[key] = rows[key].str.encode("utf-8") if key in widths else rows[key]
-            for place, record in zip(places, records, strict=True):
-                os.pwrite(f.fileno(), record.tobytes(), int(place)*kinds.itemsize)
+    for places, rows in blocks():
+        records = np.zeros(len(rows), kinds)
+        for key in rows: records[key] = rows[key].str.encode("utf-8") if key in widths else rows[key]
+        for place, record in zip(places, records, strict=True):
+            if os.pwrite(file.fileno(), record.tobytes(), int(place)*kinds.itemsize) < kinds.itemsize:
+                raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: rows of the catalogue")
     return kinds
 
-def _gather_rows(path: Path, kinds: np.dtype, start: int, n: int)->pd.DataFrame: # kinds: from `_scatter_rows`
+def _gather_rows(file: BinaryIO, kinds: np.dtype, start: int, n: int)->pd.DataFrame: # kinds: from `_scatter_rows`
     "Rows of its file, from one on, at most so many."
-    records = np.fromfile(path, kinds, n, offset=start*kinds.itemsize)
+    records = np.frombuffer(os.pread(file.fileno(), n*kinds.itemsize, start*kinds.itemsize), kinds)
     read = lambda values: np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
     return pd.DataFrame({key: read(records[key]) for key in kinds.names})

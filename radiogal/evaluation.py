@@ -478,7 +478,8 @@ def _find_spread(
 )->tuple[float, float]: # Variance of their mean, degrees of freedom
     """To the sources' variance that between seeds of one start is added (Satterthwaite 1946).
 
-    Of one seed it is at least that between folds; of a single training only that of the sources is known."""
+    Of one seed it is at least that between folds, and the luck of a start that all share is not known; of a single
+    training only the variance of the sources is known."""
     apart = gains.groupby(["start", "seed"]).mean()
     starts = apart.groupby("start")
     if free := len(apart) - starts.ngroups:
@@ -502,7 +503,7 @@ def _compare_scores(
     variance, freedom = _find_spread(pd.Series(_subtract(counts.sum(axis=1), score), runs), of_sources, len(groups))
     difference, error = float(_subtract(groups.sum(axis=0), score)), math.sqrt(variance)
     half = special.stdtrit(freedom, (1 + _CONFIDENCE)/2)*error
-    return (difference, max(difference - half, -1.), min(difference + half, 1.),
+    return (difference, float(max(difference - half, -1)), float(min(difference + half, 1)),
             float(2*special.stdtr(freedom, -abs(difference)/error)))
 
 def compare_kinds(

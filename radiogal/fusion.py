@@ -86,8 +86,7 @@ def plot_answers(
 def _list_questions(kinds: list[str])->list[tuple[str, str]]: # Of those that are there: what, against what
     "What is asked of two surveys."
     single = [kind for kind in kinds if kind.startswith(f"{_SINGLE}, ")]
-    questions = [*combinations([kind for kind in single if kind != _MEAN], 2)]  # one survey against the other
-    questions += [(kind, other) for kind in kinds if kind.endswith(", both") for other in single]
+    questions = [(kind, other) for kind in kinds if kind.endswith(", both") for other in single]
     return questions + [(kind, other) for kind in kinds for other in single
                         if kind.split(", ")[1] == f"{other.split(', ')[1]} only"]
 
@@ -391,8 +390,8 @@ def _tell_unknown(table: pd.DataFrame)->str: # Catalogues left out, of one netwo
     told = (f"Of the sources of a catalogue that it was not trained on, {table['network'].iloc[0]} gets "
             f"{span('accuracy')} right (mean of {len(table)} catalogues {table['accuracy'].mean():.3f}, "
             f"{table['n'].sum():,} sources), and {span('mixed_accuracy')} where others of that catalogue were among "
-            f"its training sources. It loses most on {worst['catalogues']}: {-worst['change']:.3f} "
-            f"({-worst['change_high']:.3f} to {-worst['change_low']:.3f}).")
+            f"its training sources. The largest change is on {worst['catalogues']}: {worst['change']:+.3f} "
+            f"({worst['change_low']:+.3f} to {worst['change_high']:+.3f}, over sources alone, one training).")
     if table["last_epoch"].isna().any(): return told
     return told + (" The catalogue that was left out chose the epoch, which flatters: at the last epoch the mean is "
                    f"{table['last_epoch'].mean():.3f} ({span('last_epoch')}).")

@@ -24,7 +24,7 @@ from astropy.table import Table
 from .config import ConfigError, _to_tuples
 from .fetch import one_line
 from .positions import (BadFile, BadPositions, BadVotable, CatalogueError, identify_positions, open_tables,
-                                parse_votable, read_frame, unpack, _tell_where)
+                                parse_votable, read_frame, _load_parquet, unpack, _tell_where)
 from .surveys import Survey, add_survey
 
 # %% ../nbs/07_inputs.ipynb #782459c7
@@ -510,8 +510,7 @@ def _read_fits_table(content: bytes, where: str, asked: dict[str, str])->Table:
 
 def _read_parquet(content: bytes, where: str, asked: dict[str, str])->Table:
     "A Parquet file, units and UCDs from the metadata of its columns."
-    from pyarrow import BufferReader, parquet
-    found = parquet.read_table(BufferReader(content))
+    found = _load_parquet(content)
     table = Table.from_pandas(found.to_pandas())
     for field in found.schema:
         said = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}

@@ -10,6 +10,7 @@ __all__ = ['read_shown', 'read_panels', 'measure_colours', 'draw_as_panel', 'pai
 # %% ../nbs/19_panels.ipynb #850dc8dc
 import base64
 import json
+import math
 import struct
 from collections import Counter
 from collections.abc import Callable
@@ -31,7 +32,8 @@ from .candidates import exclude_positions, group_sky, split_folds
 from .catalogues import CATALOGUES, find_registered, read_catalogue
 from .config import ConfigError, RadiogalError, RunConfig
 from .datasets import PreparedSet, _list_quarantine, _read_griese
-from .fetch import Fetcher, Manifest, RegisteredFile, get_registered, registry_hosts, select_files
+from .fetch import (Fetcher, Manifest, RegisteredFile, get_registered, one_line, registry_hosts,
+                            select_files)
 from .preparation import Unusable, crop_or_pad, measure_pixel, read_image, scale_minmax
 from .surveys import get_survey
 
@@ -425,7 +427,8 @@ def _read_value(key: str, text: str): # int, float or str
     "A value of a table of panels, NaN where a number is not given; raises `ValueError` for what is no number."
     kind, text = _NUMBERS.get(key, str), text.strip()
     try: return kind(text or "nan") if kind is float else kind(text)
-    except ValueError: raise ValueError(f"{key} = {text!r} is no {'whole '*(kind is int)}number") from None
+    except ValueError:
+        raise ValueError(f"{key} = {one_line(repr(text), 200)} is no {'whole '*(kind is int)}number") from None
 
 def _explain_odd(row: dict, figures: dict[int, tuple[str, int]])->str: # figures: as for `read_panels`
     "What is wrong with a row of a table of panels; '' where nothing is."
@@ -438,6 +441,7 @@ def _explain_odd(row: dict, figures: dict[int, tuple[str, int]])->str: # figures
     if not row["name"]: return f"{panel} has no name"
     if row["ra"] < 0 or row["ra"] >= 360 or abs(row["dec"]) > 90:
         return f"{panel} is at {row['ra']:g}, {row['dec']:g}, which is no position in degrees"
+    if math.isinf(row["posterior"]): return f"{panel} has posterior {row['posterior']}: leave it empty"
     return ""
 
 def read_panel_rows(
@@ -445,10 +449,12 @@ def read_panel_rows(
     figures: dict[int, tuple[str, int]] = _FIGURES, # As for `read_panels`
 )->Table:           # As from `read_shown`, NaN where a number is not given; in the order of the file
     "Panels that networks are asked about; raises `ConfigError`, which names the column, row or panel that is wrong."
-    try: texts = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except ValueError as e: raise ConfigError(f"{path}: not a CSV table: {e}") from e
+    content = BytesIO(Path(path).read_bytes())  # of a path, pandas would guess a compression from the name
+    try: texts = pd.read_csv(content, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
+    except ValueError as e: raise ConfigError(f"{path}: not a CSV table: {one_line(str(e), 200)}") from e
     if sorted(texts) != sorted(wanted := _read_listed().colnames):
-        raise ConfigError(f"{path}: columns {', '.join(texts)}: wanted are {', '.join(wanted)}, and no others")
+        raise ConfigError(f"{path}: columns {one_line(', '.join(texts), 200)}: "
+                          f"wanted are {', '.join(wanted)}, and no others")
     if texts.empty: raise ConfigError(f"{path}: no panel is in it")
     rows, seen = [], {}
     for number, row in enumerate(texts[wanted].to_dict("records"), 1):
@@ -476,8 +482,9 @@ def _explain_refused(asked: Table, known: Table)->dict[str, str]: # known: as fo
                 if (row["cell"], row["panel"]) in same[0] or row["name"] in same[1]}
     surest = {}
     for k in np.argsort(-asked["posterior"], kind="stable"):  # of no known posterior last
+        if titles[k] in reasons: continue
         first = surest.setdefault(asked["name"][k], titles[k])
-        if first != titles[k]: reasons.setdefault(titles[k], f"{first} more surely shows {asked['name'][k]}")
+        if first != titles[k]: reasons[titles[k]] = f"{first} more surely shows {asked['name'][k]}"
     return reasons
 
 class AskedPanels(NamedTuple):

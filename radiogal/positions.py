@@ -232,7 +232,7 @@ def _name_frame(header: fits.Header)->dict:
 # %% ../nbs/06_positions.ipynb #00376cf4
 _CELL_BYTES = dict(boolean=1, bit=1, unsignedByte=1, short=2, int=4, long=8, char=1, unicodeChar=2, float=4, double=8,
                   floatComplex=8, doubleComplex=16)  # VOTable 1.5, section 2.1; a bit is rounded up
-_MAX_MEMORY = 256*2**20  # Bytes that any VOTable may take
+_MAX_MEMORY = 256*2**20  # Bytes that what a file announces may take
 _MAX_DEPTH = 64          # Elements within elements
 
 class BadVotable(RadiogalError, ValueError):
@@ -445,3 +445,11 @@ def open_tables(
     for cards in _scan_parts(io.BytesIO(content), len(content)):
         if cards.get("ZTABLE") == "T": raise BadFile("a table that fpack packed: unpack it with funpack")
     with fits.open(io.BytesIO(content)) as hdus: yield hdus
+
+def _load_parquet(content: bytes): # pyarrow.Table
+    "A Parquet file's table; raises `BadFile` where it would take more memory than its size warrants."
+    from pyarrow import BufferReader, parquet
+    file = parquet.ParquetFile(BufferReader(content))
+    if 8*(n := file.metadata.num_rows)*(columns := file.metadata.num_columns) > _MAX_MEMORY + 64*len(content):
+        raise BadFile(f"{n} rows of {columns} columns in {len(content)} bytes, too many to read: split the table")
+    return file.read()

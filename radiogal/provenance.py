@@ -503,7 +503,9 @@ class _NotebookFailed(RadiogalError, RuntimeError):
 def _list_parameters(notebook: Path)->list[str]: # Of its cell tagged `parameters`
     "The names that a notebook can be given."
     told = "\n".join(text for text, tags in _read_code(notebook) if "parameters" in tags)
-    return [name for node in ast.parse(told).body for name in _name_targets(node)]
+    try: body = ast.parse(told).body
+    except SyntaxError as e: raise ConfigError(f"{notebook}: its parameters are no Python: {e}") from e
+    return [name for node in body if isinstance(node, ast.Assign | ast.AnnAssign) for name in _name_targets(node)]
 
 def _check_parameters(
     notebook: Path,   # With a cell tagged `parameters`

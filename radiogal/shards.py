@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -332,14 +333,17 @@ def _delete_cutouts(worker: Worker, number: int)->None:
     if "downloads" not in worker.deleted: return
     stems = {name_file(str(name)) for name in _read_block(worker.folder, number)["name"]}
     for path in worker.archive.folder.glob("*.fits"):
-        if re.sub(r"\.\d+px\..*", "", path.name) in stems: path.unlink()
+        if re.sub(r"\.\d+px\..*", "", path.name) in stems: path.unlink(missing_ok=True)
     if worker.job["survey"] in _BY_IMAGE: _delete_images(worker)
 
 # %% ../nbs/32_classify.ipynb #ead9cdeb
 def _prepare_shard(worker: Worker, number: int)->PreparedShard:
     "A shard's images: read where they are there and undamaged, else fetched and prepared."
     path = name_shard(worker.folder, "prepared", number, ".npz")
-    with suppress(Damaged): return read_prepared_shard(path)
+    with suppress(Damaged):
+        prepared = read_prepared_shard(path)
+        _delete_cutouts(worker, number)  # of a worker that was killed before it could
+        return prepared
     path.unlink(missing_ok=True)  # a shard with this file is done with its images, other workers may delete them
     prepared = prepare_cutouts(_fetch_shard(worker, number), worker.folder, worker.job["survey"], worker.config)
     with suppress(Damaged):  # without them there is no picture; classes are kept beside them
@@ -385,8 +389,8 @@ def _read_shard(
     number: int,
 )->pd.DataFrame:
     "A shard's rows; raises `ShardError` where it is missing, of another job or model, or has other positions."
-    path = name_shard(folder, "shards", number, ".parquet")
-    if not path.is_file(): raise ShardError(f"shard {number} of {_count_shards(job)} is not done")
+    if not (path := name_shard(folder, "shards", number, ".parquet")).is_file():
+        raise ShardError(f"shard {number} of {_count_shards(job)} is not done")
     try: rows, facts = _read_rows(path)
     except Damaged as e: raise ShardError(f"shard {number}: {e}") from e
     if models := sorted({facts.get("model"), *rows.model} - {job["model"]}, key=str):
@@ -482,8 +486,7 @@ def _merge_parquet(read: Callable[[], Iterator[pd.DataFrame]], job: dict, path: 
     facts = {key: value for key, value in job.items() if key not in _OF_LIST}
     schema = make_schema(columns, dict(radiogal=json.dumps(facts, sort_keys=True)))
     with _open_atomic(path) as f, parquet.ParquetWriter(f, schema) as writer:
-        for rows in read():
-            writer.write_table(pa.Table.from_pandas(rows, schema, preserve_index=False))
+        for rows in read(): writer.write_table(pa.Table.from_pandas(rows, schema, preserve_index=False))
     return path
 
 # %% ../nbs/32_classify.ipynb #69cd059e
@@ -493,14 +496,12 @@ def _open_rows(folder: Path, job: dict)->Iterator[Callable[[], Iterator[pd.DataF
     if "order" not in job:
         yield lambda: _iterate_shards(folder, job)
         return
-    path, starts = folder/f".rows.{os.getpid()}.part", range(0, job["n"], job["shard_size"])
-    columns = describe_columns(tuple(job["classes"]), job["calibrated"])
-    texts = [key for key, facts in columns.items() if facts.kind == "str"]
+    said, starts = describe_columns(tuple(job["classes"]), job["calibrated"]), range(0, job["n"], job["shard_size"])
+    texts = [key for key in said if said[key].kind == "str"]
     places = np.split(_read_order(folder, job), starts[1:])
-    try:
-        kinds = _scatter_rows(lambda: zip(places, _iterate_shards(folder, job), strict=True), texts, path)
-        yield lambda: (_gather_rows(path, kinds, start, job["shard_size"]) for start in starts)
-    finally: path.unlink(missing_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:  # without a name, so gone with the process, however it ends
+        kinds = _scatter_rows(lambda: zip(places, _iterate_shards(folder, job), strict=True), texts, file)
+        yield lambda: (_gather_rows(file, kinds, start, job["shard_size"]) for start in starts)
 
 def merge_shards(folder: Path, job: dict)->Path: # catalogue.fits
     "The catalogue in both formats; removes the claims. Raises `ShardError` for a shard that is missing or wrong."

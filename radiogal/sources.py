@@ -37,7 +37,7 @@ from .engines import _ask_engine, _unit_vectors, ask_ensemble
 from .fetch import FetchError, find_mirror, hash_file, url_to_path
 from .pages import list_flags
 from .positions import (BadImage, identify_positions, locate, name_position, open_tables, parse_votable,
-                                read_celestial, unpack)
+                                read_celestial, _load_parquet, unpack)
 from .preparation import Unusable
 from .pretrained import PretrainedModel, _prepare_any, _set_coverage, classify, find_image_survey, load_model
 from .scraping import _assign_clients, _cut_all, _find_folder, find_home, open_archive, open_images
@@ -71,6 +71,7 @@ def _read_file_of(path: Path, form: str)->Table: # form: one of `_TABLES`
     if form == "votable":
         table, = parse_votable(path.read_bytes()).iter_tables()
         return table.to_table()
+    if form == "parquet": return Table.from_pandas(_load_parquet(path.read_bytes()).to_pandas())
     if form != "fits": return Table.read(path, format=form)
     with open_tables(unpack(path.read_bytes())) as hdus: return Table.read(hdus)
 

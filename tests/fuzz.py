@@ -12,6 +12,7 @@ import os
 import platform
 import random
 import resource
+import shutil
 import signal
 import sys
 import tempfile
@@ -117,7 +118,7 @@ def try_case(name, number, seed, folder):
     with limit_memory(): ends = {key: read_once(read, path, kind.names_file) for key, read in kind.readers.items()}
     if left := sorted(p.name for p in folder.iterdir() if p != path):
         ends["files"] = End("fault", f"left behind: {left}", "files left behind")
-    for p in folder.iterdir(): p.unlink()
+    for p in folder.iterdir(): shutil.rmtree(p) if p.is_dir() else p.unlink()
     return ends
 
 

@@ -108,6 +108,8 @@ def test_where_nothing_can_be_scored_nothing_is_asked(tmp_path, notebook, rows, 
     ([list_row(0, 2) | dict(panel=2.5)], "panel = '2.5' is no whole number"),
     ([list_row(0, 2, ra="12h")], "ra = '12h' is no number"),
     ([list_row(0, 2, ra=400)], "is at 400, 2, which is no position in degrees"),
+    ([list_row(0, 2, posterior="inf")], "has posterior inf"),
+    ([list_row(0, 2) | dict(cell="x"*999)], "cell = 'x{20,200}[^x]"),
     ([list_row(0, 2, dec="inf")], "no position in degrees"), ([], "no panel is in it")])
 def test_a_table_that_is_wrong_is_refused_as_a_whole(tmp_path, rows, told):
     with pytest.raises(ConfigError, match=told): read_panel_rows(write_listed(tmp_path/"a.csv", rows), TWO)
@@ -125,6 +127,21 @@ def test_another_set_of_columns_is_refused(tmp_path, columns, told):
 def test_what_is_no_table_is_refused(tmp_path, content):
     (tmp_path/"a.csv").write_bytes(content)
     with pytest.raises(ConfigError, match="a.csv: "): read_panel_rows(tmp_path/"a.csv")
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".xz", ".gz"])
+def test_the_name_of_a_table_says_nothing_of_its_content(tmp_path, suffix):
+    plain = read_panel_rows(write_listed(tmp_path/"a.csv", OTHERS), TWO)
+    (tmp_path/"a.csv").rename(tmp_path/f"a{suffix}")
+    assert read_panel_rows(tmp_path/f"a{suffix}", TWO).pformat() == plain.pformat()
+
+
+def test_a_panel_that_is_refused_keeps_out_no_other_of_its_source(tmp_path, notebook):
+    rows = [list_row(0, 8, name="S21", dec="", posterior=0.9) if (row["cell"], row["panel"]) == (0, 8) else
+            row | dict(name="S21", posterior=0.6) if (row["cell"], row["panel"]) == (2, 5) else row for row in OTHERS]
+    rows = [row for row in rows if (row["cell"], row["panel"]) != (2, 1)]
+    made = build_asked(notebook, read_panel_rows(write_listed(tmp_path/"a.csv", rows), TWO), KNOWN, VLASS, TWO)
+    assert [*made.reasons] == ["panel 8 of cell 0"]
 
 
 def test_the_order_of_columns_and_a_byte_order_mark_say_nothing(tmp_path):

@@ -119,7 +119,7 @@ def judged():
     "The kept networks of ours, on validation and on held-out sources."
     config = read_config(ROOT/"config"/"benchmark.toml")
     griese = config.tasks["griese"].model_copy(update=dict(networks=dict(fields=(0, 1, 2, 3, 4), twin=(0, 1, 2))))
-    config = config.model_copy(update=dict(tasks=dict(griese=griese), seeds=(1,)))
+    config = config.model_copy(update=dict(tasks=dict(griese=griese), seeds=(1,), handcrafted=()))
     found = benchmark._read_validation(KEPT, config)
     heldout = [benchmark._judge_heldout(j, (KEPT,), config) for j in found]
     return found + [h for h in heldout if h]

@@ -5,10 +5,12 @@ import warnings
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from astropy import units as u
 from astropy.coordinates import FK4, SkyCoord
 from astropy.table import Table
+from pyarrow import parquet
 
 from radiogal.inputs import parse_position, read_positions
 from radiogal.positions import BadPositions
@@ -235,3 +237,13 @@ def test_real_tables_are_read_or_refused_in_words(mirror, name):
         found = read_positions(path, ra, dec)
     n = len(found) + len(found.meta["rejected"])
     assert n == (REAL[name] if isinstance(REAL[name], int) else n) and len(found) > 0.8*n
+
+
+def test_a_small_parquet_file_of_very_many_rows(tmp_path):
+    "Its header says how many; nothing is read."
+    n = 20*10**6
+    group = pa.table({key: pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, "i1")), pa.array([1.]))
+                      for key in ("ra", "dec")})
+    parquet.write_table(group, tmp_path/"a.parquet", compression="zstd", store_schema=False)
+    assert (tmp_path/"a.parquet").stat().st_size < 10**6
+    with pytest.raises(BadPositions, match="20000000 rows of 2 columns"): read_positions(tmp_path/"a.parquet")

@@ -98,9 +98,10 @@ def test_an_old_name_of_a_notebook_says_which_one_replaced_it(capsys):
 
 def test_a_run_on_published_images_scrapes_nothing():
     made = plan("vlass")
-    assert made.surveys == {} and made.images == ["catalogues", "preparation/panels"]
-    assert made.prepared == [f"results/vlass/preparation/panels/{name}/prepared.h5"
-                             for name in ("FIRST", "VLASS", "griese")]
+    assert made.surveys == {} and made.images == ["catalogues", "preparation/panels",
+                                                  "preparation/pairs/panels-FIRST+panels-VLASS"]
+    assert made.prepared == [f"results/vlass/preparation/{name}/prepared.h5" for name in (
+        "pairs/panels-FIRST+panels-VLASS", "panels/FIRST", "panels/VLASS", "panels/griese")]
     assert {"study-vlass", "frdeep", "griese", "vlass"} <= {file.dataset for file in made.files}
 
 

@@ -1,5 +1,7 @@
 "A survey of large images, whose positions are worked through one image after another."
+import resource
 import shutil
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -14,7 +16,7 @@ from made import Mosaic, draw_in_images
 from radiogal import shards
 from radiogal.archives import serve_archives
 from radiogal.config import find_root, read_config
-from radiogal.engines import describe_columns
+from radiogal.engines import _scatter_rows, describe_columns
 from radiogal.pages import view_prepared
 from radiogal.scraping import open_archive
 
@@ -179,3 +181,15 @@ def test_a_damaged_prepared_shard_is_fetched_again(tmp_path, whole):
 def test_other_surveys_keep_the_order_of_the_table(tmp_path):
     job = shards.begin_job(tmp_path, JOB | dict(survey="FIRST"), list_sources)
     assert "order" not in job and list(shards._read_block(tmp_path, 0)["crowding"]) == list(range(7))
+
+
+def test_rows_that_the_disk_has_no_room_for():
+    "A write that comes back short is an error, and not a catalogue with fewer rows."
+    rows, before = pd.DataFrame(dict(name=[f"source {i:02}" for i in range(60)], ra=0.)), resource.getrlimit(
+        resource.RLIMIT_FSIZE)
+    with tempfile.TemporaryFile() as file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60*17 - 5, before[1]))
+        try:
+            with pytest.raises(OSError, match="No space left.*catalogue"):
+                _scatter_rows(lambda: [(np.arange(60)[::-1], rows)], ["name"], file)
+        finally: resource.setrlimit(resource.RLIMIT_FSIZE, before)
