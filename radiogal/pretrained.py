@@ -207,7 +207,9 @@ def _place_file(image)->Iterator[Path]: # image: a path, an HDU, a list of them,
     if isinstance(image, str | Path) and _is_plain(Path(image)):
         yield Path(image)
         return
-    with tempfile.TemporaryDirectory() as folder:
+    try: scratch = tempfile.TemporaryDirectory()
+    except OSError as e: raise ConfigError(f"no folder for temporary files: {e}: set TMPDIR to one to write to") from e
+    with scratch as folder:
         try:
             if isinstance(image, str | Path):
                 with open_fits(image) as hdus: hdu = _find_hdu(hdus)
