@@ -538,6 +538,7 @@ def _read_content(content: bytes, where: str, asked: dict[str, str])->_Rows:
         return _Rows(reader(content, where, asked), {})
     except ConfigError: raise
     except (BadFile, BadVotable) as e: raise BadPositions(f"{where}: {one_line(str(e), 200)}") from e
+    except MemoryError as e: raise BadPositions(f"{where}: its columns announce more than memory holds") from e
     except Exception as e: # readers of broken files raise anything, struct.error and AttributeError too
         raise BadPositions(f"{where}: cannot be read: {type(e).__name__}: {one_line(str(e), 200)}") from e
 
@@ -691,7 +692,7 @@ def read_surveys(
     except (OSError, ValueError, OverflowError, RecursionError) as e:
         raise ConfigError(f"{path}: cannot be read: {e}") from e
     if odd := [key for key, section in said.items() if not isinstance(section, dict)]:
-        raise ConfigError(f"{path}: {odd[0]} is outside a section: begin one with the survey's name, [RACS]")
+        raise ConfigError(f"{path}: {odd[0][:80]} is outside a section: begin one with the survey's name, [RACS]")
     try:
         for survey in [_make_survey(*section, path.parent) for section in said.items()]: add_survey(survey)
     except ConfigError as e: raise ConfigError(f"{path}: {one_line(str(e), 1000)}") from e

@@ -338,7 +338,7 @@ def parse_votable(content: bytes): # An `astropy.io.votable.tree.VOTableFile`
     Outline().read(io.BytesIO(content))
     try: return parse(io.BytesIO(content))
     except Exception as e:  # foreign text may break a reader in any way
-        raise BadVotable(f"{type(e).__name__}: {e.args[0] if e.args else ''}") from e
+        raise BadVotable(f"{type(e).__name__}: {str(e.args[0])[:300] if e.args else ''}") from e
 
 # %% ../nbs/06_positions.ipynb #5b1c7a11
 class BadFile(RadiogalError, ValueError):
@@ -355,7 +355,9 @@ def _read_size_cards(f)->dict[str, str]: # f: where a part of a FITS file may be
     cards = {}
     for n in range(_MAX_CARDS):
         card = f.read(80)
-        if n == 0 and not card.startswith((b"SIMPLE  =", b"XTENSION=")): return {}
+        if n == 0 and not card.startswith((b"SIMPLE  =", b"XTENSION=")):
+            f.seek(-len(card), 1)
+            return {}
         if card.rstrip() == b"END":
             f.seek(-f.tell() % 2880, 1)
             return cards
@@ -375,13 +377,16 @@ def _read_whole(cards: dict[str, str], key: str, usual: str, most: int = 10**15)
 def _measure_part(cards: dict[str, str])->tuple[int, int]: # Bytes on disk; bytes that its pixels or rows take
     "How large a part is; raises `BadFile` where its cards do not say it."
     _read_whole(cards, "TFIELDS", "0", 999)
+    grouped = cards.get("GROUPS", "F")
+    if grouped not in ("T", "F"): raise BadFile(f"GROUPS = {grouped[:40]!a}: neither T nor F")
     sizes = []
-    for kind in ("", "Z"):  # Z: the image in a table of packed tiles
-        n = _read_whole(cards, f"{kind}NAXIS", "0", 999)
+    for kind in ("", "Z") if "ZNAXIS" in cards else ("",):  # Z: the image in a table of packed tiles
+        n = _read_whole(cards, f"{kind}NAXIS", "", 999)
         axes = [_read_whole(cards, f"{kind}NAXIS{i}", "") for i in range(1, n + 1)]
-        if axes[:1] == [0] and cards.get("GROUPS") == "T": axes = axes[1:]
-        width = _read_whole({"BITPIX": cards.get(f"{kind}BITPIX", "8").lstrip("-")}, "BITPIX", "8", 64)//8
-        sizes.append(width*math.prod(axes) if axes else 0)
+        if axes[:1] == [0] and grouped == "T": axes = axes[1:]
+        if (width := cards.get(f"{kind}BITPIX", "")) not in ("8", "16", "32", "64", "-32", "-64"):
+            raise BadFile(f"{kind}BITPIX = {width[:40]!a}: no type of FITS")
+        sizes.append(abs(int(width))//8*math.prod(axes) if axes else 0)
     more = _read_whole(cards, "PCOUNT", "0")*_read_whole(cards, "GCOUNT", "1")
     return sizes[0]*_read_whole(cards, "GCOUNT", "1") + more, max(sizes)
 
@@ -398,8 +403,8 @@ def _scan_parts(f, size: int)->Iterator[dict[str, str]]: # f: unpacked; size: by
         yield cards
         f.seek(-(-n_bytes//2880)*2880, 1)
     if not n: raise BadFile("not FITS: it does not begin with SIMPLE  =")
-    if len(f.read(_MAX_TRAILING + 1)) > _MAX_TRAILING:
-        raise BadFile(f"more than {_MAX_TRAILING} bytes after the last part belong to nothing")
+    if len(trailing := f.read(_MAX_TRAILING + 1)) > _MAX_TRAILING or trailing.strip(b"\0 "):
+        raise BadFile(f"{len(trailing)} bytes or more after the last part belong to nothing")
 
 # %% ../nbs/06_positions.ipynb #5b1c7a14
 _UNPACKERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}

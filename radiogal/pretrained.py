@@ -182,7 +182,7 @@ def _find_hdu(hdus)->fits.PrimaryHDU:
         if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2:
             data = hdu.data  # reading scales it, and takes the scale out of the header
             return fits.PrimaryHDU(data, clean_header(hdu.header.copy()))
-    held = ", ".join(f"{hdu.name or 'primary'} ({type(hdu).__name__})" for hdu in hdus)
+    held = ", ".join(f"{one_line(hdu.name, 40) or 'primary'} ({type(hdu).__name__})" for hdu in hdus)
     raise Unusable(f"no image in it, but {held}: give an image, or a table with columns ra and dec")
 
 def _is_plain(path: Path)->bool:

@@ -58,11 +58,13 @@ def set_card(content, key, value):
 @pytest.mark.parametrize(("key", "value", "told"), [
     ("NAXIS", "1000000000000", "NAXIS = '1000000000000': a whole number of 0 to 999 is needed"),
     ("NAXIS", "two", "NAXIS = 'two'"), ("NAXIS1", "1000000000000", "announce"), ("NAXIS1", "-16", "NAXIS1 = '-16'"),
-    ("SIMPLE", "F", "SIMPLE is not T"), ("BITPIX", "7000", "BITPIX = '7000'")])
+    ("SIMPLE", "F", "SIMPLE is not T"), ("BITPIX", "7", "BITPIX = '7'"), ("EXTEND", "T", "GROUPS = 'two'")])
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress])
 def test_what_a_header_announces_is_not_believed(tmp_path, key, value, told, pack):
+    content = set_card(PLAIN, key, value)
+    if key == "EXTEND": content = content.replace(b"EXTEND  =                    T", b"GROUPS  =                  two")
     suffix = {bytes: "", gzip.compress: ".gz", bz2.compress: ".bz2"}[pack]
-    (path := tmp_path/f"a.fits{suffix}").write_bytes(pack(set_card(PLAIN, key, value)))
+    (path := tmp_path/f"a.fits{suffix}").write_bytes(pack(content))
     for read in (_read_footprint, _read_plain):
         with pytest.raises(BadImage, match="a.fits") as error: read(path)
         assert told in str(error.value)
@@ -89,9 +91,16 @@ def test_tiles_whose_reader_overruns_its_memory_are_refused(tmp_path, kind):
 
 def test_packed_zeros_behind_an_image_are_not_read(tmp_path):
     (path := tmp_path/"a.fits.gz").write_bytes(fuzz_kinds.make_bomb("behind", ".gz"))
-    with pytest.raises(BadImage, match="a.fits.gz: more than 4194304 bytes after the last part"): _read_footprint(path)
+    with pytest.raises(BadImage, match="a.fits.gz: 4194305 bytes or more after the last part"): _read_footprint(path)
     with fuzz.limit_memory(), pytest.raises(BadPositions, match="a.fits.gz: .* packed bytes hold more than"):
         read_positions(path)
+
+
+def test_what_follows_an_image_and_is_no_part_is_refused(tmp_path):
+    (path := tmp_path/"a.fits.gz").write_bytes(gzip.compress(PLAIN + b"xtension= 'IMAGE   '".ljust(2880)))
+    with pytest.raises(BadImage, match="2880 bytes or more after the last part belong to nothing"): _read_footprint(path)
+    path.write_bytes(gzip.compress(PLAIN + bytes(2880)))
+    assert _read_footprint(path)[2:] == (16, 16)
 
 
 def test_images_packed_by_others_are_refused(tmp_path):
