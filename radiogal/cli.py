@@ -141,8 +141,8 @@ def _guard(do: Callable)->Callable:
         except RadiogalError as e: raise _OneLineError(str(e)) from e
         except ModuleNotFoundError as e:
             if (e.name or "radiogal").startswith("radiogal"): raise
-            told = f"{e.name} is not installed: pip install {_EVERYTHING!r}, or make env in a clone"
-            raise _OneLineError(told) from e
+            raise _OneLineError(f"{e.name} is not installed: pip install {_EVERYTHING!r} or make env in a clone") from e
+        except UnicodeEncodeError as e: raise _OneLineError(f"{e.object!a:.80} needs UTF-8: set PYTHONUTF8=1") from e
         except BrokenPipeError: raise  # Click ends without a word
         except OSError as e:
             place = f"{e.filename}: " if e.filename is not None else ""  # None where a disk is full

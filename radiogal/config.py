@@ -600,7 +600,7 @@ def parse_config(
     try: return RunConfig.model_validate(_to_tuples(settings))
     except ValidationError as e: lines = [_explain_error(error, RunConfig) for error in _drop_consequences(e.errors())]
     except (OverflowError, RecursionError) as e: lines = [f"a number is too large, or it is nested too deeply: {e}"]
-    raise ConfigError("\n  ".join([f"{name}:", *lines]))
+    raise ConfigError("\n  ".join([f"{name}:", *(line[:1400] for line in lines)]))
 
 # %% ../nbs/01_config.ipynb #35230468
 def read_config(

@@ -98,9 +98,10 @@ def _check_decision(
     if not all(value.isprintable() for value in row.values()):
         raise _CurationError(f"{place}: a decision is one line of text")
     if row["decision"] not in (*_DECISIONS, _UNDO):
-        raise _CurationError(f"{place}: decision {row['decision']!r}: allowed are {', '.join((*_DECISIONS, _UNDO))}")
+        raise _CurationError(f"{place}: decision {row['decision']!r:.80}: allowed are "
+                             f"{', '.join((*_DECISIONS, _UNDO))}")
     if row["decision"] == "bad" and not row["reason"].strip(): raise _CurationError(f"{place}: 'bad' needs a reason")
-    if not _is_utc(row["when"]): raise _CurationError(f"{place}: when {row['when']!r}: expected ISO 8601 in UTC")
+    if not _is_utc(row["when"]): raise _CurationError(f"{place}: when {row['when']!r:.80}: expected ISO 8601 in UTC")
 
 def _parse_line(line: bytes, place: str)->dict[str, str]: # Without its end; what to call it in an error
     "Read one line of a decision file; raises `_CurationError` if it is not six values of CSV that make a decision."
@@ -218,7 +219,8 @@ def _read_decisions(
     latest = {}
     for place, row in _drop_undone(_read_lines(path)):
         image = row["name"], row["survey"]
-        if image not in images: raise _CurationError(f"{place}: the run has no image of {image[0]!r} in {image[1]!r}")
+        if image not in images:
+            raise _CurationError(f"{place}: the run has no image of {image[0]!r:.80} in {image[1]!r:.80}")
         latest[image] = row
     return latest
 

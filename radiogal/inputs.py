@@ -21,7 +21,7 @@ from astropy.coordinates import FK4, FK5, ICRS, BaseCoordinateFrame, SkyCoord
 from astropy.io import fits
 from astropy.table import Table
 
-from .config import ConfigError
+from .config import ConfigError, _to_tuples
 from .fetch import one_line
 from .positions import (BadFile, BadPositions, BadVotable, CatalogueError, identify_positions, open_tables,
                                 parse_votable, read_frame, _load_parquet, unpack, _tell_where)
@@ -538,6 +538,7 @@ def _read_content(content: bytes, where: str, asked: dict[str, str])->_Rows:
         return _Rows(reader(content, where, asked), {})
     except ConfigError: raise
     except (BadFile, BadVotable) as e: raise BadPositions(f"{where}: {one_line(str(e), 200)}") from e
+    except MemoryError as e: raise BadPositions(f"{where}: its columns announce more than memory holds") from e
     except Exception as e: # readers of broken files raise anything, struct.error and AttributeError too
         raise BadPositions(f"{where}: cannot be read: {type(e).__name__}: {one_line(str(e), 200)}") from e
 
@@ -687,11 +688,12 @@ def read_surveys(
 )->tuple[str, ...]: # Their names
     "Make surveys known; raises `ConfigError` for a file that is not TOML, or a section that is not a survey."
     path = Path(path)
-    try: said = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as e: raise ConfigError(f"{path}: cannot be read: {e}") from e
+    try: said = _to_tuples(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, OverflowError, RecursionError) as e:
+        raise ConfigError(f"{path}: cannot be read: {e}") from e
     if odd := [key for key, section in said.items() if not isinstance(section, dict)]:
-        raise ConfigError(f"{path}: {odd[0]} is outside a section: begin one with the survey's name, [RACS]")
+        raise ConfigError(f"{path}: {odd[0][:80]} is outside a section: begin one with the survey's name, [RACS]")
     try:
         for survey in [_make_survey(*section, path.parent) for section in said.items()]: add_survey(survey)
-    except ConfigError as e: raise ConfigError(f"{path}: {e}") from e
+    except ConfigError as e: raise ConfigError(f"{path}: {one_line(str(e), 1000)}") from e
     return tuple(said)

@@ -93,8 +93,8 @@ def _tell_where(where: str)->Iterator[None]: # where: the name of a file, or wha
     "Puts a file's name before the words of a `BadPositions` that lacks it."
     try: yield
     except BadPositions as e:
-        if where == "the text" or where in str(e): raise
-        raise BadPositions(f"{where}: {e}") from e
+        plain = "".join(c if c.isprintable() else "?" for c in str(e))
+        raise BadPositions(plain if where == "the text" or where in plain else f"{where}: {plain}") from e
 
 # %% ../nbs/06_positions.ipynb #b9059661
 _COUNTED, _DIGESTED = re.compile(r"^# rows: (\d+)\n", re.MULTILINE), re.compile(r"^# sha256: (\w+)\n", re.MULTILINE)
@@ -146,7 +146,8 @@ def read_table(path: str|Path)->Table:
     "An ECSV table, empty strings kept; raises `FileNotFoundError`, `CatalogueError` if not ECSV, `Damaged` if changed."
     try:
         text = _check_table(Path(path).read_text(encoding="utf-8"), str(path))
-        return Table.read(text, format="ascii.ecsv", fill_values=None)
+        lines = text.splitlines()  # astropy takes a text of one line for a file's name
+        return Table.read(lines, format="ascii.ecsv", fill_values=None)
     except (FileNotFoundError, Damaged): raise
     except Exception as e:  # astropy and YAML raise anything on broken tables, KeyError and TypeError too
         raise CatalogueError(f"{path}: not an ECSV table: {ascii(' '.join(str(e).split())[:200])}") from e
@@ -278,7 +279,8 @@ class Outline:
         self.parser.StartElementHandler, self.parser.EndElementHandler = self.start, self.end
         self.parser.EntityDeclHandler = self.refuse_entity
         try: self.parser.ParseFile(file)
-        except (expat.ExpatError, LookupError) as e: raise BadVotable(str(e)) from e  # LookupError: an unknown encoding
+        except (expat.ExpatError, LookupError, ValueError) as e:  # the latter two: an encoding that it cannot read
+            raise e if isinstance(e, BadVotable) else BadVotable(str(e)) from e
         self.check_size(file.tell())
         return self
 
@@ -336,7 +338,7 @@ def parse_votable(content: bytes): # An `astropy.io.votable.tree.VOTableFile`
     Outline().read(io.BytesIO(content))
     try: return parse(io.BytesIO(content))
     except Exception as e:  # foreign text may break a reader in any way
-        raise BadVotable(f"{type(e).__name__}: {e.args[0] if e.args else ''}") from e
+        raise BadVotable(f"{type(e).__name__}: {str(e.args[0])[:300] if e.args else ''}") from e
 
 # %% ../nbs/06_positions.ipynb #5b1c7a11
 class BadFile(RadiogalError, ValueError):
@@ -344,20 +346,24 @@ class BadFile(RadiogalError, ValueError):
 
 _MAX_CARDS = 2**15 # Of a header, 2.6 MB
 _MAX_TRAILING = 2**22 # Bytes after the last part, which belong to nothing
-_SIZE_CARD = re.compile(r"(SIMPLE|XTENSION|GROUPS|ZTABLE|Z?BITPIX|Z?NAXIS\d*|PCOUNT|GCOUNT|TFIELDS) *= *"
-                        r"('[^']*'|[^ /]*)")
+_SIZE_CARD = re.compile(r"(?:HIERARCH +)?(SIMPLE|XTENSION|GROUPS|ZTABLE|ZIMAGE|ZCMPTYPE|Z?BITPIX|Z?NAXIS\d*|PCOUNT"
+                        r"|GCOUNT|TFIELDS) *= *('[^']*'|[^ /]*)", re.IGNORECASE)
+_SAFE_TILES = ("RICE_1", "RICE_ONE", "GZIP_1", "GZIP_2", "NOCOMPRESS") # Broken others make astropy 8 overrun its memory
 
 def _read_size_cards(f)->dict[str, str]: # f: where a part of a FITS file may begin; {} where none does
     "The cards of a header that say how large its part is, as written; raises `BadFile` for a header without an end."
     cards = {}
     for n in range(_MAX_CARDS):
         card = f.read(80)
-        if n == 0 and not card.startswith((b"SIMPLE  =", b"XTENSION=")): return {}
+        if n == 0 and not card.startswith((b"SIMPLE  =", b"XTENSION=")):
+            f.seek(-len(card), 1)
+            return {}
         if card.rstrip() == b"END":
             f.seek(-f.tell() % 2880, 1)
             return cards
         found = _SIZE_CARD.match(card.decode("latin-1"))
-        if found and cards.setdefault(found[1], found[2]) != found[2]: raise BadFile(f"{found[1]} is given twice")
+        if found and cards.setdefault(found[1].upper(), found[2]) != found[2]:
+            raise BadFile(f"{found[1]} is given twice")
         if len(card) < 80: break
     raise BadFile("a FITS header without an end")
 
@@ -371,13 +377,16 @@ def _read_whole(cards: dict[str, str], key: str, usual: str, most: int = 10**15)
 def _measure_part(cards: dict[str, str])->tuple[int, int]: # Bytes on disk; bytes that its pixels or rows take
     "How large a part is; raises `BadFile` where its cards do not say it."
     _read_whole(cards, "TFIELDS", "0", 999)
+    grouped = cards.get("GROUPS", "F")
+    if grouped not in ("T", "F"): raise BadFile(f"GROUPS = {grouped[:40]!a}: neither T nor F")
     sizes = []
-    for kind in ("", "Z"):  # Z: the image in a table of packed tiles
-        n = _read_whole(cards, f"{kind}NAXIS", "0", 999)
+    for kind in ("", "Z") if "ZNAXIS" in cards else ("",):  # Z: the image in a table of packed tiles
+        n = _read_whole(cards, f"{kind}NAXIS", "", 999)
         axes = [_read_whole(cards, f"{kind}NAXIS{i}", "") for i in range(1, n + 1)]
-        if axes[:1] == [0] and cards.get("GROUPS") == "T": axes = axes[1:]
-        width = _read_whole({"BITPIX": cards.get(f"{kind}BITPIX", "8").lstrip("-")}, "BITPIX", "8", 64)//8
-        sizes.append(width*math.prod(axes) if axes else 0)
+        if axes[:1] == [0] and grouped == "T": axes = axes[1:]
+        if (width := cards.get(f"{kind}BITPIX", "")) not in ("8", "16", "32", "64", "-32", "-64"):
+            raise BadFile(f"{kind}BITPIX = {width[:40]!a}: no type of FITS")
+        sizes.append(abs(int(width))//8*math.prod(axes) if axes else 0)
     more = _read_whole(cards, "PCOUNT", "0")*_read_whole(cards, "GCOUNT", "1")
     return sizes[0]*_read_whole(cards, "GCOUNT", "1") + more, max(sizes)
 
@@ -386,14 +395,16 @@ def _scan_parts(f, size: int)->Iterator[dict[str, str]]: # f: unpacked; size: by
     memory, n = 0, 0
     while cards := _read_size_cards(f):
         if cards.get("SIMPLE", "T") != "T": raise BadFile("SIMPLE is not T: it is not standard FITS")
+        if (kind := cards.get("ZCMPTYPE", "RICE_1").strip("' ")) not in _SAFE_TILES:
+            raise BadFile(f"its tiles are packed by {kind[:20]!a}: unpack it with funpack")
         n_bytes, memory, n = *(a + b for a, b in zip((0, memory), _measure_part(cards), strict=True)), n + 1
         if max(n_bytes, memory) > _MAX_MEMORY + 64*size:
             raise BadFile(f"{size} bytes announce {max(n_bytes, memory)/2**30:.3g} GiB: unpack it first, if that is so")
         yield cards
         f.seek(-(-n_bytes//2880)*2880, 1)
     if not n: raise BadFile("not FITS: it does not begin with SIMPLE  =")
-    if len(f.read(_MAX_TRAILING + 1)) > _MAX_TRAILING:
-        raise BadFile(f"more than {_MAX_TRAILING} bytes after the last part belong to nothing")
+    if len(trailing := f.read(_MAX_TRAILING + 1)) > _MAX_TRAILING or trailing.strip(b"\0 "):
+        raise BadFile(f"{len(trailing)} bytes or more after the last part belong to nothing")
 
 # %% ../nbs/06_positions.ipynb #5b1c7a14
 _UNPACKERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
@@ -425,7 +436,10 @@ def open_fits(
 )->Iterator[fits.HDUList]:
     "Open a file up to its first image; raises `BadFile` where it is not FITS, or a header announces too much."
     with open(path, "rb") as f: opener = _choose_opener(f.read(3))
-    with opener(path, "rb") as f: next(filter(_holds_plain_image, _scan_parts(f, Path(path).stat().st_size)), None)
+    with opener(path, "rb") as f:
+        parts = _scan_parts(f, Path(path).stat().st_size)
+        next(filter(_holds_plain_image, parts), None)
+        next(parts, None)  # astropy looks at what follows the first part
     with fits.open(path) as hdus: yield hdus
 
 @contextmanager

@@ -182,7 +182,7 @@ def _find_hdu(hdus)->fits.PrimaryHDU:
         if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2:
             data = hdu.data  # reading scales it, and takes the scale out of the header
             return fits.PrimaryHDU(data, clean_header(hdu.header.copy()))
-    held = ", ".join(f"{hdu.name or 'primary'} ({type(hdu).__name__})" for hdu in hdus)
+    held = ", ".join(f"{one_line(hdu.name, 40) or 'primary'} ({type(hdu).__name__})" for hdu in hdus)
     raise Unusable(f"no image in it, but {held}: give an image, or a table with columns ra and dec")
 
 def _is_plain(path: Path)->bool:
@@ -207,7 +207,9 @@ def _place_file(image)->Iterator[Path]: # image: a path, an HDU, a list of them,
     if isinstance(image, str | Path) and _is_plain(Path(image)):
         yield Path(image)
         return
-    with tempfile.TemporaryDirectory() as folder:
+    try: scratch = tempfile.TemporaryDirectory()
+    except OSError as e: raise ConfigError(f"no folder for temporary files: {e}: set TMPDIR to one to write to") from e
+    with scratch as folder:
         try:
             if isinstance(image, str | Path):
                 with open_fits(image) as hdus: hdu = _find_hdu(hdus)

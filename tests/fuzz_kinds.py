@@ -23,7 +23,7 @@ from made import list_tiles, write_centred
 from radiogal.archives import _name_image, _show_index
 from radiogal.catalogues import CATALOGUES, _check_answer
 from radiogal.clients import _check_links, _check_siap, _parse_listing, _parse_tiles, _select_newest, find_tiles
-from radiogal.config import read_config, read_json
+from radiogal.config import _ALLOWED, read_config, read_json
 from radiogal.curation import _read_decisions, _record_decision, merge_decisions
 from radiogal.cutouts import read_cutout
 from radiogal.datasets import _COLUMNS, digest_arrays, read_prepared, sample_set, write_prepared
@@ -487,11 +487,12 @@ def change_value(rng, content, others):
 def fuzz_settings():
     import radiogal.surveys as known
     def read_own(path):
-        before = dict(known.SURVEYS)
+        before, allowed = dict(known.SURVEYS), list(_ALLOWED["survey"])
         try: read_surveys(path)
         finally:
             known.SURVEYS.clear()
             known.SURVEYS.update(before)
+            _ALLOWED["survey"][:] = allowed
     return Kind(make_setting, dict(run=read_config, seed=lambda path: read_config(path, 2), surveys=read_own))
 
 

@@ -13,7 +13,17 @@ from radiogal.config import ConfigError, Damaged, read_config, read_json
 from radiogal.curation import _CurationError, _read_decisions
 from radiogal.datasets import _PreparedError, read_prepared, sample_set, write_prepared
 from radiogal.inputs import read_positions, read_surveys
-from radiogal.positions import BadFile, BadImage, BadPositions, CatalogueError, open_fits, read_table, unpack
+from radiogal.positions import (
+    BadFile,
+    BadImage,
+    BadPositions,
+    BadVotable,
+    CatalogueError,
+    open_fits,
+    parse_votable,
+    read_table,
+    unpack,
+)
 from radiogal.preparation import Unusable
 from radiogal.pretrained import WrongModel, _read_any, _read_manifest
 from radiogal.scraping import _read_footprint, _read_plain
@@ -48,11 +58,13 @@ def set_card(content, key, value):
 @pytest.mark.parametrize(("key", "value", "told"), [
     ("NAXIS", "1000000000000", "NAXIS = '1000000000000': a whole number of 0 to 999 is needed"),
     ("NAXIS", "two", "NAXIS = 'two'"), ("NAXIS1", "1000000000000", "announce"), ("NAXIS1", "-16", "NAXIS1 = '-16'"),
-    ("SIMPLE", "F", "SIMPLE is not T"), ("BITPIX", "7000", "BITPIX = '7000'")])
+    ("SIMPLE", "F", "SIMPLE is not T"), ("BITPIX", "7", "BITPIX = '7'"), ("EXTEND", "T", "GROUPS = 'two'")])
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress])
 def test_what_a_header_announces_is_not_believed(tmp_path, key, value, told, pack):
+    content = set_card(PLAIN, key, value)
+    if key == "EXTEND": content = content.replace(b"EXTEND  =                    T", b"GROUPS  =                  two")
     suffix = {bytes: "", gzip.compress: ".gz", bz2.compress: ".bz2"}[pack]
-    (path := tmp_path/f"a.fits{suffix}").write_bytes(pack(set_card(PLAIN, key, value)))
+    (path := tmp_path/f"a.fits{suffix}").write_bytes(pack(content))
     for read in (_read_footprint, _read_plain):
         with pytest.raises(BadImage, match="a.fits") as error: read(path)
         assert told in str(error.value)
@@ -68,11 +80,27 @@ def test_a_packed_image_that_unpacks_to_hundreds_of_megabytes_is_refused(tmp_pat
     with fuzz.limit_memory(), pytest.raises(Unusable): _read_any(path, "FIRST")
 
 
-def test_an_image_before_packed_zeros_is_read_without_them(tmp_path):
+@pytest.mark.parametrize("kind", ["HCOMPRESS_1", "PLIO_1", "X"])
+def test_tiles_whose_reader_overruns_its_memory_are_refused(tmp_path, kind):
+    packed = set_card(fuzz_kinds.make_packed()[0], "ZCMPTYPE", f"'{kind}'")
+    for content in (packed, packed.replace(b"ZCMPTYPE=", b"zcmptype=")):
+        (path := tmp_path/"a.fits.fz").write_bytes(content)
+        with pytest.raises(BadImage, match=f"a.fits.fz: its tiles are packed by '{kind}"):
+            _read_footprint(path)
+
+
+def test_packed_zeros_behind_an_image_are_not_read(tmp_path):
     (path := tmp_path/"a.fits.gz").write_bytes(fuzz_kinds.make_bomb("behind", ".gz"))
-    with fuzz.limit_memory(): assert _read_footprint(path)[2:] == (16, 16)
+    with pytest.raises(BadImage, match="a.fits.gz: 4194305 bytes or more after the last part"): _read_footprint(path)
     with fuzz.limit_memory(), pytest.raises(BadPositions, match="a.fits.gz: .* packed bytes hold more than"):
         read_positions(path)
+
+
+def test_what_follows_an_image_and_is_no_part_is_refused(tmp_path):
+    (path := tmp_path/"a.fits.gz").write_bytes(gzip.compress(PLAIN + b"xtension= 'IMAGE   '".ljust(2880)))
+    with pytest.raises(BadImage, match="2880 bytes or more after the last part belong to nothing"): _read_footprint(path)
+    path.write_bytes(gzip.compress(PLAIN + bytes(2880)))
+    assert _read_footprint(path)[2:] == (16, 16)
 
 
 def test_images_packed_by_others_are_refused(tmp_path):
@@ -121,6 +149,24 @@ def test_facts_of_a_votable_open_no_address(tmp_path):
     path.write_text(f'<VOTABLE version="1.3"><RESOURCE><TABLE><FIELD name="a" datatype="int"/><DATA><BINARY>'
                     f'<STREAM href="file://{tmp_path}/secret"/></BINARY></DATA></TABLE></RESOURCE></VOTABLE>')
     assert _read_table_of(path) is None
+
+
+def test_a_votable_in_an_encoding_that_no_parser_has_is_told():
+    with pytest.raises(BadVotable, match="multi-byte"):
+        parse_votable(b'<?xml version="1.0" encoding="utf-7"?><VOTABLE version="1.3"/>')
+
+
+def test_a_table_of_one_line_names_no_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/"ra").write_text("# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a, datatype: int64}\na\n1\n")
+    (path := tmp_path/"a.ecsv").write_text("ra")
+    with pytest.raises(CatalogueError, match="a.ecsv: not an ECSV table"): read_table(path)
+
+
+def test_units_are_shown_in_print(tmp_path):
+    (path := tmp_path/"a.csv").write_text("name,ra (J\x1b),dec\n" )
+    with pytest.raises(BadPositions) as error: read_positions(path)
+    assert str(error.value).isprintable()
 
 
 SMOKE = (ROOT/"config"/"smoke.toml").read_text()
