@@ -9,7 +9,6 @@ import gzip
 import json
 import os
 import resource
-import shutil
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from dataclasses import replace
 
 import pytest
 from astropy.coordinates import SkyCoord
-from conftest import ROOT, finish, forget_later, radiogal, read_numbers, wait_for
+from conftest import ROOT
 from faulty import say
 from made import write_centred
 
@@ -124,18 +123,3 @@ def test_a_clock_that_was_set_back_makes_nobody_wait_or_ask_again(case, monkeypa
     assert case.server.hits("/a") == 1
     assert fetcher.hosts.reserve_start(case.server.host) < 10
     case.get(fetcher, case.want(case.server.answer("/b", say(b"new"))), b"new")
-
-
-@pytest.mark.full
-def test_results_that_are_removed_from_under_a_run_end_it_in_words(smoke_run, tmp_path):
-    folder = forget_later(shutil.copytree(smoke_run, tmp_path/"project", symlinks=True))
-    results, numbers = folder/"results"/"smoke", read_numbers(smoke_run)
-    process = radiogal(folder, "run", "smoke", "--cores", "2")
-    wait_for(lambda: process.poll() is not None or list(results.glob("training/**/provenance.json")))
-    assert process.poll() is None
-    shutil.rmtree(folder/"results", ignore_errors=True)
-    _, said = finish(process)
-    assert "Traceback" not in said, said[-3000:]
-    status, said = finish(radiogal(folder, "run", "smoke", "--cores", "2"))
-    assert status == 0, said[-3000:]
-    assert read_numbers(folder) == numbers
