@@ -13,6 +13,7 @@ import json
 import math
 import os
 import re
+import threading
 import tomllib
 from contextlib import suppress
 from dataclasses import dataclass
@@ -651,12 +652,11 @@ def write_atomic(
 )->Path:                 # The same path
     "Write a file atomically: a killed process leaves the old or the new one; raises `ConfigError` if it cannot."
     path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    data = content.encode() if isinstance(content, str) else content
+    part = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_native_id()}.part")  # other threads write it, too
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(part, "wb") as f:
-            f.write(data); f.flush(); os.fsync(f.fileno())
+            f.write(content.encode() if isinstance(content, str) else content); f.flush(); os.fsync(f.fileno())
         os.replace(part, path)
     except OSError as e:
         with suppress(OSError): part.unlink()  # it may be that nothing can be removed there either

@@ -63,7 +63,7 @@ class StepProgress:
         path: Path,   # Of the file
         n_cells: int, # That will be run
     ):
-        self.path, self.stop, self.told, self.wrote = path, threading.Event(), {}, 0.
+        self.path, self.stop, self.lock, self.told, self.wrote = path, threading.Event(), threading.Lock(), {}, 0.
         self.facts = describe_process() | dict(cell=0, n_cells=n_cells)
         self.thread = threading.Thread(target=self.keep_telling, daemon=True)
 
@@ -82,11 +82,12 @@ class StepProgress:
     def tell(self)->None:
         "Write the file, where there is something new."
         new = self.facts | dict(memory_mib=_measure_memory()//10*10)
-        if new == self.told and time.monotonic() - self.wrote < _MOST_APART_S: return
-        part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
-        part.write_text(json.dumps(new), encoding="utf-8")
-        os.replace(part, self.path)
-        self.told, self.wrote = new, time.monotonic()
+        with self.lock:  # the thread tells, too
+            if new == self.told and time.monotonic() - self.wrote < _MOST_APART_S: return
+            part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
+            part.write_text(json.dumps(new), encoding="utf-8")
+            os.replace(part, self.path)
+            self.told, self.wrote = new, time.monotonic()
 
     def keep_telling(self)->None:
         "Once a second, until the step ends."

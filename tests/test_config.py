@@ -1,8 +1,19 @@
 "Settings that cannot be: each is refused with one line that names the key, its value, and what is allowed."
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from conftest import ROOT
 
-from radiogal.config import ConfigError, allow_name, list_asked, parse_config, read_config, rename_settings
+from radiogal.config import (
+    ConfigError,
+    allow_name,
+    list_asked,
+    parse_config,
+    read_config,
+    rename_settings,
+    write_atomic,
+)
+from radiogal.progress import StepProgress
 
 MINIMAL = dict(kind="demo", surveys=["FIRST"], classes=["FRI", "FRII"], scraping=dict(cutout_arcmin=2.5),
                preparation=dict(field_arcmin=2.0))
@@ -128,3 +139,13 @@ def test_one_seed_for_all_replaces_those_of_the_headline():
 def test_a_name_that_is_unsafe_in_paths_is_not_allowed():
     with pytest.raises(ConfigError, match="network '../x': a name is made of letters and digits"):
         allow_name("network", "../x")
+
+
+def test_threads_may_write_the_same_file(tmp_path):
+    step = StepProgress(tmp_path/"told.json", 9)
+    def write(i):
+        write_atomic(tmp_path/"a", str(i))
+        step.write(f"{i}/100 [00:01<00:01, 1.0it/s]")
+        step.tell()
+    with ThreadPoolExecutor(8) as pool: list(pool.map(write, range(100)))
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "told.json"}
