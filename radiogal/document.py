@@ -106,7 +106,8 @@ class _Item:
     @property
     def styles(self)->list[str]: # By column of a table: number, short, or text that may be broken
         columns = list(zip(*self.rows, strict=True))
-        return ["number" if all(cell[:1] in "0123456789+\N{MINUS SIGN}<±" and not _A_WORD.search(cell) for cell in cells)
+        is_number = lambda cell: cell[:1] in "0123456789+\N{MINUS SIGN}<±" and not _A_WORD.search(cell)
+        return ["number" if all(map(is_number, cells))
                 else "short" if max(map(len, cells)) <= _SHORT else "text" for cells in columns]
 
 def _make_table(
@@ -490,7 +491,8 @@ def _read_references(): # pybtex.database.BibliographyData
     return parse_string((files("radiogal")/"templates"/"references.bib").read_text(encoding="utf-8"), "bibtex")
 
 # %% ../nbs/42_document.ipynb #bea46ae4
-_IMAGE_NAMES = {"frdeep": "FRDEEP", "griese": "Griese et al. (2023)", "griese-catalogues": "Griese et al. (2023), a fold per catalogue",
+_IMAGE_NAMES = {"frdeep": "FRDEEP", "griese": "Griese et al. (2023)",
+           "griese-catalogues": "Griese et al. (2023), a fold per catalogue",
            "griese-apart": "Griese et al. (2023), far from the other sources",
            "panels-VLASS": "VLASS panels of the study of 2020",
            "panels-FIRST": "FIRST images of the same sources, through the same steps",
