@@ -90,7 +90,8 @@ def test_a_survey_that_a_folder_has_no_image_of_is_not_covered_or_has_its_unusab
     ask = lambda out: fetch_cutouts(SkyCoord([HERE]), survey, 2.5*u.arcmin, FitsFolder(tmp_path/"images"), tmp_path/out,
                                     tmp_path, min_covered=0.)[0]
     row = ask("out")
-    assert (row["state"], row["reason"]) == ("not_covered", f"no {survey} image in {tmp_path/'images'} holds this position")
+    told = f"no {survey} image in {tmp_path/'images'} holds this position"
+    assert (row["state"], row["reason"]) == ("not_covered", told)
     (tmp_path/"images"/survey).mkdir()
     (tmp_path/"images"/survey/"b.fits").write_bytes(b"<html>")
     row = ask("again")
