@@ -20,10 +20,10 @@ from .diagnosis import (_SIMULATED, TrainedRun, _name_way, _tell_gain, _write_sc
                                 plot_images, plot_intervals)
 from .evaluation import (_judge_gain, compare_kinds, correct_holm, list_classes, match_tables,
                                  score_pooled, score_predictions, summarise_classes, summarise_tables)
-from .fusion import _STUDY
+from .fusion import _STUDY, _tell_frames
 from .pages import draw_small
 from .provenance import _find_kind
-from .surveys import get_survey
+
 
 # %% ../nbs/41_final_plots.ipynb #e8dae65a
 def _tell_reason(folder: Path)->str: # Of a training or transfer
@@ -421,40 +421,6 @@ def _plot_disputes(
     images = [s.images[list(s.names).index(row["name"]), :, :, 0] for s, row, _ in shown]
     captions = [f"{row['name']}\n{s.survey}: {row['label']}\np({asked}) = {p:.2f}" for s, row, p in shown]
     return plot_images(images, captions, _tell_frames(sets) + ", simulated"*sets[0].simulated, columns=len(disputed))
-
-def _tell_frames(sets: list[PreparedSet])->str:
-    "How wide the images of each survey are."
-    widths = [f"{s.images.shape[1]*s.pixel_arcsec/60:.1f} arcmin wide" for s in sets]
-    if len({*widths}) == 1: return widths[0]
-    return ", ".join(f"{s.survey}: {width}" for s, width in zip(sets, widths, strict=True))
-
-# %% ../nbs/41_final_plots.ipynb #0f9f3333
-def _plot_examples(
-    sets: list[PreparedSet], # One per survey, same classes
-):                           # Figure
-    "A source of each class in its whole frame, as prepared from each survey: those of `_choose_examples`."
-    shown = [(s, s.classes[i], names[i]) for s, names in zip(sets, _choose_examples(sets), strict=True) for i in names]
-    images = [s.images[list(s.names).index(name), :, :, 0] for s, _, name in shown]
-    captions = [f"{name}\n{s.survey}: {label}" for s, label, name in shown]
-    return plot_images(images, captions, _tell_frames(sets) + ", simulated"*sets[0].simulated, len(sets[0].classes))
-
-def _choose_examples(sets: list[PreparedSet])->list[dict[int, str]]: # For each set: a name by class
-    "The first source of each class, where possible one that all sets have."
-    of_class = [[[s.names[k] for k in np.flatnonzero(s.labels == i)] for i in range(len(s.classes))] for s in sets]
-    common = [[name for name in first if all(name in each for each in others)]
-              for first, *others in zip(*of_class, strict=True)]
-    chosen = [[(shared or own)[:1] for own, shared in zip(names, common, strict=True)] for names in of_class]
-    return [{i: name[0] for i, name in enumerate(names) if name} for names in chosen]
-
-def _tell_examples(sets: list[PreparedSet])->str:
-    "What `_plot_examples` shows: which sources, with which beams, in frames of which width."
-    chosen, widths = _choose_examples(sets), {round(s.images.shape[1]*s.pixel_arcsec/60, 1) for s in sets}
-    what = "The same sources" if all(names == chosen[0] for names in chosen) else "Sources of the same classes"
-    beams = ", ".join(f"{s.survey} {get_survey(s.survey).bmaj:g}" for s in sets)
-    if len(sets) == 1: return f"A source of each class, as the beam leaves it: {beams}."
-    return f"{what}, as each survey's beam leaves them: {beams}." + (
-        " Images have equal pixels and not equal angles, so a source has more of them in one survey than in another."
-        )*(len(widths) > 1)
 
 # %% ../nbs/41_final_plots.ipynb #fefc2f10
 def _compare_study(

@@ -374,17 +374,17 @@ def test_examples_are_the_same_sources_in_all_surveys_where_they_have_any(story)
                                 else [value[k] for k in order]
                                 for name, value in vars(second).items()
                                 if isinstance(value, list | np.ndarray) and len(value) == len(order)})
-    chosen, others = figures._choose_examples([first, second])
-    assert chosen == others and figures._tell_examples([first, second]).startswith("The same sources, ")
-    fig = figures._plot_examples([first, second])
+    chosen, others = fusion._choose_examples([first, second])
+    assert chosen == others and fusion._tell_examples([first, second]).startswith("The same sources, ")
+    fig = fusion._plot_examples([first, second])
     plt.close(fig)
     titles = [ax.get_title().split("\n")[0] for ax in fig.axes]
     assert titles == [*chosen.values()]*2 and fig.get_suptitle().endswith("arcmin wide, simulated")
     apart = replace(second, names=[f"other {name}" for name in second.names])
-    assert figures._tell_examples([first, apart]).startswith("Sources of the same classes, ")
+    assert fusion._tell_examples([first, apart]).startswith("Sources of the same classes, ")
     wide = replace(second, pixel_arcsec=7*second.pixel_arcsec)
-    assert "not equal angles" in figures._tell_examples([first, wide])
-    assert figures._tell_frames([first, wide]).count("arcmin wide") == 2
+    assert "not equal angles" in fusion._tell_examples([first, wide])
+    assert fusion._tell_frames([first, wide]).count("arcmin wide") == 2
 
 
 def test_pictures_of_mistakes_and_of_disputes_name_their_sources():
