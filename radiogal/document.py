@@ -638,6 +638,7 @@ def _sum_up(config: RunConfig, tables: dict[str, pd.DataFrame])->dict: # tables:
                     else (_number_benchmark, _sum_up_benchmark))
     return dict(title=_write_title(config), numbers=number(config, tables), abstract=tell(config, tables))
 
+# %% ../nbs/42_document.ipynb #5b80d3af
 def _mark_transfers(table: pd.DataFrame, config: RunConfig)->pd.DataFrame:
     "Transfers with the sources of the target that they are trained on, and artificial sources named as such."
     as_is = [name for name, how in config.transfer.methods.items() if how.frozen == "everything"]

@@ -284,7 +284,6 @@ def check_folder(
                       f"is {away:.3g}° away; {_describe_folder(folder, unusable)}")
 
 REGISTRY_PAUSE = 0.1  # Seconds between requests for pinned files; they are served by a content delivery network
-
 def open_archive(
     services: Services|None,   # None: the registry
     raw: Path,                 # Keeps downloads and their manifest, in a folder per survey
@@ -316,8 +315,7 @@ class _FolderClient:
 def _name_folder(client: Client, archive: ArchiveAccess, plan: CutoutPlan)->Client:
     "A client that names the folder which an archive serves; the client itself where it serves none."
     images = archive.services.images
-    if not isinstance(images, FitsFolder): return client
-    return _FolderClient(client, images, plan.survey)
+    return _FolderClient(client, images, plan.survey) if isinstance(images, FitsFolder) else client
 
 # %% ../nbs/14_scraping.ipynb #5a85959d
 _NAMELESS = re.compile(r"J\d{6}\.\d{3}[+-]\d{6}")  # What a position is called that was given without a name
