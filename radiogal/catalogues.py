@@ -462,11 +462,13 @@ def plot_targets(
 ):
     "Targets on the whole sky, by label; right ascension grows to the left, 12 h is in the middle."
     import matplotlib.pyplot as plt
+    from matplotlib.patheffects import withStroke
     ax = ax or plt.subplots(subplot_kw=dict(projection="mollweide"))[1]
     ra, dec = np.radians(180 - np.asarray(targets["ra"])), np.radians(np.asarray(targets["dec"]))
     _scatter_labels(ax, ra, dec, targets["label"], s=4)
     ax.set_xticks(np.radians([-120, -60, 0, 60, 120]), ["20 h", "16 h", "12 h", "8 h", "4 h"])
-    for label in ax.get_xticklabels(): label.set_bbox(dict(facecolor="w", edgecolor="none", alpha=0.75, pad=1))
+    for label in ax.get_xticklabels(): label.set_path_effects([withStroke(linewidth=2.5, foreground="w")])
+    ax.set_axisbelow(False)  # so that no target hides an hour
     ax.set(title=f"{len(targets)} targets" + ", simulated"*bool(targets.meta["SIMULATE"]))
     ax.legend(loc="lower right", bbox_to_anchor=(1.05, -0.1))
     return ax

@@ -230,14 +230,14 @@ def _draw_montage(axes, prepared: PreparedSet)->None:
     for i, (line, name) in enumerate(zip(axes, prepared.classes, strict=True)):
         shown = prepared.images[prepared.labels == i][:len(line)]
         for ax in line: ax.set(xticks=[], yticks=[], frame_on=False)
-        for ax, image in zip(line, shown, strict=False): ax.imshow(image[:, :, 0], vmin=0, vmax=1)
+        for ax, image in zip(line, shown, strict=False): ax.imshow(np.sqrt(image[:, :, 0]), vmin=0, vmax=1)
         line[0].set_ylabel(name)
 
 def describe(
     prepared: PreparedSet, # What to show
     n_images: int = 6,     # Of each class
 ):                         # Figure
-    "A montage of a prepared set, and its table of classes and folds."
+    "A montage of a prepared set, square root of brightness, and its table of classes and folds."
     import matplotlib.pyplot as plt
     counts, rows = _tabulate_folds(prepared), len(prepared.classes)
     fig, axes = plt.subplots(rows + 1, n_images, squeeze=False, figsize=(0.85*n_images, 0.85*rows + 0.3 + 0.18*rows),

@@ -287,9 +287,9 @@ def plot_grid(
 ):                                   # Figure
     "The same figure of several networks, a panel each."
     import matplotlib.pyplot as plt
-    across, down = min(len(tables), columns), -(-len(tables)//columns)
-    fig, axes = plt.subplots(down, across, figsize=(3.1*across, 0.3 + 2.8*down), squeeze=False)
-    for ax in axes.flat[len(tables):]: ax.set_axis_off()
+    across = 2 if (n := len(tables)) == 4 == columns + 1 else min(n, columns)  # of four none stands alone
+    fig, axes = plt.subplots(down := -(-n//across), across, figsize=(3.1*across, 0.3 + 2.8*down), squeeze=False)
+    for ax in axes.flat[n:]: ax.set_axis_off()
     for ax, (name, table) in zip(axes.flat, tables.items(), strict=False):
         plot(table, ax)
         ax.set_title(name)
@@ -318,7 +318,7 @@ def plot_images(
     "Prepared images with captions, square root of brightness."
     import matplotlib.pyplot as plt
     lines = max(1, -(-len(images)//columns))
-    fig, axes = plt.subplots(lines, columns, figsize=(1.45*columns, 0.35 + 1.85*lines), squeeze=False)
+    fig, axes = plt.subplots(lines, columns, figsize=(1.45*columns, 0.35 + 1.95*lines), squeeze=False)
     for ax in axes.flat: ax.set_axis_off()
     for ax, image, caption in zip(axes.flat, images, captions, strict=False):
         ax.imshow(np.sqrt(image), vmin=0, vmax=1)
@@ -334,7 +334,7 @@ def plot_mistakes(
     if mistakes.empty: raise ValueError("no mistakes to show")
     refuse_rows(mistakes["name"], ~mistakes["name"].isin(sources.names), f"no image from {sources.survey} of")
     places = pd.Index(sources.names).get_indexer(mistakes["name"])
-    captions = [f"{row.label}, called\n{row.predicted} at {row.confidence:.2f}" for row in mistakes.itertuples()]
+    captions = [f"{m.name}\n{m.label}, called\n{m.predicted} at {m.confidence:.2f}" for m in mistakes.itertuples()]
     side = sources.images.shape[1]*sources.pixel_arcsec/60
     title = f"{sources.survey}, {side:.1f} arcmin wide" + ", simulated"*sources.simulated
     return plot_images(sources.images[places, :, :, 0], captions, title, min(max(len(mistakes), 3), 6))

@@ -68,6 +68,7 @@ def _join_words(words: list[str])->str:
 
 # %% ../nbs/42_document.ipynb #79f9a45f
 _SHORT = 16  # Letters of a cell that is not broken
+_A_WORD = re.compile("[A-Za-z]{3}")  # Not in a number, whose longest is the "to" of an interval
 _BOX = (150, 92)  # Width and height of the box that shows a source, in pixels of a page
 
 def _place_mark(across: float, down: float, name: str, picture: str, width: int, height: int)->dict:
@@ -105,7 +106,8 @@ class _Item:
     @property
     def styles(self)->list[str]: # By column of a table: number, short, or text that may be broken
         columns = list(zip(*self.rows, strict=True))
-        return ["number" if all(cell[:1] in "0123456789+\N{MINUS SIGN}<±" for cell in cells)
+        is_number = lambda cell: cell[:1] in "0123456789+\N{MINUS SIGN}<±" and not _A_WORD.search(cell)
+        return ["number" if all(map(is_number, cells))
                 else "short" if max(map(len, cells)) <= _SHORT else "text" for cells in columns]
 
 def _make_table(
@@ -180,6 +182,8 @@ def _tell_transfers(table: pd.DataFrame)->str:
 def _tell_claims(table: pd.DataFrame)->str:
     "How many published claims hold."
     held = table["holds"].to_list()
+    if {*held} == {"not tested"}: return (f"Published claims: {len(held)}; none is tested, because networks that would "
+                                          "be compared are not there.")
     counts = [f"{n} {words[n > 1]}" for what, words in _HOLDING.items() if (n := held.count(what))]
     return f"Of {_count_words(len(table), 'published claim')}, tested with {table['network'].iloc[0]}, " + (
         f"{_join_words(counts)}.")
@@ -398,8 +402,9 @@ def _judge_transfers(tables: dict[str, pd.DataFrame])->list[str]:
     if table is None: return ["No transfer is compared with training from scratch in this run."]
     made, left = table["source"].str.endswith(_SIMULATED).sum(), table["p_holm"].isna().sum()
     full, few = (table[(table["sources"] == "all") == whole] for whole in (True, False))
+    as_is = "none" in set(full.get("trained_on", ()))
     return [*_sum_up_claims(tables.get("claims")),
-            f"Ways to carry weights over with all training sources of the target: {len(full)}"
+            f"Ways to carry weights over {'as they are, or '*as_is}with all training sources of the target: {len(full)}"
             + f" ({made} of them learned on the artificial sky, simulated)"*bool(made) + "; "
             + _count_verdicts(_judge_all(full), _CARRIED) + _BY_WHAT,
             *_tell_few(few),
@@ -486,7 +491,8 @@ def _read_references(): # pybtex.database.BibliographyData
     return parse_string((files("radiogal")/"templates"/"references.bib").read_text(encoding="utf-8"), "bibtex")
 
 # %% ../nbs/42_document.ipynb #bea46ae4
-_IMAGE_NAMES = {"griese": "Griese et al. (2023)", "griese-catalogues": "Griese et al. (2023), a fold per catalogue",
+_IMAGE_NAMES = {"frdeep": "FRDEEP", "griese": "Griese et al. (2023)",
+           "griese-catalogues": "Griese et al. (2023), a fold per catalogue",
            "griese-apart": "Griese et al. (2023), far from the other sources",
            "panels-VLASS": "VLASS panels of the study of 2020",
            "panels-FIRST": "FIRST images of the same sources, through the same steps",
@@ -621,7 +627,8 @@ def _tell_limits(
     panels = tables.get("unused_panels")
     return dict(width=width, alone=alone, unused=0 if panels is None else panels["panels"].sum(),
                 has_heldout="held-out" in set(tables.get("comparison", {}).get("split", ())),
-                has_published="published" in tables, has_claims="claims" in tables, missing=sum(lost),
+                has_published="published" in tables, missing=sum(lost),
+                has_claims="claims" in tables and (tables["claims"]["holds"] != "not tested").any(),
                 same_images="published" in tables and tables["published"]["same_images"].any(),
                 origins=_join_words([f"{n} {origin}" for origin, n in kinds.items()]))
 
@@ -631,6 +638,12 @@ def _sum_up(config: RunConfig, tables: dict[str, pd.DataFrame])->dict: # tables:
                     else (_number_benchmark, _sum_up_benchmark))
     return dict(title=_write_title(config), numbers=number(config, tables), abstract=tell(config, tables))
 
+# %% ../nbs/42_document.ipynb #5b80d3af
+def _mark_transfers(table: pd.DataFrame, config: RunConfig)->pd.DataFrame:
+    "Transfers with the sources of the target that they are trained on, and artificial sources named as such."
+    as_is = [name for name, how in config.transfer.methods.items() if how.frozen == "everything"]
+    return _mark_simulated(table.assign(trained_on=table["sources"].mask(table["method"].isin(as_is), "none")), config)
+
 def _put_together(
     config: RunConfig, # Of the run
     place: Path,       # What its last notebook has saved
@@ -639,7 +652,8 @@ def _put_together(
     "All that is in a document."
     made, outline, leader = read_signed(place/"provenance.json"), _read_outline(), _choose_leader(config)
     tables = _read_tables(place, "simulated" if config.simulated else "real", outline["tables"], leader)
-    if "transfers" in tables: tables["transfers"] = _mark_simulated(tables["transfers"], config)
+    if "transfers" in tables: tables["transfers"] = _mark_transfers(tables["transfers"], config)
+    if "claims" in tables: tables["claims"] = tables["claims"].replace(dict(n=0), float("nan"))
     kind, shown = "report" if config.has_report else "benchmark", _read_shown(place/"figures.json", folder.name)
     sections = _make_sections(outline[kind], _deal_figures(outline[kind], shown, leader), folder, tables)
     methods = _describe_methods(config) + _make_tables(["unused_panels"], tables)

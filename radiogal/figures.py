@@ -20,9 +20,10 @@ from .diagnosis import (_SIMULATED, TrainedRun, _name_way, _tell_gain, _write_sc
                                 plot_images, plot_intervals)
 from .evaluation import (_judge_gain, compare_kinds, correct_holm, list_classes, match_tables,
                                  score_pooled, score_predictions, summarise_classes, summarise_tables)
-from .fusion import _STUDY
+from .fusion import _STUDY, _tell_frames
 from .pages import draw_small
 from .provenance import _find_kind
+
 
 # %% ../nbs/41_final_plots.ipynb #e8dae65a
 def _tell_reason(folder: Path)->str: # Of a training or transfer
@@ -189,6 +190,8 @@ def _tabulate_transfers(
     return _correct_within(pd.DataFrame(rows), ["pair", "network"]) if rows else pd.DataFrame()
 
 # %% ../nbs/41_final_plots.ipynb #b98c1cbe
+_COLUMN = 12  # Letters that fit below a column of a matrix
+
 def _plot_matrix(
     table: pd.DataFrame, # From `_tabulate_transfers` or `_mark_simulated`, of one network
     title: str,          # Says simulated where it is
@@ -213,9 +216,10 @@ def _plot_matrix(
                 _tell_gain(row).replace(" points ", "\n"), ha="center", va="center", fontsize=6.5,
                 color="w" if strong else "k", weight="normal" if _judge_gain(row) == "not shown" else "bold")
     ax.set(xticks=range(len(pairs)), yticks=range(len(ways)), yticklabels=ways, title=title)
-    ax.set_xticks(range(len(pairs)), pairs, rotation=25, ha="right")
+    wide = max(len(line) for pair in pairs for line in pair.split("\n")) > _COLUMN
+    ax.set_xticks(range(len(pairs)), pairs, **dict(rotation=25, ha="right") if wide else {})
     ax.grid(False)
-    fig.colorbar(image, ax=ax, label="Accuracy gained [points]")
+    fig.colorbar(image, ax=ax, label="Gain [points]")
     return fig
 
 # %% ../nbs/41_final_plots.ipynb #f6581555
@@ -415,21 +419,8 @@ def _plot_disputes(
     shown = [(s, row, row[column]) for s, column in zip(sets, ("first", "second"), strict=True)
              for row in disputed.to_dict("records")]
     images = [s.images[list(s.names).index(row["name"]), :, :, 0] for s, row, _ in shown]
-    captions = [f"{s.survey}: {row['label']}\np({asked}) = {p:.2f}" for s, row, p in shown]
-    return plot_images(images, captions, "simulated"*sets[0].simulated, columns=len(disputed))
-
-# %% ../nbs/41_final_plots.ipynb #0f9f3333
-def _plot_examples(
-    sets: list[PreparedSet], # One per survey, same classes
-):                           # Figure
-    "A source of each class in its whole frame, as prepared from each survey, where possible one that all surveys have."
-    common = set.intersection(*(set(s.names) for s in sets))
-    kinds = [(s, i) for s in sets for i in range(len(s.classes))]
-    found = [[k for k in range(len(s)) if s.labels[k] == i and (s.names[k] in common or not common)] for s, i in kinds]
-    shown = [(s, i, k[0]) for (s, i), k in zip(kinds, found, strict=True) if k]
-    images = [s.images[k, :, :, 0] for s, _, k in shown]
-    captions = [f"{s.survey}, {s.images.shape[1]*s.pixel_arcsec/60:.1f} arcmin:\n{s.classes[i]}" for s, i, _ in shown]
-    return plot_images(images, captions, "simulated"*sets[0].simulated, columns=len(sets[0].classes))
+    captions = [f"{row['name']}\n{s.survey}: {row['label']}\np({asked}) = {p:.2f}" for s, row, p in shown]
+    return plot_images(images, captions, _tell_frames(sets) + ", simulated"*sets[0].simulated, columns=len(disputed))
 
 # %% ../nbs/41_final_plots.ipynb #fefc2f10
 def _compare_study(

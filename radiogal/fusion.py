@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 
 from .config import Cell, RunConfig, list_asked
+from .datasets import PreparedSet
 from .diagnosis import (TrainedRun, _name_way, _tell_gain, _write_score, _write_verdict,
-                                plot_intervals)
+                                plot_images, plot_intervals)
 from .evaluation import (_judge_gain, align_predictions, average_predictions, check_predictions, compare_kinds,
                                  correct_holm, match_tables, score_pooled, summarise_tables)
+from .surveys import get_survey
 
 # %% ../nbs/33_fusion.ipynb #f0b94ece
 _SINGLE = "fields"  # The network of which `branches` has one for each survey
@@ -381,6 +383,40 @@ def _tell_surveys_apart(table: pd.DataFrame)->list[str]: # From `_compare_survey
     return [f"{row['network']} {words[_judge_gain(row) != 'not shown'].format(**row)}: {row['first_accuracy']:.3f} and "
             f"{row['second_accuracy']:.3f} of the same sources, {_tell_gain(row)}, p = {row['p_holm']:.2g} (corrected "
             f"for {len(table)}), {_tell_sources(row)}." for row in table.to_dict("records")]
+
+# %% ../nbs/33_fusion.ipynb #0f9f3333
+def _tell_frames(sets: list[PreparedSet])->str:
+    "How wide the images of each survey are."
+    widths = [f"{s.images.shape[1]*s.pixel_arcsec/60:.1f} arcmin wide" for s in sets]
+    if len({*widths}) == 1: return widths[0]
+    return ", ".join(f"{s.survey}: {width}" for s, width in zip(sets, widths, strict=True))
+
+def _plot_examples(
+    sets: list[PreparedSet], # One per survey, same classes
+):                           # Figure
+    "A source of each class in its whole frame, as prepared from each survey: those of `_choose_examples`."
+    shown = [(s, s.classes[i], names[i]) for s, names in zip(sets, _choose_examples(sets), strict=True) for i in names]
+    images = [s.images[list(s.names).index(name), :, :, 0] for s, _, name in shown]
+    captions = [f"{name}\n{s.survey}: {label}" for s, label, name in shown]
+    return plot_images(images, captions, _tell_frames(sets) + ", simulated"*sets[0].simulated, len(sets[0].classes))
+
+def _choose_examples(sets: list[PreparedSet])->list[dict[int, str]]: # For each set: a name by class
+    "The first source of each class, where possible one that all sets have."
+    of_class = [[[s.names[k] for k in np.flatnonzero(s.labels == i)] for i in range(len(s.classes))] for s in sets]
+    common = [[name for name in first if all(name in each for each in others)]
+              for first, *others in zip(*of_class, strict=True)]
+    chosen = [[(shared or own)[:1] for own, shared in zip(names, common, strict=True)] for names in of_class]
+    return [{i: name[0] for i, name in enumerate(names) if name} for names in chosen]
+
+def _tell_examples(sets: list[PreparedSet])->str:
+    "What `_plot_examples` shows: which sources, with which beams, in frames of which width."
+    chosen, widths = _choose_examples(sets), {round(s.images.shape[1]*s.pixel_arcsec/60, 1) for s in sets}
+    what = "The same sources" if all(names == chosen[0] for names in chosen) else "Sources of the same classes"
+    beams = ", ".join(f"{s.survey} {get_survey(s.survey).bmaj:g}" for s in sets)
+    if len(sets) == 1: return f"A source of each class, as the beam leaves it: {beams}."
+    return f"{what}, as each survey's beam leaves them: {beams}." + (
+        " Images have equal pixels and not equal angles, so a source has more of them in one survey than in another."
+        )*(len(widths) > 1)
 
 # %% ../nbs/33_fusion.ipynb #f81c35a9
 def _tell_unknown(table: pd.DataFrame)->str: # Catalogues left out, of one network, at least one row

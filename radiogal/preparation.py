@@ -21,7 +21,7 @@ from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from .config import Preparation, RadiogalError, RunConfig
-from .cutouts import describe_span, read_cutout
+from .cutouts import describe_span, draw_scale, read_cutout
 from .fetch import FetchError
 from .sky import find_covariance, make_wcs
 from .surveys import beam_area, find_beam, get_survey
@@ -91,17 +91,14 @@ def plot_clipping(
     import matplotlib.pyplot as plt
     from matplotlib.colors import AsinhNorm
     fig, axes = plt.subplots(1, 2, figsize=(5.2, 2.6))
-    peak = np.nanmax(before)
+    peak, (y, x) = np.nanmax(before), np.array(before.shape)*pixel_scale.to_value(u.arcsec)/2
     noise = max(float(np.nanmedian(np.abs(before - np.nanmedian(before)))/peak), 1e-4)
     norm = AsinhNorm(linear_width=2*noise, vmin=-4*noise, vmax=1)
     for ax, image, name in zip(axes, (before, after), ("before", "after clipping"), strict=True):
-        shown = ax.imshow(image/peak, norm=norm)
+        shown = ax.imshow(image/peak, norm=norm, extent=(x, -x, -y, y))
         ax.set(title=name, xticks=[], yticks=[])
         ax.grid(False)
-    width = before.shape[1]
-    axes[0].plot([0.05*width, 0.3*width], [0.07*width]*2, color="white")
-    axes[0].text(0.175*width, 0.09*width, f"{(width*pixel_scale/4).to_value(u.arcsec):.0f}″", color="white",
-                 ha="center")
+    draw_scale(axes[0], min(x, y))
     fig.colorbar(shown, ax=axes, label="Brightness / peak", shrink=0.8, ticks=[0, 0.1, 1], format="{x:g}")
     fig.suptitle(title, fontsize=9)
     return fig
@@ -366,11 +363,11 @@ def plot_augmentation(
     image: np.ndarray,  # (size, size), 0–1
     title: str,         # What is shown; says "simulated" where it is
 ):                      # A figure of eight images
-    "The eight symmetry views in which training may show one image."
+    "The eight symmetry views in which training may show one image, square root of brightness."
     import matplotlib.pyplot as plt
     fig, axes = plt.subplots(2, 4, figsize=(5.2, 2.9))
     for view, ax in enumerate(axes.flat):
-        ax.imshow(turn_images(image[None, :, :, None], view)[0, :, :, 0], vmin=0, vmax=1)
+        ax.imshow(np.sqrt(turn_images(image[None, :, :, None], view)[0, :, :, 0]), vmin=0, vmax=1)
         ax.set(xticks=[], yticks=[], title=f"{90*(view % 4)}°" + ", mirrored"*(view >= 4))
     fig.suptitle(title, fontsize=9)
     return fig

@@ -284,7 +284,6 @@ def check_folder(
                       f"is {away:.3g}° away; {_describe_folder(folder, unusable)}")
 
 REGISTRY_PAUSE = 0.1  # Seconds between requests for pinned files; they are served by a content delivery network
-
 def open_archive(
     services: Services|None,   # None: the registry
     raw: Path,                 # Keeps downloads and their manifest, in a folder per survey
@@ -298,18 +297,25 @@ def open_archive(
 
 class _FolderClient:
     "A client whose archive serves a folder's images: a position that is in none is no statement about the survey."
-    def __init__(self, client: Client, reason: str):
-        self.client, self.reason = client, reason
+    def __init__(self, client: Client, images: FitsFolder, survey: str):
+        self.client, self.images, self.survey = client, images, survey
+        self.reason = f"no {survey} image in {images.folder} holds this position"
 
     def find_images(self, target: Target)->list[RawImage]:
+        if not self.images.footprints[self.survey]: self.refuse(target)  # VLASS without any tile would be a fault
         try: return self.client.find_images(target)
         except FetchError as e: raise FetchError(e.state, self.reason if e.state == "not_covered" else e.reason) from e
+
+    def refuse(self, target: Target)->None:
+        "Raises `FetchError`: there is no image of the survey, or none that can be used."
+        try: self.images.find_file(self.survey, target.coord)
+        except BadImage as e: raise FetchError("reject", str(e)) from e
+        raise FetchError("not_covered", self.reason)
 
 def _name_folder(client: Client, archive: ArchiveAccess, plan: CutoutPlan)->Client:
     "A client that names the folder which an archive serves; the client itself where it serves none."
     images = archive.services.images
-    if not isinstance(images, FitsFolder): return client
-    return _FolderClient(client, f"no {plan.survey} image in {images.folder} holds this position")
+    return _FolderClient(client, images, plan.survey) if isinstance(images, FitsFolder) else client
 
 # %% ../nbs/14_scraping.ipynb #5a85959d
 _NAMELESS = re.compile(r"J\d{6}\.\d{3}[+-]\d{6}")  # What a position is called that was given without a name

@@ -327,6 +327,7 @@ def test_a_real_source_shows_what_the_networks_say_and_look_at(project, lab, chr
     page.keyboard.press("o")
     expect(page.locator(".rx-frame img")).to_have_count(3)
     expect(page.locator(".rx-squares")).to_contain_text("covering it costs up to")
+    expect(page.locator(".rx-square").last).to_be_in_viewport()  # below the others, and yet seen by who asked for it
     photograph(page.locator(".rx-root"), project, "sources_occlusion.png")
 
 

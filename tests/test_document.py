@@ -230,6 +230,18 @@ def test_claims_are_told_once_each():
         "Of three published claims, tested with alhassan, 3 are not shown."]
 
 
+def test_claims_of_which_none_is_tested_are_no_test_and_no_limit(tmp_path):
+    make_place(tmp_path, "transfer", [])
+    why = "0 of 0 networks of A → B, retrain (the settings ask for none)"
+    claims = pd.DataFrame(dict(claim=["A → B helps", "B → A hurts"], who="X 2019", first="A → B, retrain", why=why,
+                               second="B from scratch", network="alhassan", n=0, folds=0, seeds=0, holds="not tested"))
+    claims.to_csv(tmp_path/"claims_real.csv", index=False)
+    text = write_document(CONFIGS["transfer"], tmp_path, tmp_path/"transfer", tmp_path/"report.html").read_text()
+    assert "Published claims: 2; none is tested, because" in text and "0; 0 × 0" not in text
+    assert f'<td class="text">{why}</td>' in text  # begins with a digit, and is no number
+    assert "The published claims" not in text
+
+
 def test_the_study_beside_a_run_and_unused_panels_are_counted():
     study = pd.DataFrame(dict(study=[0.93, 0.7, 0.93], accuracy_high=[0.9, 0.8, 0.5],
                               network=["alhassan", "alhassan", "fields"]))
@@ -352,6 +364,27 @@ def test_limits_are_those_of_the_run(tmp_path):
     for path in made.glob("*.csv"): path.unlink()
     text = write_document(smoke, made, made/"transfer", made/"report.html").read_text()
     assert "nothing about real radio galaxies" in text and "published catalogues" not in text
+
+
+def test_a_run_of_one_fold_and_one_seed_has_no_spread_and_says_what_it_was_drawn_from(tmp_path):
+    real = read_config(PATHS.settings("real"))
+    limits = write_page(tmp_path, "transfer", config=real).split('<section id="limits">')[1].split("</section>")[0]
+    assert "Each network is trained once, on one fold" in limits and "spread over folds" not in limits
+    assert "--mixed" not in limits
+    record = read_json(tmp_path/"provenance.json")
+    record = {key: value for key, value in record.items() if key != "digest"} | dict(parameters=dict(
+        results_dir="none", mixed=True))
+    write_json(tmp_path/"provenance.json", sign(record))
+    text = write_document(real, tmp_path, tmp_path/"transfer", tmp_path/"report.html").read_text()
+    assert "were let into this report (<code>--mixed</code>)" in text and "with labels of FRDEEP" in text
+
+
+def test_a_network_that_is_carried_over_as_it_is_has_been_trained_on_no_source_of_the_target(tmp_path):
+    text = write_page(tmp_path, "transfer")
+    rows = re.findall(r"<tr>.*?</tr>", text)
+    as_is = [row for row in rows if ">zero-shot<" in row and row.count("points") == 0 and ">alhassan<" in row]
+    assert as_is and all('">none</td>' in row and '">all</td>' not in row for row in as_is)
+    assert "Ways to carry weights over as they are, or with all training sources of the target: " in text
 
 
 def test_the_abstract_of_a_benchmark_says_what_to_expect_of_another_catalogue(tmp_path):

@@ -14,7 +14,7 @@ from astropy.table import Table
 from conftest import ROOT
 from PIL import Image
 
-from radiogal import benchmark, candidates, diagnosis, figures, fusion
+from radiogal import benchmark, candidates, catalogues, diagnosis, figures, fusion, preparation
 from radiogal.config import read_config, read_json
 from radiogal.datasets import sample_set
 from radiogal.diagnosis import _count_confusion, read_trainings, read_transfers, save_figure
@@ -285,6 +285,7 @@ def test_a_source_on_the_artificial_sky_has_a_sentence_of_its_own(story, table):
     plt.close(ax.figure)
     labels = [tick.get_text() for tick in ax.get_xticklabels()]
     assert labels[0].startswith("sky-NVSS (simulated)\n→ ") and len(set(labels)) == len(labels)
+    assert ax.get_xticklabels()[0].get_rotation() == 25
 
 
 def test_the_matrix_has_the_numbers_of_the_table(table):
@@ -293,6 +294,7 @@ def test_the_matrix_has_the_numbers_of_the_table(table):
     plt.close(ax.figure)
     assert sorted(text.get_text().replace("\n", " points ") for text in ax.texts) == sorted(
         diagnosis._tell_gain(row) for row in few.to_dict("records"))
+    assert {tick.get_rotation() for tick in ax.get_xticklabels()} == {0}  # there is room for these
 
 
 def test_published_scores_of_other_images_or_without_an_interval_compare_nothing():
@@ -354,6 +356,60 @@ def test_sources_have_pictures_where_images_are_at_hand():
     one = figures._picture_sources(matched, [fewer, sample])["picture"][0]
     left, right = np.split(np.asarray(Image.open(io.BytesIO(base64.b64decode(one.split(",")[1]))).convert("L")), 2, 1)
     assert np.ptp(left[:, :56]) < 20 < np.ptp(right[:, 8:])  # blank where a survey has none
+
+
+@pytest.mark.parametrize("n, across", [(1, 1), (3, 3), (4, 2), (5, 3), (7, 3)])
+def test_of_four_panels_none_stands_alone(n, across, judged):
+    tables = {f"{k}": judged[0].predictions for k in range(n)}
+    fig = diagnosis.plot_grid(tables, lambda table, ax: ax, "real")
+    plt.close(fig)
+    assert fig.axes[0].get_gridspec().ncols == across and len([ax for ax in fig.axes if ax.get_title()]) == n
+
+
+def test_examples_are_the_same_sources_in_all_surveys_where_they_have_any(story):
+    config = read_config(ROOT/"config"/"smoke.toml")
+    first, second = (sample_set(config, survey) for survey in config.surveys[:2])
+    order = np.arange(len(second))[::-1]
+    second = replace(second, **{name: getattr(second, name)[order] if isinstance(value, np.ndarray)
+                                else [value[k] for k in order]
+                                for name, value in vars(second).items()
+                                if isinstance(value, list | np.ndarray) and len(value) == len(order)})
+    chosen, others = fusion._choose_examples([first, second])
+    assert chosen == others and fusion._tell_examples([first, second]).startswith("The same sources, ")
+    fig = fusion._plot_examples([first, second])
+    plt.close(fig)
+    titles = [ax.get_title().split("\n")[0] for ax in fig.axes]
+    assert titles == [*chosen.values()]*2 and fig.get_suptitle().endswith("arcmin wide, simulated")
+    apart = replace(second, names=[f"other {name}" for name in second.names])
+    assert fusion._tell_examples([first, apart]).startswith("Sources of the same classes, ")
+    wide = replace(second, pixel_arcsec=7*second.pixel_arcsec)
+    assert "not equal angles" in fusion._tell_examples([first, wide])
+    assert fusion._tell_frames([first, wide]).count("arcmin wide") == 2
+
+
+def test_pictures_of_mistakes_and_of_disputes_name_their_sources():
+    sample = sample_set(read_config(ROOT/"config"/"smoke.toml"), "FIRST")
+    name, label = sample.names[0], sample.classes[0]
+    wrong = pd.DataFrame(dict(name=[name], label=label, predicted="other", confidence=0.9))
+    fig = diagnosis.plot_mistakes(wrong, sample)
+    apart = figures._plot_disputes(pd.DataFrame(dict(name=[name], label=label, first=0.1, second=0.9)),
+                                   [sample, sample], label)
+    for each in (fig, apart): plt.close(each)
+    assert {ax.get_title().split("\n")[0] for ax in (*fig.axes, *apart.axes)} - {""} == {name}
+
+
+def test_no_target_hides_an_hour_of_right_ascension():
+    targets = Table(dict(ra=[240.], dec=[0.], label=["FRI"]), meta=dict(SIMULATE=False))
+    ax = catalogues.plot_targets(targets)
+    plt.close(ax.figure)
+    points, = ax.collections
+    assert ax.xaxis.get_zorder() > points.get_zorder()
+
+
+def test_the_scale_bar_of_a_clipped_image_is_round():
+    fig = preparation.plot_clipping(np.eye(150), np.eye(150), 1.8*u.arcsec, "real")
+    plt.close(fig)
+    assert [text.get_text() for text in fig.axes[0].texts] == ["60″"]
 
 
 def test_the_last_epoch_of_a_left_out_catalogue_is_that_of_the_kept_histories():

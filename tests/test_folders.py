@@ -84,6 +84,20 @@ def test_a_position_that_a_folder_lacks_is_said_of_the_folder(tmp_path, survey, 
     assert table["reason"][1] == f"no {survey} image in {tmp_path/'images'} holds this position"
 
 
+@pytest.mark.parametrize("survey", ["NVSS", "VLASS"])
+def test_a_survey_that_a_folder_has_no_image_of_is_not_covered_or_has_its_unusable_file(tmp_path, survey):
+    write_image(tmp_path/"images"/"FIRST"/"a.fits", see("FIRST", 201))
+    ask = lambda out: fetch_cutouts(SkyCoord([HERE]), survey, 2.5*u.arcmin, FitsFolder(tmp_path/"images"), tmp_path/out,
+                                    tmp_path, min_covered=0.)[0]
+    row = ask("out")
+    told = f"no {survey} image in {tmp_path/'images'} holds this position"
+    assert (row["state"], row["reason"]) == ("not_covered", told)
+    (tmp_path/"images"/survey).mkdir()
+    (tmp_path/"images"/survey/"b.fits").write_bytes(b"<html>")
+    row = ask("again")
+    assert row["state"] != "not_covered" and "b.fits" in row["reason"]
+
+
 def test_headers_tell_the_survey_and_mosaics_are_cut(tmp_path):
     for survey, side in dict(FIRST=400, NVSS=81, VLASS=400).items():
         write_image(tmp_path/f"{survey[0]}.fits", see(survey, side))

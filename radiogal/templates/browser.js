@@ -132,6 +132,7 @@ function render({ model, el }) {
       const row = add(names, "button", `rx-name rx-${each.decision || "open"}${each.here ? " rx-here" : ""}`, each.name);
       const by = view.names.indexOf(each) - view.names.findIndex((other) => other.here);
       row.onclick = () => act(["move", by]);
+      row.title = each.name; // Which the column may cut off
     });
   }
   function draw() {
@@ -155,6 +156,7 @@ function render({ model, el }) {
       add(head, "span", "", `${waiting} of ${view.squares.length} images on their way`);
     }
     drawNames(view);
+    const before = squares.children.length;
     squares.replaceChildren();
     const alike = document.createElement("div");
     view.squares.forEach((square, i) => {
@@ -166,6 +168,8 @@ function render({ model, el }) {
       alike.className = "rx-alike rx-wide";
       squares.appendChild(alike);
     }
+    const isLonger = before && squares.children.length > before; // By what a key asked for, which may be out of sight
+    if (isLonger) squares.lastElementChild.scrollIntoView({ block: "nearest" });
     side.replaceChildren();
     drawSide(side, view, look);
   }
