@@ -36,12 +36,17 @@ class TrainedRun:
     history: pd.DataFrame     # history.csv
     timing: dict              # timing.json; empty where there is none
 
+def _read_answers(path: Path)->pd.DataFrame:
+    "A small table, without the threads that pandas would start for it."
+    from pyarrow import parquet
+    with parquet.ParquetFile(path) as file: return file.read(use_threads=False).to_pandas()
+
 def _read_run(folder: Path)->TrainedRun:
     "What a folder holds; raises `ValueError` naming a file that is missing or unreadable."
     timing = folder/"timing.json"
     try:
         return TrainedRun(folder, json.loads((folder/"metrics.json").read_text()),
-                          pd.read_parquet(folder/"predictions.parquet"), pd.read_csv(folder/"history.csv"),
+                          _read_answers(folder/"predictions.parquet"), pd.read_csv(folder/"history.csv"),
                           json.loads(timing.read_text()) if timing.is_file() else {})
     except (OSError, ValueError) as e:
         raise ValueError(f"run {folder}: {e}: remove the folder and run again") from e
@@ -60,9 +65,9 @@ def assign_groups(
 )->pd.DataFrame:                # With the sky groups of the facts
     "Predictions with the sky groups of a published set; raises `ValueError` naming sources that it does not list."
     if facts is None: return predictions
-    names = predictions["name"]
-    refuse_rows(names, ~names.isin(facts.index), "not in the table of facts")
-    return predictions.assign(sky_group=facts.loc[names, "sky_group"].to_numpy())
+    rows = facts.index.get_indexer(predictions["name"])
+    refuse_rows(predictions["name"], rows < 0, "not in the table of facts")
+    return predictions.assign(sky_group=facts["sky_group"].to_numpy()[rows])
 
 def _read_all_facts(results: str|Path, config: RunConfig)->dict: # By name of a set of images: from `read_facts`
     "By task's images; `ValueError` names a published set without facts, but for panels: predictions hold their groups."
