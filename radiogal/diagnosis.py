@@ -36,17 +36,12 @@ class TrainedRun:
     history: pd.DataFrame     # history.csv
     timing: dict              # timing.json; empty where there is none
 
-def _read_answers(path: Path)->pd.DataFrame:
-    "A small table, without the threads that pandas would start for it."
-    from pyarrow import parquet
-    with parquet.ParquetFile(path) as file: return file.read(use_threads=False).to_pandas()
-
 def _read_run(folder: Path)->TrainedRun:
     "What a folder holds; raises `ValueError` naming a file that is missing or unreadable."
     timing = folder/"timing.json"
     try:
         return TrainedRun(folder, json.loads((folder/"metrics.json").read_text()),
-                          _read_answers(folder/"predictions.parquet"), pd.read_csv(folder/"history.csv"),
+                          pd.read_parquet(folder/"predictions.parquet"), pd.read_csv(folder/"history.csv"),
                           json.loads(timing.read_text()) if timing.is_file() else {})
     except (OSError, ValueError) as e:
         raise ValueError(f"run {folder}: {e}: remove the folder and run again") from e
