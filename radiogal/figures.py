@@ -76,9 +76,8 @@ def _check_same(
     codes, configs, way_out = {}, {}, "run again, or draw them together with mixed = True"
     for trained in runs:
         made, m = json.loads((trained.folder/"provenance.json").read_text()), trained.metrics
-        settings, told = made["resolved_settings"], json.dumps(made["resolved_settings"])
-        if told not in configs:  # most networks of a report have the same
-            configs[told] = parse_config(rename_settings(settings), str(trained.folder/"provenance.json"))
+        if (told := json.dumps(made["resolved_settings"])) not in configs:  # most networks of a report have the same
+            configs[told] = parse_config(rename_settings(json.loads(told)), str(trained.folder/"provenance.json"))
         wanted, was = _describe_making(config, m), _describe_making(configs[told], m)
         if odd := sorted(key for key in wanted if was[key] != wanted[key]):
             raise ValueError(f"{trained.folder} was made with other settings ({', '.join(odd)}) than the report's: "
