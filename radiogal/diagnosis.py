@@ -60,9 +60,9 @@ def assign_groups(
 )->pd.DataFrame:                # With the sky groups of the facts
     "Predictions with the sky groups of a published set; raises `ValueError` naming sources that it does not list."
     if facts is None: return predictions
-    names = predictions["name"]
-    refuse_rows(names, ~names.isin(facts.index), "not in the table of facts")
-    return predictions.assign(sky_group=facts.loc[names, "sky_group"].to_numpy())
+    rows = facts.index.get_indexer(predictions["name"])
+    refuse_rows(predictions["name"], rows < 0, "not in the table of facts")
+    return predictions.assign(sky_group=facts["sky_group"].to_numpy()[rows])
 
 def _read_all_facts(results: str|Path, config: RunConfig)->dict: # By name of a set of images: from `read_facts`
     "By task's images; `ValueError` names a published set without facts, but for panels: predictions hold their groups."

@@ -60,7 +60,8 @@ def check_predictions(
     if not len(predictions): raise ValueError("predictions have no rows")
     refuse_rows(names, names.duplicated(), "sources more than once (score each run by itself, then summarise_runs)")
     refuse_rows(names, predictions["sky_group"].isna(), "no sky group")
-    y = pd.Index(classes).get_indexer(predictions["label"])
+    places = {c: k for k, c in enumerate(classes)}
+    y = np.array([places.get(label, -1) for label in predictions["label"].tolist()])  # an index takes longer
     refuse_rows(names, y < 0, f"labels outside {classes}")
     p = np.stack([predictions[f"p_{c}"].to_numpy(float) for c in classes], axis=1)  # a table of them takes longer
     check_probabilities(p, names)
@@ -147,11 +148,13 @@ def wilson_interval(
     n: int,         # Of how many
 )->_Interval:       # Of the true fraction
     "Wilson's 95 % interval of a fraction (Wilson 1927); raises `ValueError` unless 0 <= successes <= n and n > 0."
-    from scipy.stats import binomtest
+    from scipy.special import ndtri
     if not 0 <= successes <= n or n < 1:
         raise ValueError(f"{successes} of {n}: a fraction needs 0 <= successes <= n, n > 0")
-    ci = binomtest(int(successes), int(n)).proportion_ci(_CONFIDENCE, method="wilson")
-    return _Interval(float(ci.low), float(ci.high))
+    k, n, z = int(successes), int(n), float(ndtri((1 + _CONFIDENCE)/2))
+    p, whole = k/n, 2*(n + z**2)
+    centre, half = (2*n*p + z**2)/whole, z/whole*math.sqrt(4*n*p*(1 - p) + z**2)
+    return _Interval(centre - half if k else 0., centre + half if k < n else 1.)
 
 def _take_interval(draws: np.ndarray)->_Interval:
     "2.5 to 97.5 percentile of drawn scores."
@@ -261,39 +264,48 @@ def calibrate_across(
     return pd.concat(scaled).iloc[np.argsort(np.argsort(parts, kind="stable"), kind="stable")]
 
 # %% ../nbs/24_evaluation.ipynb #f9e13976
-def _find_absent(names: pd.Series, others: pd.Series)->np.ndarray: # (n,), bool
-    "Which names are not among others."
-    return ~names.astype(object).isin(others.astype(object)).to_numpy()  # a column of strings is asked one by one
+def _refuse_absent(names: list, others: list, what: str)->None: # what: as for `refuse_rows`
+    "Raises `ValueError` naming those that are not among others."
+    known = {*others}
+    refuse_rows(names, [name not in known for name in names], what)
+
+def _align_answers(
+    tables: list[pd.DataFrame], # As for `align_predictions`
+)->list[tuple[pd.DataFrame, np.ndarray, np.ndarray]]: # Of each: rows, and of these what `check_predictions` gives
+    "As `align_predictions`, each table checked once."
+    if not tables: raise ValueError("no tables of predictions to align")
+    checked, aligned = [check_predictions(table) for table in tables], []
+    names, classes, groups = tables[0]["name"].tolist(), list_classes(tables[0]), tables[0]["sky_group"].to_numpy()
+    for table, (y, p) in zip(tables, checked, strict=True):
+        if (other := list_classes(table)) != classes: raise ValueError(f"classes {other}, not {classes}")
+        mine, several = table["name"].tolist(), "sources that are not in every table"
+        _refuse_absent(names, mine, several)
+        _refuse_absent(mine, names, several)
+        places = {name: k for k, name in enumerate(mine)}
+        order = [places[name] for name in names]
+        rows = table.iloc[order].reset_index(drop=True)
+        refuse_rows(names, y[order] != checked[0][0], "sources whose label differs between the tables")
+        refuse_rows(names, rows["sky_group"].to_numpy() != groups, "sources whose sky group differs between the tables")
+        aligned.append((rows, y[order], p[order]))
+    return aligned
 
 def align_predictions(
     tables: list[pd.DataFrame], # Tables of predictions of the same sources, each in any order
 )->list[pd.DataFrame]:          # All in the order of the first
     "Tables with the same source in each row; raises `ValueError` naming sources that differ between tables."
-    if not tables: raise ValueError("no tables of predictions to align")
-    first = tables[0].reset_index(drop=True)
-    for table in tables: check_predictions(table)
-    aligned = [table.set_index("name", drop=False).reindex(first["name"]).reset_index(drop=True) for table in tables]
-    for table, rows in zip(tables, aligned, strict=True):
-        if (other := list_classes(table)) != list_classes(first):
-            raise ValueError(f"classes {other}, not {list_classes(first)}")
-        refuse_rows(first["name"], rows["name"].isna(), "sources that are not in every table")
-        refuse_rows(table["name"], _find_absent(table["name"], first["name"]), "sources that are not in every table")
-        refuse_rows(first["name"], rows["label"] != first["label"], "sources whose label differs between the tables")
-        refuse_rows(first["name"], rows["sky_group"] != first["sky_group"],
-                    "sources whose sky group differs between the tables")
-    return aligned
+    return [rows for rows, _, _ in _align_answers(tables)]
 
 # %% ../nbs/24_evaluation.ipynb #9bd48425
 def _summarise_scores(
     runs: pd.DataFrame, # One row per run, with seed, fold and the scores
 )->pd.DataFrame:        # One row per score: score, runs, seeds, folds, mean, std, low, high
     "Mean, standard deviation and Student's 95 % interval of scores; raises `ValueError` for a repeated seed and fold."
-    from scipy import stats
+    from scipy.special import stdtrit
     n, twice = len(runs), runs.duplicated(["seed", "fold"])
     if twice.any():
         raise ValueError(f"seed and fold more than once: {runs.loc[twice, ['seed', 'fold']].values.tolist()}")
     mean, std = runs[list(_MEASURES)].mean(), runs[list(_MEASURES)].std(ddof=1)
-    half = stats.t.ppf((1 + _CONFIDENCE)/2, n - 1)*std/math.sqrt(n)
+    half = stdtrit(n - 1, (1 + _CONFIDENCE)/2)*std/math.sqrt(n)
     return pd.DataFrame(dict(score=list(_MEASURES), runs=n, seeds=runs["seed"].nunique(), folds=runs["fold"].nunique(),
                              mean=mean.values, std=std.values, low=(mean - half).values, high=(mean + half).values))
 
@@ -323,18 +335,23 @@ def _measure_macro_f1(counts: np.ndarray)->np.ndarray: # counts: (…, true, pre
 
 _MATRIX_MEASURES = dict(accuracy=_measure_accuracy, macro_f1=_measure_macro_f1)  # Scores of a confusion matrix
 
+def _count_by_group(
+    table: pd.DataFrame, # A table of predictions
+    y: np.ndarray,       # What `check_predictions` gives of it
+    p: np.ndarray,
+    groups: np.ndarray,  # Sorted, all sky groups that occur
+)->np.ndarray:           # (groups, true, predicted), int
+    "Answers of one network about each sky group, by true and predicted class."
+    counts = np.zeros((len(groups), p.shape[1], p.shape[1]), int)
+    np.add.at(counts, (np.searchsorted(groups, table["sky_group"].to_numpy()), y, p.argmax(axis=1)), 1)
+    return counts
+
 def _count_groups(
     tables: list[pd.DataFrame], # Tables of predictions, same classes
     groups: np.ndarray,         # Sorted, all sky groups that occur
 )->np.ndarray:                  # (groups, true, predicted), int
-    "Answers about each sky group, by true and predicted class."
-    counts = 0
-    for table in tables:
-        y, p = check_predictions(table)
-        one = np.zeros((len(groups), p.shape[1], p.shape[1]), int)
-        np.add.at(one, (np.searchsorted(groups, table["sky_group"]), y, p.argmax(axis=1)), 1)
-        counts = counts + one
-    return counts
+    "Answers of several networks about each sky group, by true and predicted class."
+    return sum(_count_by_group(table, *check_predictions(table), groups) for table in tables)
 
 _DRAWS = 1000  # Of the bootstrap
 
@@ -378,9 +395,9 @@ def score_pooled(
 
 def _refuse_unshared(a: list[pd.DataFrame], b: list[pd.DataFrame])->None:
     "Raises `ValueError` naming sources that only one of two kinds judged."
-    for one, other in ((a, b), (b, a)):
-        names, others = (pd.concat([t["name"] for t in tables]) for tables in (one, other))
-        refuse_rows(names, _find_absent(names, others), "sources that only one kind judged")
+    names, others = ([name for table in tables for name in table["name"].tolist()] for tables in (a, b))
+    _refuse_absent(names, others, "sources that only one kind judged")
+    _refuse_absent(others, names, "sources that only one kind judged")
 
 def _subtract(counts: np.ndarray, score: str)->np.ndarray: # counts: (…, 2, true, predicted)
     "A score of the first less that of the second."
@@ -462,10 +479,10 @@ def match_tables(
     shared = sorted(mine.keys() & other.keys())
     return [mine[key] for key in shared], [other[key] for key in shared]
 
-def _count_trainings(a: list[pd.DataFrame], b: list[pd.DataFrame])->np.ndarray: # From `match_tables`
+def _count_trainings(pairs: list[list])->np.ndarray: # Of both kinds, from `_align_answers`
     "Answers of each training about each sky group: (trainings, groups, 2, true, predicted), int."
-    groups = _join_groups(a, b)
-    return np.stack([[_count_groups([table], groups) for table in side] for side in (a, b)], axis=2)
+    groups = _join_groups([answers[0] for pair in pairs for answers in pair])
+    return np.stack([[_count_by_group(*answers, groups) for answers in pair] for pair in pairs]).swapaxes(1, 2)
 
 def _list_starts(tables: list[pd.DataFrame])->list: # One kind of network
     "What trainings of each fold began from: networks of several folds may have begun from one, and share its luck."
@@ -492,6 +509,7 @@ def _find_spread(
 # %% ../nbs/24_evaluation.ipynb #5d1c0e74
 def _compare_scores(
     counts: np.ndarray,  # From `_count_trainings`
+    draws: np.ndarray,   # From `_draw_counts`, of all trainings together
     runs: pd.MultiIndex, # Start and seed of each
     n: int,              # Sources
     score: str,          # A key of `_MATRIX_MEASURES`
@@ -499,7 +517,7 @@ def _compare_scores(
     "A score of two kinds of network, of all answers together; Student's t, two-sided."
     from scipy import special
     groups = counts.sum(axis=0)
-    of_sources = _subtract(_draw_counts(groups), score).var() + 1/n**2
+    of_sources = _subtract(draws, score).var() + 1/n**2
     variance, freedom = _find_spread(pd.Series(_subtract(counts.sum(axis=1), score), runs), of_sources, len(groups))
     difference, error = float(_subtract(groups.sum(axis=0), score)), math.sqrt(variance)
     half = special.stdtrit(freedom, (1 + _CONFIDENCE)/2)*error
@@ -515,14 +533,15 @@ def compare_kinds(
     Intervals and p-value hold for other sources and, where there are several, for other trainings.
     Raises as `score_gain` and `align_predictions` do."""
     _refuse_unshared(a, b)
-    right = [[p.argmax(axis=1) == y for y, p in map(check_predictions, align_predictions(list(pair)))]
-             for pair in zip(a, b, strict=True)]
+    pairs = [_align_answers([*pair]) for pair in zip(a, b, strict=True)]
+    right = [[p.argmax(axis=1) == y for _, y, p in pair] for pair in pairs]
     only = [sum(int((pair[k] & ~pair[1 - k]).sum()) for pair in right) for k in (0, 1)]
-    shared, counts = pd.concat(a), _count_trainings(a, b)
+    shared, counts = pd.concat(a), _count_trainings(pairs)
     starts = min(map(_list_starts, (a, b)), key=lambda those: len({*those}))
     runs = pd.MultiIndex.from_arrays([starts, [t["seed"].iloc[0] for t in a]], names=["start", "seed"])
     row = dict(folds=shared["fold"].nunique(), seeds=shared["seed"].nunique(), n=shared["name"].nunique())
-    tests = {score: _compare_scores(counts, runs, row["n"], score) for score in _MATRIX_MEASURES}
+    draws = _draw_counts(counts.sum(axis=0))
+    tests = {score: _compare_scores(counts, draws, runs, row["n"], score) for score in _MATRIX_MEASURES}
     for score, (difference, low, high, _) in tests.items():
         row |= {f"{score}_difference": difference, f"{score}_low": low, f"{score}_high": high}
     return row | dict(only_first=only[0], only_second=only[1], p_value=tests["accuracy"][-1])
@@ -532,9 +551,9 @@ def average_predictions(
     tables: list[pd.DataFrame], # Of the same sources, none of which any member was trained on
 )->pd.DataFrame:                # What the runs have in common, members (number), and mean probabilities
     "Mean probabilities of an ensemble, by source; raises `ValueError` where `align_predictions` does."
-    aligned = align_predictions(tables)
+    aligned, _, probabilities = zip(*_align_answers(tables), strict=True)
     both = pd.concat(aligned)
     shared = [key for key in _RUN_KEYS if all(key in t for t in aligned) and both[key].nunique() == 1]
-    mean = sum(check_predictions(t)[1] for t in aligned)/len(aligned)
+    mean = sum(probabilities)/len(aligned)
     columns = {f"p_{c}": mean[:, k] for k, c in enumerate(list_classes(aligned[0]))}
     return aligned[0][["name", "label", "sky_group", *shared]].assign(members=len(aligned), **columns)

@@ -74,12 +74,12 @@ def _check_same(
     config: RunConfig,      # Its settings
 )->None:
     "Raises `ValueError` where a network has other settings than the report, or other code than those of its kind."
-    codes, way_out = {}, "run again, or draw them together with mixed = True"
+    codes, configs, way_out = {}, {}, "run again, or draw them together with mixed = True"
     for trained in runs:
         made, m = json.loads((trained.folder/"provenance.json").read_text()), trained.metrics
-        wanted = _describe_making(config, m)
-        was = _describe_making(parse_config(rename_settings(made["resolved_settings"]),
-                                           str(trained.folder/"provenance.json")), m)
+        if (told := json.dumps(made["resolved_settings"])) not in configs:  # most networks of a report have the same
+            configs[told] = parse_config(rename_settings(json.loads(told)), str(trained.folder/"provenance.json"))
+        wanted, was = _describe_making(config, m), _describe_making(configs[told], m)
         if odd := sorted(key for key in wanted if was[key] != wanted[key]):
             raise ValueError(f"{trained.folder} was made with other settings ({', '.join(odd)}) than the report's: "
                              f"{way_out}")

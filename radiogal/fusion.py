@@ -17,7 +17,7 @@ from .config import Cell, RunConfig, list_asked
 from .datasets import PreparedSet
 from .diagnosis import (TrainedRun, _name_way, _tell_gain, _write_score, _write_verdict,
                                 plot_images, plot_intervals)
-from .evaluation import (_judge_gain, align_predictions, average_predictions, check_predictions, compare_kinds,
+from .evaluation import (_align_answers, _judge_gain, average_predictions, compare_kinds,
                                  correct_holm, match_tables, score_pooled, summarise_tables)
 from .surveys import get_survey
 
@@ -96,7 +96,7 @@ def _count_corrected(a: list[pd.DataFrame], b: list[pd.DataFrame])->float: # NaN
     "Of the mistakes of b, which part a does not make."
     counts = np.zeros(2)
     for tables in zip(a, b, strict=True):
-        right, other = (p.argmax(axis=1) == y for y, p in map(check_predictions, align_predictions(list(tables))))
+        right, other = (p.argmax(axis=1) == y for _, y, p in _align_answers(list(tables)))
         counts += (right & ~other).sum(), (~other).sum()
     return float(counts[0]/counts[1]) if counts[1] else np.nan
 
