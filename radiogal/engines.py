@@ -612,6 +612,13 @@ def _read_rows(path: Path)->tuple[pd.DataFrame, dict]: # As they were given to `
     if _digest_rows(rows) != digest: raise Damaged(f"{path} is not what was written: remove it, and classify again")
     return rows, facts
 
+def _check_begun(folder: Path)->None: # Of a catalogue
+    "Raises `ConfigError` for shards of which neither the job nor the positions are there."
+    if (folder/"job.json").exists() or (folder/"positions.parquet").exists(): return
+    if any((folder/"shards").glob("*.parquet")):
+        raise ConfigError(f"{folder} has shards, but job.json and positions.parquet are missing: which positions they "
+                          f"are of is not known: choose another folder, or delete {folder/'shards'}")
+
 def _write_parquet(
     rows: pd.DataFrame,
     path: Path,

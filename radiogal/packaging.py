@@ -391,6 +391,14 @@ def _write_asked(out: Path, made: AskedPanels, answers: dict, scores: pd.DataFra
     save_table(scores, out, "scores_simulated" if made.prepared.simulated else "scores_real")
     write_json(out/"metrics.json", facts | dict(scores=scores.to_dict("records"), refused=made.reasons))
 
+def _check_answers(out: Path, table: Path)->str: # SHA-256 of the table
+    "Raises `ConfigError` where a folder holds answers to another table."
+    digest = hash_file(table)
+    if (out/"metrics.json").is_file() and (was := read_json(out/"metrics.json").get("table")) != digest:
+        raise ConfigError(f"{out} holds answers to another table (SHA-256 {str(was)[:16]}; {table} has {digest[:16]}): "
+                          "give --out FOLDER, or delete that folder")
+    return digest
+
 def ask_panels(
     run: str,    # A file of config/, whose results are kept
     table: Path, # CSV, as `read_panel_rows` takes it
@@ -403,9 +411,11 @@ def ask_panels(
     paths, table = Paths(find_root()), Path(table)
     config, kept = read_config(paths.settings(run)), paths.kept(run)
     kinds, tasks = _find_asked(kept, config), config.list_tasks()
+    out = Path(out or paths.results(run)/"asked"/table.stem)
     known = kept/"preparation"/"panels"/"facts.ecsv"
     if not known.is_file(): raise ConfigError(f"no {known}: which panels the networks know is not known")
     made, answers = read_asked_panels(table, read_table(known), paths.raw, config), {}
+    digest = _check_answers(out, table)
     for (task, _), folders in kinds.items():
         sources = choose_classes(made.prepared, tasks[task].classes)
         named = _name_answers([_ask_member(folder, sources) for folder in folders],
@@ -415,7 +425,6 @@ def ask_panels(
                            for (task, whose), said in answers.items()])
     weights = {folder.relative_to(kept/"training").as_posix(): hash_file(folder/"network.weights.h5")
                for folders in kinds.values() for folder in folders}
-    out = Path(out or paths.results(run)/"asked"/table.stem)
     _write_asked(out, made, answers, scores, describe_run(config, run, paths.root) | dict(
-        table=hash_file(table), weights=weights))
+        table=digest, weights=weights))
     return scores, made.reasons, out

@@ -36,10 +36,10 @@ from .clients import _HALF_IMAGE, _NAME_ROUNDING, ArchiveAccess, _ListedImage, _
 from .config import ConfigError, Damaged, RunConfig, Task, read_config, write_json, write_atomic
 from .cutouts import CutoutPlan, count_pixels, name_file, to_ascii
 from .datasets import choose_classes, read_prepared
-from .engines import (ColumnFacts, Ensemble, PreparedShard, _gather_rows, _open_atomic, _read_rows,
-                              _scatter_rows, _write_parquet, adapt_config, check_preparation, classify_shard,
-                              count_neighbours, describe_columns, hash_json, join_prepared, list_members,
-                              open_ensemble, prepare_cutouts, read_prepared_shard, write_prepared_shard)
+from .engines import (ColumnFacts, Ensemble, PreparedShard, _check_begun, _gather_rows, _open_atomic,
+                              _read_rows, _scatter_rows, _write_parquet, adapt_config, check_preparation,
+                              classify_shard, count_neighbours, describe_columns, hash_json, join_prepared,
+                              list_members, open_ensemble, prepare_cutouts, read_prepared_shard, write_prepared_shard)
 from .fetch import AGAIN, hash_file
 from .inputs import read_all_rows
 from .pages import (_plot_class_counts, _plot_entropy, _plot_measures, _plot_sky, draw_thumbnail,
@@ -144,6 +144,7 @@ def begin_job(
         _check_job(there, job, folder)
         if _drop_damaged(folder, there): there = _write_job(folder, there)
         if is_as_written(folder/"positions.parquet", there["listed"]): return there
+    _check_begun(folder)
     sources = load()
     rows = pd.DataFrame({key: np.array(sources[key]) for key in ("name", "ra", "dec", "crowding")})
     rows["reason"] = [str(reason) for reason in sources["reason"]] if "reason" in sources.colnames else ""
@@ -609,8 +610,7 @@ def _open_worker(request: Request)->Iterator[Worker]:
     config = _allow_gaps(_find_task(request)[0], request.min_covered)
     if not request.positions.is_file(): raise BadPositions(f"{request.positions}: there is no such file")
     load = cache(lambda: _list_sources(request, config))
-    images = request.source or _describe_images(request)
-    coords = None  # Before networks are opened, which takes longer
+    images, coords = request.source or _describe_images(request), None  # Before networks are opened, which takes longer
     if not is_begun(request.folder, images): coords = locate(load()[load()["reason"] == ""])
     ensemble = _open_networks(request)
     deleted = tuple(each for each in ("cutouts", *["downloads"]*(not request.raw)) if each not in request.kept)

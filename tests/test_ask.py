@@ -223,3 +223,16 @@ def test_networks_that_are_not_there_or_were_changed_are_not_asked(clone, tmp_pa
     with pytest.raises(ConfigError, match="no weights of a network of panels-VLASS in"):
         ask_panels("vlass", tmp_path/"others.csv")
     assert main(["ask", "vlass", str(tmp_path/"others.csv")]) == 1
+
+
+@pytest.mark.full
+def test_answers_to_a_table_of_the_same_name_are_not_written_over(clone, tmp_path):
+    _, _, out = ask_panels("vlass", tmp_path/"others.csv")
+    before = (out/"answers.csv").read_bytes()
+    (tmp_path/"b").mkdir()
+    other = write_listed(tmp_path/"b"/"others.csv", OTHERS[::-1])
+    with pytest.raises(ConfigError, match="others holds answers to another table.*give --out FOLDER"):
+        ask_panels("vlass", other)
+    assert (out/"answers.csv").read_bytes() == before
+    assert ask_panels("vlass", other, tmp_path/"mine")[2] == tmp_path/"mine"
+    assert ask_panels("vlass", tmp_path/"others.csv")[2] == out

@@ -510,3 +510,12 @@ def test_a_section_that_is_no_survey_is_refused_in_words(known, tmp_path, change
     (tmp_path/"mine.toml").write_text(RACS.replace(*change))
     with pytest.raises(ConfigError) as error: read_surveys(tmp_path/"mine.toml")
     assert told in str(error.value)
+
+
+def test_shards_without_their_job_and_positions_are_joined_with_no_other_list(tmp_path):
+    write_shards(tmp_path, begin(tmp_path), ["ok", "ok"], ["ok", "reject"])
+    for name in ("job.json", "positions.parquet"): (tmp_path/name).unlink()
+    with pytest.raises(ConfigError, match=r"job\.json and positions\.parquet are missing.*another folder, or"):
+        begin(tmp_path)
+    shutil.rmtree(tmp_path/"shards")
+    assert begin(tmp_path)["n"] == 4
