@@ -1,0 +1,284 @@
+"""Try changes to the recipe of `fields`, each alone, on declared folds and seeds, and write docs/levers.md.
+
+    python bench/try_levers.py --minutes 150     # after `radiogal prepare benchmark`; goes on where it was stopped
+    python bench/try_levers.py --minutes 0       # tries of kept answers, and the page, alone
+
+Tries are those of bench/levers.toml. What a training says of its validation sources is a file in docs/levers; one that
+is there is left alone. A training that fails is told and leaves no file, so that the next call tries it again.
+"""
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from _pairs import ROOT, count_processor_s, write_result
+from page import write_table
+from sklearn.metrics import roc_auc_score
+
+from radiogal.config import find_images, find_place, hash_file, parse_config
+from radiogal.datasets import read_task
+from radiogal.diagnosis import assign_groups, read_facts
+from radiogal.evaluation import (
+    average_predictions,
+    check_predictions,
+    compare_kinds,
+    match_tables,
+    score_calibration,
+    score_predictions,
+)
+from radiogal.preparation import crop_or_pad
+
+FOLDER, PAGE, TEXT = ROOT/"docs"/"levers", ROOT/"docs"/"levers.md", ROOT/"bench"/"levers.md"
+RESULTS, KEPT = ROOT/"results"/"benchmark", ROOT/"docs"/"results"/"benchmark"
+NOT_YET = "*Not measured yet: `.venv/bin/python bench/try_levers.py` does.*"
+APART_ARCMIN = 13.  # Diagonal of a published image: nearer sources may be in one another's image
+CUT, LEVELS = 0.05, (0.0, 0.1)  # Shares of the peak
+SPAN = 30  # Pixels: 54″, about the median of the extended sources
+
+
+def read_tries(path=ROOT/"bench"/"levers.toml"): return tomllib.loads(path.read_text())["tries"]
+def read_settings(): return parse_config(tomllib.loads((ROOT/"config"/"benchmark.toml").read_text()), "benchmark.toml")
+
+
+def list_cells(a_try):
+    "Name of the try, task, fold, seed."
+    return [(a_try["name"], task, fold, seed) for task, those in a_try["tasks"].items()
+            for seed in those["seeds"] for fold in those["folds"]]
+
+
+def find_file(cell): return FOLDER/"{}.{}.fold{}.seed{}.json".format(*cell)
+
+
+# Changes: training and validation sources, their facts and a seed; the same changed
+
+def keep(training, validation, facts, seed): return training, validation
+
+
+def change_images(change, *sides):
+    "Both sides with other images."
+    return tuple(replace(side, images=change(side.images).astype(np.float32)) for side in sides)
+
+
+def cut_at(images, level): return np.where(images < level, 0, images)
+def take_root(training, validation, facts, seed): return change_images(np.sqrt, training, validation)
+
+
+def raise_threshold(training, validation, facts, seed):
+    return change_images(lambda images: cut_at(images, CUT), training, validation)
+
+
+def draw_threshold(training, validation, facts, seed):
+    levels = np.random.default_rng(seed).uniform(*LEVELS, (len(training), 1, 1, 1))
+    return *change_images(lambda images: cut_at(images, levels), training), validation
+
+
+def repeat_sources(sources, rows):
+    "Sources by number, those that come again under other names."
+    again = pd.Series(rows).groupby(rows).cumcount()
+    chosen = [sources.names[row] + f"#{n}"*(n > 0) for row, n in zip(rows, again, strict=True)]
+    fields = {key: getattr(sources, key)[rows] for key in
+              ("images", "labels", "groups", "folds", "positions", "covered", "rms", "beams")}
+    return replace(sources, names=np.array(chosen), **fields)
+
+
+def balance_catalogues(training, validation, facts, seed):
+    "As many sources as there are, shared out evenly among catalogues and drawn anew in each."
+    catalogues, rng = facts.loc[training.names, "catalogue"].to_numpy(), np.random.default_rng(seed)
+    kinds = np.unique(catalogues)
+    rows = np.concatenate([rng.choice(np.flatnonzero(catalogues == kind), len(training)//len(kinds))
+                           for kind in kinds])
+    return repeat_sources(training, rows), validation
+
+
+def measure_spans(images):
+    "Twice the root of the mean squared distance from the middle, pixels, weighted by brightness, of the centre."
+    centre = crop_or_pad(images, min(100, images.shape[1]))[..., 0]
+    rows, columns = np.indices(centre.shape[1:]) - (centre.shape[1] - 1)/2
+    return 2*np.sqrt((centre*(rows**2 + columns**2)).sum(axis=(1, 2))/np.maximum(centre.sum(axis=(1, 2)), 1e-9))
+
+
+def scale_to_common_size(training, validation, facts, seed):
+    from radiogal.training import _turn_and_scale, batch_rows
+
+    def scale(images):
+        scales = np.clip(SPAN/np.maximum(measure_spans(images), 1), 0.5, 2)
+        return np.concatenate([_turn_and_scale(images[some], np.zeros(len(some)), scales[some])
+                               for some in batch_rows(np.arange(len(images)), 16)])
+    return change_images(scale, training, validation)
+
+
+def join_griese(training, validation, facts, seed):
+    "FR I and FR II of the published set that are far from every validated source, and are not trained on already."
+    from astropy import units as u
+    from astropy.coordinates import SkyCoord
+    other = read_task(RESULTS, read_settings(), "griese-fr")
+    places, known = (SkyCoord(*positions.T, unit="deg") for positions in
+                     (other.positions, np.concatenate([training.positions, validation.positions])))
+    far = other.select(places.match_to_catalog_sky(known)[1] > APART_ARCMIN*u.arcmin)
+    columns = {key: np.concatenate([getattr(training, key), getattr(far, key)])
+               for key in ("labels", "groups", "folds", "positions", "covered", "rms", "beams")}
+    images = np.concatenate([training.images, crop_or_pad(far.images, training.images.shape[1])])
+    names = np.concatenate([training.names, [f"griese {name}" for name in far.names]])
+    return replace(training, images=images, names=names, **columns), validation
+
+
+WAYS = {way.__name__: way for way in (keep, take_root, raise_threshold, draw_threshold, balance_catalogues,
+                                      scale_to_common_size, join_griese)}
+
+
+def train(a_try, task, fold, seed):
+    "What a changed training says of its validation sources, and the SHA-256 of the images."
+    from radiogal.models import build_network, choose_size
+    from radiogal.training import fit_network, predict_sources, start_keras_once
+    config = read_settings()
+    folder = find_images(RESULTS, config.list_tasks()[task].images)
+    sources, facts = read_task(RESULTS, config, task), read_facts(folder)
+    training, validation = WAYS[a_try["way"]](sources.training(fold), sources.validation(fold), facts, seed)
+    recipe = type(config.training).model_validate(config.choose_recipe("fields", task).model_dump() | a_try["settings"])
+    start_keras_once(seed)
+    model = build_network("fields", choose_size("fields", training.images.shape[1]), len(training.classes), seed)
+    fit_network(model, training, validation, recipe, seed)
+    return assign_groups(predict_sources(model, validation), facts), hash_file(folder/"prepared.h5")
+
+
+def keep_answers(cell, table, images):
+    "Write a cell's file."
+    answers = {key: table[key].round(5).tolist() for key in table if key.startswith("p_")}
+    write_result(dict(zip(("try", "task", "fold", "seed"), cell, strict=True)) | dict(
+        images=images, core_seconds=round(count_processor_s(), 1), name=table["name"].tolist(),
+        label=table["label"].tolist(), sky_group=table["sky_group"].tolist(), **answers), find_file(cell))
+
+
+def run_cell(cell, deadline):
+    "Train one cell in a process of its own: why it failed, or nothing; it is stopped at the deadline."
+    left = deadline - time.monotonic()
+    if find_file(cell).is_file() or left <= 0: return ""
+    env = os.environ | dict(TF_CPP_MIN_LOG_LEVEL="3", TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1",
+                            OMP_NUM_THREADS="1")
+    try:
+        done = subprocess.run([sys.executable, __file__, "--cell", *map(str, cell)], capture_output=True, text=True,
+                              env=env, timeout=left)
+    except subprocess.TimeoutExpired: return "stopped: the time is over"
+    return f"failed: {done.stderr.strip()[-300:]}" if done.returncode else ""
+
+
+def run_all(tries, minutes, run=run_cell):
+    "All trainings that are not there, two at a time, in the order of the tries; those that failed, and why."
+    deadline, cells = time.monotonic() + 60*minutes, [c for t in tries if t["way"] in WAYS for c in list_cells(t)]
+    with ThreadPoolExecutor(2) as pool:
+        told = pool.map(lambda cell: run(cell, deadline), cells)
+        return {cell: why for cell, why in zip(cells, told, strict=True) if why}
+
+
+def read_kept(task, network, fold, seed, images=None):
+    "Kept answers; None where there are none, or they are of other images."
+    folder = KEPT/"training"/find_place(task, network, fold, seed)
+    if not (folder/"predictions.parquet").is_file(): return None
+    inputs = json.loads((folder/"provenance.json").read_text())["inputs"]
+    if images and images not in inputs.values(): return None
+    kept = read_settings().list_tasks()[task].images
+    return assign_groups(pd.read_parquet(folder/"predictions.parquet"), read_facts(find_images(KEPT, kept)))
+
+
+def read_cell(cell):
+    "A training's answers; None where it has not been made."
+    if not find_file(cell).is_file(): return None
+    told = json.loads(find_file(cell).read_text())
+    table = pd.DataFrame({key: value for key, value in told.items() if isinstance(value, list)})
+    table.attrs = dict(images=told["images"], core_seconds=told["core_seconds"])
+    p = [key for key in table if key.startswith("p_")]
+    table[p] = table[p].div(table[p].sum(axis=1), axis=0)  # they were rounded
+    return table.assign(task=cell[1], fold=cell[2], seed=cell[3])
+
+
+def fuse(tables):
+    "The equal mean, as of the first's fold and seed; None where one is not there."
+    if any(table is None for table in tables): return None
+    return average_predictions(tables).assign(fold=tables[0]["fold"].iloc[0], seed=tables[0]["seed"].iloc[0])
+
+
+def ask_kept(way, task, fold, seed):
+    "The answers of a try that needs no training."
+    if way == "average_kept_seeds": return fuse([read_kept(task, "fields", fold, each) for each in (1, 2, 3)])
+    return fuse([read_kept(task, "fields", fold, seed), read_kept(task, way.removeprefix("fuse_"), fold, 1)])
+
+
+def find_pairs(a_try, task):
+    "Answers of a try and of the baseline, of the folds and seeds that both have."
+    mine, base = [], []
+    for _, of, fold, seed in list_cells(a_try):
+        if of != task or (a_try["way"] == "average_kept_seeds" and seed > 1): continue
+        trained = a_try["way"] in WAYS
+        table = read_cell((a_try["name"], of, fold, seed)) if trained else ask_kept(a_try["way"], of, fold, seed)
+        if table is None: continue
+        mine.append(table)
+        beside = read_kept(of, "fields", fold, seed, table.attrs.get("images"))
+        beside = read_cell(("baseline", of, fold, seed)) if beside is None else beside
+        if beside is not None: base.append(beside)
+    seconds = sum(table.attrs.get("core_seconds", 0) for table in mine)
+    return mine, base, seconds
+
+
+def score_doubt(tables):
+    "Area under the curve of entropy against being wrong, all answers together; NaN where none or all are wrong."
+    asked = [check_predictions(table) for table in tables]
+    wrong = np.concatenate([p.argmax(axis=1) != y for y, p in asked])
+    entropy = np.concatenate([-(p*np.log(np.maximum(p, 1e-12))).sum(axis=1) for _, p in asked])
+    return roc_auc_score(wrong, entropy) if 0 < wrong.sum() < len(wrong) else np.nan
+
+
+def judge(a_try, task):
+    "A line of the table; None where nothing is measured."
+    mine, base, seconds = find_pairs(a_try, task)
+    if not mine: return None
+    accuracy = [score_predictions(table)["accuracy"] for table in mine]
+    mean, std = np.mean(accuracy), np.std(accuracy, ddof=1) if len(accuracy) > 1 else np.nan
+    ours, theirs = match_tables(mine, base)
+    told, p = "–", "–"
+    if ours and a_try["name"] != "baseline":
+        row = compare_kinds(ours, theirs)
+        told = f"{row['accuracy_difference']:+.3f} [{row['accuracy_low']:+.3f}, {row['accuracy_high']:+.3f}]"
+        p = f"{row['p_value']:.2g}"
+    folds, seeds = ({table[key].iloc[0] for table in mine} for key in ("fold", "seed"))
+    ece = np.mean([score_calibration(table)["ece"] for table in mine])
+    return (f"`{a_try['name']}`", f"`{task}`", f"{len(folds)} × {len(seeds)}, {len(mine)}", f"{mean:.3f} ± {std:.3f}",
+            told, p, f"{ece:.3f}", f"{score_doubt(mine):.2f}", f"{seconds:,.0f}")
+
+
+def write_page(tries):
+    "The page as text."
+    rows = [row for t in tries for task in t["tasks"] if (row := judge(t, task))]
+    heads = ("try", "task", "folds × seeds, trainings", "accuracy, mean ± std", "difference", "p",
+             "calibration error", "entropy", "core-seconds")
+    cost = [(f"`{t['name']}`", t["why"], ", ".join(f"{k} = {v}" for k, v in t["settings"].items()) or t["way"],
+             f"{len(list_cells(t))*t['seconds']:,}") for t in tries]
+    declared = write_table(("try", "why", "change", "core-seconds, expected"), cost)
+    measured = write_table(heads, rows) if rows else NOT_YET
+    return TEXT.read_text().replace("{measured}", measured).replace("{declared}", declared)
+
+
+def main(words=None):
+    asked = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    asked.add_argument("--minutes", type=float, default=150, help="no training starts or goes on after so many")
+    asked.add_argument("--cell", nargs=4, help="one training: try, task, fold, seed")
+    told, tries = asked.parse_args(words), read_tries()
+    FOLDER.mkdir(exist_ok=True)
+    if told.cell:
+        name, task, fold, seed = told.cell
+        cell = name, task, int(fold), int(seed)
+        keep_answers(cell, *train(next(t for t in tries if t["name"] == name), *cell[1:]))
+        return 0
+    failed = run_all(tries, told.minutes)
+    for cell, why in failed.items(): print(*cell, why, flush=True)
+    PAGE.write_text(write_page(tries))
+    return int(bool(failed))
+
+
+if __name__ == "__main__": sys.exit(main())
