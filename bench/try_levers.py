@@ -123,7 +123,8 @@ def join_griese(training, validation, facts, seed):
                      (other.positions, np.concatenate([training.positions, validation.positions])))
     far = other.select(places.match_to_catalog_sky(known)[1] > APART_ARCMIN*u.arcmin)
     columns = {key: np.concatenate([getattr(training, key), getattr(far, key)])
-               for key in ("labels", "groups", "folds", "positions", "covered", "rms", "beams")}
+               for key in ("labels", "folds", "positions", "covered", "rms", "beams")}
+    columns["groups"] = np.concatenate([training.groups, far.groups + training.groups.max() + 1])  # numbered by set
     images = np.concatenate([training.images, crop_or_pad(far.images, training.images.shape[1])])
     names = np.concatenate([training.names, [f"griese {name}" for name in far.names]])
     return replace(training, images=images, names=names, **columns), validation
