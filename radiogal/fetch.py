@@ -39,7 +39,7 @@ from filelock import FileLock, Timeout as LockTimeout
 from requests.adapters import BaseAdapter, HTTPAdapter
 from tqdm import tqdm
 from urllib3 import HTTPResponse
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
 
 from .config import ConfigError, RadiogalError, hash_file
 from .provenance import STATES, Manifest, _Record
@@ -355,6 +355,10 @@ def _check_status(response: requests.Response)->None:
 
 def _describe_break(host: str, error: Exception)->str:
     "Why a connection failed or broke off, without memory addresses and ports, so that the same fault reads the same."
+    why = getattr(next(iter(error.args), None), "reason", None)
+    if isinstance(why, NameResolutionError): return f"{host}: no address is known for it: is there a network?"
+    if isinstance(why, NewConnectionError):
+        return f"{host} cannot be reached: {getattr(why.__cause__, 'strerror', None) or why}: is there a network?"
     return f"{host}: {type(error).__name__}: {re.sub(r' at 0x[0-9a-f]+|, port=[0-9]+', '', str(error))}"
 
 def _read_body(

@@ -1,5 +1,6 @@
 "Faults of servers and networks, done to the one download path: the end, the manifest's row and the files on disk."
 import gzip
+import socket
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -313,3 +314,15 @@ def test_flipped_bit_is_not_passed_off_when_the_host_is_down(case, saw):
     assert case.fail(fetcher, wanted).startswith("retry: given up")
     assert fetcher.find_current(wanted) is None
     saw("host down: retry, the flipped file is not passed off")
+
+
+@pytest.mark.parametrize("host, why", [("nowhere.invalid", "no address is known for it"),
+                                       ("127.0.0.1:9", "cannot be reached: Connection refused")])
+def test_a_host_that_cannot_be_reached_is_told_in_words(case, monkeypatch, host, why):
+    known = socket.getaddrinfo
+    def find(name, *args, **named):
+        if name == "nowhere.invalid": raise socket.gaierror(-2, "Name or service not known")
+        return known(name, *args, **named)
+    monkeypatch.setattr(socket, "getaddrinfo", find)
+    reason = case.fail(case.open_fetcher(host, tries=1), case.want(f"http://{host}/a"))
+    assert why in reason and reason.endswith("is there a network?") and "HTTPConnection" not in reason
