@@ -283,7 +283,7 @@ def _plot_cost(
             ax.annotate(row.network, place, xytext=(4, (3, -10)[k % 2]), textcoords="offset points", fontsize=8)
         ax.set(xscale="log", xlabel=label)
         ax.margins(x=0.2)
-        ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if column == "minutes" else (1, 3), numticks=9))
+        ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5) if column == "minutes" else (1,), numticks=9))
         ax.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}") if column == "minutes"
                                      else ticker.EngFormatter(sep=""))
         ax.xaxis.set_minor_formatter(ticker.NullFormatter())
