@@ -258,9 +258,9 @@ def write_page(tries):
     rows = [row for t in tries for task in t["tasks"] if (row := judge(t, task))]
     heads = ("try", "task", "folds × seeds, trainings", "accuracy, mean ± std", "difference", "p",
              "calibration error", "entropy", "core-seconds")
-    cost = [(f"`{t['name']}`", t["why"], ", ".join(f"{k} = {v}" for k, v in t["settings"].items()) or t["way"],
-             f"{len(list_cells(t))*t['seconds']:,}") for t in tries]
-    declared = write_table(("try", "why", "change", "core-seconds, expected"), cost)
+    changes = [(f"`{t['name']}`", t["why"], ", ".join(f"{k} = {v}" for k, v in t["settings"].items()) or t["way"])
+               for t in tries]
+    declared = write_table(("try", "why", "change"), changes)
     measured = write_table(heads, rows) if rows else NOT_YET
     return TEXT.read_text().replace("{measured}", measured).replace("{declared}", declared)
 

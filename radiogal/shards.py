@@ -610,8 +610,8 @@ def _open_worker(request: Request)->Iterator[Worker]:
     config = _allow_gaps(_find_task(request)[0], request.min_covered)
     if not request.positions.is_file(): raise BadPositions(f"{request.positions}: there is no such file")
     load = cache(lambda: _list_sources(request, config))
-    images, coords = request.source or _describe_images(request), None  # Before networks are opened, which takes longer
-    if not is_begun(request.folder, images): coords = locate(load()[load()["reason"] == ""])
+    images, coords = request.source or _describe_images(request), None
+    if not is_begun(request.folder, images): coords = locate(load()[load()["reason"] == ""])  # networks take longer
     ensemble = _open_networks(request)
     deleted = tuple(each for each in ("cutouts", *["downloads"]*(not request.raw)) if each not in request.kept)
     with open_images(config, request.images, request.sky, request.survey, coords, request.folder) as services:
