@@ -3,6 +3,7 @@ import re
 from collections import Counter
 
 import numpy as np
+import pandas as pd
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
@@ -22,6 +23,7 @@ from radiogal.datasets import (
     write_prepared,
 )
 from radiogal.fetch import select_files, url_to_path
+from radiogal.positions import locate
 from radiogal.preparation import crop_or_pad, estimate_background, match_survey, read_image
 
 FIRST_WIDTH, GRIESE_WIDTH = 150*1.8*u.arcsec, 300*1.8*u.arcsec  # FRDEEP's and Griese's cutouts
@@ -138,3 +140,26 @@ def test_leaks_between_sets_are_listed(griese, mirror):
     assert count(leaks) == {("griese", "frdeep"): 410, ("griese", "mirabest"): 130, ("frdeep", "mirabest"): 10}
     same = leaks[leaks["separation"] < 30]
     assert count(same) == {("griese", "frdeep"): 384, ("griese", "mirabest"): 125, ("frdeep", "mirabest"): 10}
+
+
+DRAWN = {"benchmark": ["frdeep-FIRST", "frdeep-NVSS", "frdeep-both"], "transfer": ["FIRST", "NVSS"],
+         "vlass": ["FIRST", "VLASS", "both"]}  # Tasks of kept runs whose folds are this project's own
+
+
+def find_place(name, targets):
+    "Where a source is: as the targets say, or its name."
+    if name in targets["name"]: return locate(targets[targets["name"] == name])[0]
+    return SkyCoord(re.sub(r"J(..)(..)(.*)([+-]..)(..)(.*)", r"\1h\2m\3s \4d\5m\6s", name))
+
+
+@pytest.mark.parametrize("run", DRAWN)
+def test_no_two_folds_of_kept_results_share_pixels(run):
+    kept, config = ROOT/"docs"/"results"/run, read_config(ROOT/"config"/f"{run}.toml")
+    targets = Table.read(kept/"catalogues"/"targets.ecsv")
+    for task in DRAWN[run]:
+        tables = [pd.read_parquet(path) for path in kept.glob(f"training/{task}/*/fold*/seed*/predictions.parquet")]
+        folds = pd.concat(tables)[["name", "fold"]].drop_duplicates()
+        places = SkyCoord([find_place(name, targets) for name in folds["name"]])
+        sources = Table(dict(name=folds["name"].to_numpy(), ra=places.ra.deg, dec=places.dec.deg))
+        leaks = find_leaks(list_cutouts(task, sources, folds["fold"], find_widest(config)))
+        assert not len(leaks), leaks
