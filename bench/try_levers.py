@@ -25,11 +25,15 @@ from sklearn.metrics import roc_auc_score
 from radiogal.config import find_images, find_place, hash_file, parse_config
 from radiogal.datasets import read_task
 from radiogal.diagnosis import assign_groups, read_facts
+from radiogal.ensembles import bound_ece, calibrate_folds
 from radiogal.evaluation import (
+    apply_temperature,
     average_predictions,
     check_predictions,
     compare_kinds,
+    fit_temperature,
     match_tables,
+    pool_tables,
     score_calibration,
     score_predictions,
 )
@@ -37,9 +41,10 @@ from radiogal.preparation import crop_or_pad
 
 FOLDER, PAGE, TEXT = ROOT/"docs"/"levers", ROOT/"docs"/"levers.md", ROOT/"bench"/"levers.md"
 RESULTS, KEPT = ROOT/"results"/"benchmark", ROOT/"docs"/"results"/"benchmark"
-NOT_YET = "*Not measured yet: `.venv/bin/python bench/try_levers.py` does.*"
+NOT_YET = "*Not measured yet: `.venv/bin/python bench/{}.py` does.*"
 APART_ARCMIN = 13.  # Diagonal of a published image: nearer sources may be in one another's image
 CUT, LEVELS = 0.05, (0.0, 0.1)  # Shares of the peak
+OTHERS = "other folds"  # What a temperature is fitted to, if not to the answers of a task
 SPAN = 30  # Pixels: 54″, about the median of the extended sources
 
 
@@ -149,11 +154,11 @@ def train(a_try, task, fold, seed):
     return assign_groups(predict_sources(model, validation), facts), hash_file(folder/"prepared.h5")
 
 
-def keep_answers(cell, table, images):
-    "Write a cell's file."
+def keep_answers(cell, table, images, began=0.):
+    "Write a cell's file; began: processor time of this process before it."
     answers = {key: table[key].round(5).tolist() for key in table if key.startswith("p_")}
     write_result(dict(zip(("try", "task", "fold", "seed"), cell, strict=True)) | dict(
-        images=images, core_seconds=round(count_processor_s(), 1), name=table["name"].tolist(),
+        images=images, core_seconds=round(count_processor_s() - began, 1), name=table["name"].tolist(),
         label=table["label"].tolist(), sky_group=table["sky_group"].tolist(), **answers), find_file(cell))
 
 
@@ -176,6 +181,16 @@ def run_all(tries, minutes, run=run_cell):
     with ThreadPoolExecutor(2) as pool:
         told = pool.map(lambda cell: run(cell, deadline), cells)
         return {cell: why for cell, why in zip(cells, told, strict=True) if why}
+
+
+def fit_all(tries):
+    "All classifiers of handcrafted features that are not there: they share a process, as they share the features."
+    for a_try in (t for t in tries if t["way"] not in {*WAYS, *MEANS}):
+        for cell in list_cells(a_try):
+            if find_file(cell).is_file(): continue
+            from feature_tries import ask_features
+            began = count_processor_s()
+            keep_answers(cell, *ask_features(a_try["way"], *cell[1:3]), began)
 
 
 def read_kept(task, network, fold, seed, images=None):
@@ -205,26 +220,54 @@ def fuse(tables):
     return average_predictions(tables).assign(fold=tables[0]["fold"].iloc[0], seed=tables[0]["seed"].iloc[0])
 
 
+SEEDS = [("fields", seed) for seed in (1, 2, 3)]
+FEATURES = ("handcrafted", 1)
+MEANS = dict(ask_fields=[("fields", None)], ask_handcrafted=[FEATURES], fuse_handcrafted=[("fields", None), FEATURES],
+             fuse_alhassan=[("fields", None), ("alhassan", 1)], fuse_both=[("fields", None), ("alhassan", 1), FEATURES],
+             average_kept_seeds=SEEDS, average_seeds_handcrafted=[*SEEDS, FEATURES])  # Seed None: the try's own
+
+
 def ask_kept(way, task, fold, seed):
     "The answers of a try that needs no training."
-    if way == "average_kept_seeds": return fuse([read_kept(task, "fields", fold, each) for each in (1, 2, 3)])
-    return fuse([read_kept(task, "fields", fold, seed), read_kept(task, way.removeprefix("fuse_"), fold, 1)])
+    return fuse([read_kept(task, network, fold, each or seed) for network, each in MEANS[way]])
+
+
+def scale_by_others(tables):
+    "Answers of each fold at the temperature of the other folds, seed by seed."
+    scaled = []
+    for seed in sorted({table["seed"].iloc[0] for table in tables}):
+        _, pooled = calibrate_folds([table for table in tables if table["seed"].iloc[0] == seed])
+        scaled += [part for _, part in pooled.groupby("fold")]
+    return scaled
+
+
+def scale_by_task(tables, task):
+    "Answers at the temperature of the kept answers of another task, whose folds mix the catalogues."
+    kept = [read_kept(task, "fields", fold, 1) for fold in read_settings().list_tasks()[task].networks["fields"]]
+    temperature = fit_temperature(pool_tables(kept))
+    return [apply_temperature(table, temperature) for table in tables]
+
+
+def scale_as_declared(tables, by):
+    "Answers as they are, or at a temperature of the other folds, or of another task."
+    if not by or not tables: return tables
+    return scale_by_others(tables) if by == OTHERS else scale_by_task(tables, by)
 
 
 def find_pairs(a_try, task):
     "Answers of a try and of the baseline, of the folds and seeds that both have."
     mine, base = [], []
     for _, of, fold, seed in list_cells(a_try):
-        if of != task or (a_try["way"] == "average_kept_seeds" and seed > 1): continue
-        trained = a_try["way"] in WAYS
-        table = read_cell((a_try["name"], of, fold, seed)) if trained else ask_kept(a_try["way"], of, fold, seed)
+        if of != task: continue
+        kept = a_try["way"] in MEANS
+        table = ask_kept(a_try["way"], of, fold, seed) if kept else read_cell((a_try["name"], of, fold, seed))
         if table is None: continue
         mine.append(table)
-        beside = read_kept(of, "fields", fold, seed, table.attrs.get("images"))
+        beside = read_kept(of, a_try.get("beside", "fields"), fold, seed, table.attrs.get("images"))
         beside = read_cell(("baseline", of, fold, seed)) if beside is None else beside
         if beside is not None: base.append(beside)
     seconds = sum(table.attrs.get("core_seconds", 0) for table in mine)
-    return mine, base, seconds
+    return scale_as_declared(mine, a_try.get("scaled")), base, seconds
 
 
 def score_doubt(tables):
@@ -235,6 +278,20 @@ def score_doubt(tables):
     return roc_auc_score(wrong, entropy) if 0 < wrong.sum() < len(wrong) else np.nan
 
 
+def tell_pooled_ece(tables):
+    "The calibration error of all folds together, with a 95 % interval, in the mean of the seeds."
+    seeds = sorted({table["seed"].iloc[0] for table in tables})
+    pooled = [pool_tables([table for table in tables if table["seed"].iloc[0] == seed]) for seed in seeds]
+    found = [(score_calibration(table)["ece"], *bound_ece(table)) for table in pooled]
+    return "{:.3f} [{:.3f}, {:.3f}]".format(*np.mean(found, axis=0))
+
+
+def tell_ece(tables):
+    "The mean calibration error of folds, and what 97.5 % of calibrated answers would stay below by chance."
+    found = pd.DataFrame([score_calibration(table) for table in tables]).mean()
+    return f"{found['ece']:.3f} ({found['ece_chance_high']:.3f})"
+
+
 def judge(a_try, task):
     "A line of the table; None where nothing is measured."
     mine, base, seconds = find_pairs(a_try, task)
@@ -243,26 +300,81 @@ def judge(a_try, task):
     mean, std = np.mean(accuracy), np.std(accuracy, ddof=1) if len(accuracy) > 1 else np.nan
     ours, theirs = match_tables(mine, base)
     told, p = "–", "–"
-    if ours and a_try["name"] != "baseline":
+    if ours and a_try["name"] not in ("baseline", "as-kept"):
         row = compare_kinds(ours, theirs)
         told = f"{row['accuracy_difference']:+.3f} [{row['accuracy_low']:+.3f}, {row['accuracy_high']:+.3f}]"
         p = f"{row['p_value']:.2g}"
     folds, seeds = ({table[key].iloc[0] for table in mine} for key in ("fold", "seed"))
-    ece = np.mean([score_calibration(table)["ece"] for table in mine])
     return (f"`{a_try['name']}`", f"`{task}`", f"{len(folds)} × {len(seeds)}, {len(mine)}", f"{mean:.3f} ± {std:.3f}",
-            told, p, f"{ece:.3f}", f"{score_doubt(mine):.2f}", f"{seconds:,.0f}")
+            told, p, tell_ece(mine), tell_pooled_ece(mine), f"{score_doubt(mine):.2f}", f"{seconds:,.0f}")
+
+
+def tell_middle(known, n):
+    "Median, the 16th and 84th percentile, and of how many, if not of all."
+    if "median" not in known: return "–"
+    few = f" of {known['n']}" if known["n"] < n else ""
+    return f"{known['median']:.3g} [{known['low']:.3g}, {known['high']:.3g}]{few}"
+
+
+MEASURED = dict(size="size, arcsec", total="brightness, peaks", islands="islands", peak="peak, mJy/beam",
+                noise="noise, mJy/beam", threshold="3σ, % of peak", redshift="redshift")
+
+
+def write_catalogues():
+    "What measure_catalogues.py found, in two tables."
+    path = FOLDER/"catalogues.json"
+    if not path.is_file(): return (NOT_YET.format("measure_catalogues"),)*2
+    found = json.loads(path.read_text())
+    rows = [(each["label"], each["catalogue"], each["n"], *(tell_middle(each[key], each["n"]) for key in MEASURED))
+            for each in found["rows"]]
+    told = [(each["label"], each["n"], each["catalogues"], f"{each['commonest']:.3f}",
+             f"{each['accuracy']:.3f} [{each['low']:.3f}, {each['high']:.3f}]") for each in found["told"]]
+    return (write_table(("class", "catalogue", "sources", *MEASURED.values()), rows),
+            write_table(("class", "sources", "catalogues", "commonest catalogue", "named rightly"), told))
+
+
+def write_flags():
+    "What measure_flags.py found: a line for each flag, a column for each task."
+    path = FOLDER/"flags.json"
+    if not path.is_file(): return NOT_YET.format("measure_flags")
+    found = pd.DataFrame(json.loads(path.read_text())["rows"])
+    heads = [f"`{task}`, {some['wrong'].iloc[0]} of {some['n'].iloc[0]} wrong"
+             for task, some in found.groupby("task", sort=False)]
+    found["told"] = [f"{row.area:.2f} [{row.low:.2f}, {row.high:.2f}]" for row in found.itertuples()]
+    table = found.pivot(index="flag", columns="task", values="told").fillna("–")
+    return write_table(("flag", *heads), table.loc[found["flag"].unique(), found["task"].unique()].itertuples())
+
+
+LEFT_OUT = {1: "Capetti", 2: "CoNFIG", 3: "MiraBest"}  # By fold of the task
+
+
+def judge_left_out(a_try):
+    "A line of the table of catalogues that are left out; none where nothing is measured."
+    mine, _, _ = find_pairs(a_try, "catalogues-fr")
+    cells = dict.fromkeys(LEFT_OUT, "–")
+    for table in mine:
+        scores = score_predictions(table)
+        cells[table["fold"].iloc[0]] = "{:.3f} [{:.3f}, {:.3f}], {}".format(
+            scores["accuracy"], *scores["accuracy_interval"], tell_ece([table]))
+    return [(f"`{a_try['name']}`", *cells.values())]*bool(mine)
 
 
 def write_page(tries):
     "The page as text."
     rows = [row for t in tries for task in t["tasks"] if (row := judge(t, task))]
     heads = ("try", "task", "folds × seeds, trainings", "accuracy, mean ± std", "difference", "p",
-             "calibration error", "entropy", "core-seconds")
+             "calibration error, mean of folds", "of all folds together", "entropy", "core-seconds")
     changes = [(f"`{t['name']}`", t["why"], ", ".join(f"{k} = {v}" for k, v in t["settings"].items()) or t["way"])
                for t in tries]
     declared = write_table(("try", "why", "change"), changes)
-    measured = write_table(heads, rows) if rows else NOT_YET
-    return TEXT.read_text().replace("{measured}", measured).replace("{declared}", declared)
+    differ, told_apart = write_catalogues()
+    left_out = [row for t in tries if "catalogues-fr" in t["tasks"] for row in judge_left_out(t)]
+    parts = dict(measured=write_table(heads, rows) if rows else NOT_YET.format("try_levers"), declared=declared,
+                 differ=differ, told_apart=told_apart, flags=write_flags(),
+                 left_out=write_table(("try", *LEFT_OUT.values()), left_out))
+    page = TEXT.read_text()
+    for name, part in parts.items(): page = page.replace(f"{{{name}}}", part)
+    return page
 
 
 def main(words=None):
@@ -276,6 +388,7 @@ def main(words=None):
         cell = name, task, int(fold), int(seed)
         keep_answers(cell, *train(next(t for t in tries if t["name"] == name), *cell[1:]))
         return 0
+    fit_all(tries)
     failed = run_all(tries, told.minutes)
     for cell, why in failed.items(): print(*cell, why, flush=True)
     PAGE.write_text(write_page(tries))
