@@ -102,7 +102,7 @@ def read_accuracy(measured, path=KEPT):
 
 def tabulate_accuracy(rows):
     heads = "task", "network", "accuracy, 95 % interval", "minutes of a training", "parameters"
-    minutes = ["not timed on a processor" if pd.isna(row.minutes) else f"{row.minutes:.2g}" for row in rows.itertuples()]
+    minutes = [f"{spent:.2g}" if pd.notna(spent) else "not timed on a processor" for spent in rows["minutes"]]
     return write_table(heads, [
         (f"`{row.task}`", row.network, f"{row.accuracy:.3f} [{row.accuracy_low:.3f}, {row.accuracy_high:.3f}]", told,
          "–" if pd.isna(row.parameters) else tell_count(row.parameters))
