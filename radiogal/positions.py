@@ -344,6 +344,7 @@ def parse_votable(content: bytes): # An `astropy.io.votable.tree.VOTableFile`
 class BadFile(RadiogalError, ValueError):
     "A file that is not what its name says, or that no reader should open; the message says why."
 
+_GET_AGAIN = "copy or download it again" # The way out where a file is not whole
 _MAX_CARDS = 2**15 # Of a header, 2.6 MB
 _MAX_TRAILING = 2**22 # Bytes after the last part, which belong to nothing
 _SIZE_CARD = re.compile(r"(?:HIERARCH +)?(SIMPLE|XTENSION|GROUPS|ZTABLE|ZIMAGE|ZCMPTYPE|Z?BITPIX|Z?NAXIS\d*|PCOUNT"
@@ -401,17 +402,33 @@ def _scan_parts(f, size: int)->Iterator[dict[str, str]]: # f: unpacked; size: by
         if max(n_bytes, memory) > _MAX_MEMORY + 64*size:
             raise BadFile(f"{size} bytes announce {max(n_bytes, memory)/2**30:.3g} GiB: unpack it first, if that is so")
         yield cards
-        f.seek(-(-n_bytes//2880)*2880, 1)
-    if not n: raise BadFile("not FITS: it does not begin with SIMPLE  =")
+        f.seek(max(n_bytes - 1, 0), 1)
+        if n_bytes and not f.read(1): raise BadFile(f"a header announces {n_bytes} bytes, fewer follow: {_GET_AGAIN}")
+        f.seek(-n_bytes % 2880, 1)
+    if not n: raise BadFile(f"not FITS: it does not begin with SIMPLE  =: {_GET_AGAIN}")
     if len(trailing := f.read(_MAX_TRAILING + 1)) > _MAX_TRAILING or trailing.strip(b"\0 "):
         raise BadFile(f"{len(trailing)} bytes or more after the last part belong to nothing")
 
 # %% ../nbs/06_positions.ipynb #5b1c7a14
 _UNPACKERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
+_OTHER_PACKERS = {b"PK\x03\x04": "zip", b"\xfd7zXZ": "xz", b"\x1f\x9d": "compress", b"(\xb5/\xfd": "zstd"}
 
 def _choose_opener(begin: bytes): # begin: the first bytes of a file
     "What opens a file, which gzip or bzip2 may have packed."
     return next((opener for magic, opener in _UNPACKERS.items() if begin.startswith(magic)), open)
+
+def _refuse_packer(begin: bytes)->None: # begin: the first bytes of a file
+    "Raises `BadFile` where a program packed it whose files are not read."
+    for magic, packer in _OTHER_PACKERS.items():
+        if begin.startswith(magic): raise BadFile(f"packed by {packer}, which is not read: unpack it, or use gzip")
+
+@contextmanager
+def _tell_unpacking()->Iterator[None]:
+    "Turns what unpackers raise on a file that is cut or damaged into a `BadFile`; errors of the disk stay."
+    try: yield
+    except (OSError, EOFError, zlib.error) as e:
+        if getattr(e, "errno", None): raise
+        raise BadFile(f"cannot be unpacked: {e}: {_GET_AGAIN}") from e
 
 def unpack(
     content: bytes, # Of a file
@@ -419,9 +436,7 @@ def unpack(
     "The plain content of a file; raises `BadFile` where it is cut, or out of proportion to the packed file."
     if (opener := _choose_opener(content[:3])) is open: return content
     most = _MAX_MEMORY//4 + 64*len(content)
-    try:
-        with opener(io.BytesIO(content)) as f: found = f.read(most + 1)
-    except (OSError, EOFError, zlib.error) as e: raise BadFile(f"cannot be unpacked: {e}") from e
+    with _tell_unpacking(), opener(io.BytesIO(content)) as f: found = f.read(most + 1)
     if len(found) > most:
         raise BadFile(f"{len(content)} packed bytes hold more than {most/2**20:.0f} MiB: unpack it first, if it does")
     return found
@@ -435,8 +450,8 @@ def open_fits(
     path: str|Path, # A FITS file, which gzip or bzip2 may have packed
 )->Iterator[fits.HDUList]:
     "Open a file up to its first image; raises `BadFile` where it is not FITS, or a header announces too much."
-    with open(path, "rb") as f: opener = _choose_opener(f.read(3))
-    with opener(path, "rb") as f:
+    with open(path, "rb") as f: _refuse_packer(begin := f.read(6))
+    with _tell_unpacking(), _choose_opener(begin)(path, "rb") as f:
         parts = _scan_parts(f, Path(path).stat().st_size)
         next(filter(_holds_plain_image, parts), None)
         next(parts, None)  # astropy looks at what follows the first part

@@ -1,6 +1,8 @@
 "Fuzzing: some cases of each kind of file; and, one by one, the files that once ended in a fault."
 import bz2
+import errno
 import gzip
+import os
 
 import fuzz
 import fuzz_kinds
@@ -107,7 +109,32 @@ def test_what_follows_an_image_and_is_no_part_is_refused(tmp_path):
 
 def test_images_packed_by_others_are_refused(tmp_path):
     (path := tmp_path/"a.fits").write_bytes(b"PK\x03\x04" + bytes(5000))
-    with pytest.raises(BadFile, match="not FITS"), open_fits(path): pass
+    with pytest.raises(BadFile, match="packed by zip, which is not read: unpack it"), open_fits(path): pass
+
+
+PACKED = gzip.compress(PLAIN)
+NOT_WHOLE = {  # What is left of a packed image, and what is said of it
+    "gzip, cut": (".gz", PACKED[:len(PACKED)//2], "cannot be unpacked: Compressed file ended"),
+    "gzip, changed": (".gz", PACKED[:-6] + bytes([PACKED[-6] ^ 255]) + PACKED[-5:], "cannot be unpacked: CRC check"),
+    "bzip2, cut": (".bz2", bz2.compress(PLAIN)[:-20], "cannot be unpacked: Compressed file ended"),
+    "tiles, cut": (".fz", fuzz_kinds.make_packed()[0][:-2880], "a header announces [0-9]+ bytes, fewer follow"),
+    "a page": (".gz", gzip.compress(b"<html>no such image</html>"*200), "not FITS")}
+
+
+@pytest.mark.parametrize("what", NOT_WHOLE)
+def test_a_packed_image_that_is_not_whole_is_named_with_the_way_out(tmp_path, what):
+    suffix, content, told = NOT_WHOLE[what]
+    (path := tmp_path/f"a.fits{suffix}").write_bytes(content)
+    for read in (_read_footprint, _read_plain):
+        with pytest.raises(BadImage, match=f"a.fits{suffix}: {told}.*: copy or download it again"): read(path)
+    with pytest.raises(Unusable, match=f"{told}.*: copy or download it again"): _read_any(path, "FIRST")
+
+
+def test_a_disk_that_fails_is_not_taken_for_a_packed_image_that_is_cut(tmp_path, monkeypatch):
+    (path := tmp_path/"a.fits.gz").write_bytes(PACKED)
+    def fail(*_): raise OSError(errno.EIO, os.strerror(errno.EIO))
+    monkeypatch.setattr(gzip.GzipFile, "read", fail)
+    with pytest.raises(OSError, match="Input/output error"), open_fits(path): pass
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress])
