@@ -405,7 +405,7 @@ def _scan_parts(f, size: int)->Iterator[dict[str, str]]: # f: unpacked; size: by
         f.seek(max(n_bytes - 1, 0), 1)
         if n_bytes and not f.read(1): raise BadFile(f"a header announces {n_bytes} bytes, fewer follow: {_GET_AGAIN}")
         f.seek(-n_bytes % 2880, 1)
-    if not n: raise BadFile(f"not FITS: it does not begin with SIMPLE  =: {_GET_AGAIN}")
+    if not n: raise BadFile(f"not FITS: it does not begin with 'SIMPLE  =': {_GET_AGAIN}")
     if len(trailing := f.read(_MAX_TRAILING + 1)) > _MAX_TRAILING or trailing.strip(b"\0 "):
         raise BadFile(f"{len(trailing)} bytes or more after the last part belong to nothing")
 
