@@ -77,6 +77,8 @@ class _Command(click.Command):
             formatter.write_dl([(str(code), text) for code, text in self.codes.items()])
 
 # %% ../nbs/48_cli.ipynb #413e8de0
+_WITH_BARS = ("_do_classify", "_do_cutout", "_do_finetune")  # On a terminal; other programs are spared them
+
 class _OneLineError(click.ClickException):
     "An error in one line, after the program's name."
     def show(self, file=None)->None: click.echo(f"radiogal: {self.message}", file=file, err=True)
@@ -90,8 +92,6 @@ def _stop(number: int, _)->None:
     sys.exit(128 + number)
 
 # %% ../nbs/48_cli.ipynb #f22f4e0e
-_WITH_BARS = ("_do_classify", "_do_cutout", "_do_finetune")  # On a terminal; other programs are spared them
-
 _LOADS_FRAMEWORKS = [f"_do_{name}" for name in "classify finetune models notebook refresh figures report ask".split()]
 _STARTS = (r"^WARNING: All log messages before absl::|^I0000 |^To enable the following instructions|"
            r"^[EW]0000 .*(Unable to register cu|already registered)|^[0-9-]{10} .*: I (tensorflow|external)/")

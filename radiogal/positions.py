@@ -121,13 +121,18 @@ def locate(table: Table)->SkyCoord: # (n,)
     "Positions of a table's rows, from its columns ra and dec in degrees."
     return SkyCoord(table["ra"], table["dec"], unit="deg")
 
+_MOST_REPEATED = 10 # Names in an error
+
 def check_names(
     table: Table, # Column name
     what: str,    # What to call the table in an error
 )->None:
     "Raises `CatalogueError` where a name occurs twice."
     names, counts = np.unique(table["name"], return_counts=True)
-    if (counts > 1).any(): raise CatalogueError(f"{what}: named more than once: {', '.join(names[counts > 1])}")
+    twice = [str(name) for name in names[counts > 1]]
+    shown = "".join(c if c.isprintable() else "?" for c in ", ".join(name[:60] for name in twice[:_MOST_REPEATED]))
+    more = f" and {len(twice) - _MOST_REPEATED} more"*(len(twice) > _MOST_REPEATED)
+    if twice: raise CatalogueError(f"{what}: named more than once: {shown}{more}")
 
 def format_table(table: Table)->str:
     "The text of a table in ECSV, unsigned."
@@ -466,10 +471,35 @@ def open_tables(
         if cards.get("ZTABLE") == "T": raise BadFile("a table that fpack packed: unpack it with funpack")
     with fits.open(io.BytesIO(content)) as hdus: yield hdus
 
-def _load_parquet(content: bytes): # pyarrow.Table
-    "A Parquet file's table; raises `BadFile` where it would take more memory than its size warrants."
-    from pyarrow import BufferReader, parquet
-    file = parquet.ParquetFile(BufferReader(content))
-    if 8*(n := file.metadata.num_rows)*(columns := file.metadata.num_columns) > _MAX_MEMORY + 64*len(content):
+# %% ../nbs/06_positions.ipynb #5b1c7a17
+def _check_texts(table, most: float)->None: # table: pyarrow.Table, its texts as dictionaries; most: bytes
+    "Raises `BadFile` where its texts would take more once each row has its own: a dictionary has each text once."
+    from pyarrow import compute, types
+    chunks = [chunk for column in table.columns if types.is_dictionary(column.type) for chunk in column.chunks
+              if types.is_binary(chunk.type.value_type) or types.is_unicode(chunk.type.value_type)]
+    taken = sum(compute.sum(compute.binary_length(each.dictionary).take(each.indices), min_count=0).as_py()
+                for each in chunks)
+    if taken > most: raise BadFile(f"its texts would take {taken/2**30:.3g} GiB: split the table")
+
+def _read_parquet_table(content: bytes): # pyarrow.Table
+    "A Parquet file's table, without columns of nested values; raises `BadFile`, and whatever pyarrow does."
+    import pyarrow as pa
+    from pyarrow import parquet
+    file, most = parquet.ParquetFile(pa.BufferReader(content)), _MAX_MEMORY + 64*len(content)
+    told, kinds = file.metadata, {name: file.schema_arrow.field(name) for name in file.schema_arrow.names}
+    sizes = [told.row_group(i).total_byte_size for i in range(told.num_row_groups)]
+    if max(8*(n := told.num_rows)*(columns := told.num_columns), sum(sizes)) > most:
         raise BadFile(f"{n} rows of {columns} columns in {len(content)} bytes, too many to read: split the table")
-    return file.read()
+    kept = {name: kind for name, kind in kinds.items() if not pa.types.is_nested(kind.type)}
+    texts = [name for name, kind in kept.items() if kind.type in (pa.string(), pa.large_string(), pa.binary())]
+    table = parquet.ParquetFile(pa.BufferReader(content), read_dictionary=texts).read(list(kept))
+    _check_texts(table, most)
+    return table.cast(pa.schema([kept[name] for name in table.column_names], file.schema_arrow.metadata))
+
+def _load_parquet(content: bytes): # pyarrow.Table
+    "A Parquet file's table, without nested columns; raises `BadFile` where it cannot be read, or takes much memory."
+    try: return _read_parquet_table(content)
+    except BadFile: raise
+    except MemoryError as e: raise BadFile("its columns announce more than memory holds") from e
+    except Exception as e:  # pyarrow raises anything on broken files, KeyError and TypeError too
+        raise BadFile(f"not a Parquet table: {ascii(' '.join(str(e).split())[:200])}") from e

@@ -115,8 +115,8 @@ def read_progress(path: Path)->dict: # As `StepProgress` wrote; {} where it was 
     return told if is_at_work(told, spoke) else {}
 
 # %% ../nbs/02_progress.ipynb #a85d20be
-_TRAINING = ("run", "prepare", "notebook", "refresh", "figures", "report", "ask", "finetune")  # With TensorFlow
-ADDRESS_SPACE = dict.fromkeys(("classify", "cutout", "models"), 1) | dict.fromkeys(_TRAINING, 2)  # GiB, by command
+_ON_TENSORFLOW = ("run", "prepare", "notebook", "refresh", "figures", "report", "ask", "finetune")  # Commands
+ADDRESS_SPACE = dict.fromkeys(("classify", "cutout", "models"), 1) | dict.fromkeys(_ON_TENSORFLOW, 2)  # GiB, by command
 MORE_ADDRESS_SPACE = "ulimit -v unlimited, or ask a batch system for more memory, as with #SBATCH --mem=8G"
 
 _SPARING = dict(OPENBLAS_NUM_THREADS="1", ARROW_DEFAULT_MEMORY_POOL="system", MALLOC_ARENA_MAX="2")

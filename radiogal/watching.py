@@ -60,6 +60,7 @@ def note_run(
         with suppress(OSError):  # as on a full disk: what was raised inside is the reason to be told
             write_json(results/_NOTES/"run.json", told | dict(ended=time.time()))
 
+# %% ../nbs/45_watching.ipynb #a3c58d19
 def note_jobs(
     results: Path,        # results/<run>
     jobs: dict[str, int], # By rule of the graph: how many notebooks will be run
@@ -84,6 +85,7 @@ def _note(results: Path, jobs: dict)->None:
     "Write what Snakemake is about, where a run was noted."
     if _is_noted(results): write_json(results/_NOTES/"jobs.json", jobs)
 
+# %% ../nbs/45_watching.ipynb #e94f0a36
 def check_kept(
     results: Path,     # results/<run>
     status: int,       # Exit status of the run's graph

@@ -2,6 +2,7 @@
 import bz2
 import errno
 import gzip
+import io
 import os
 
 import fuzz
@@ -9,11 +10,13 @@ import fuzz_kinds
 import h5py
 import numpy as np
 import pytest
+from astropy.table import Table
 from conftest import ROOT
 
 from radiogal.config import ConfigError, Damaged, read_config, read_json
 from radiogal.curation import _CurationError, _read_decisions
 from radiogal.datasets import _PreparedError, read_prepared, sample_set, write_prepared
+from radiogal.engines import _read_rows
 from radiogal.inputs import read_positions, read_surveys
 from radiogal.positions import (
     BadFile,
@@ -21,6 +24,7 @@ from radiogal.positions import (
     BadPositions,
     BadVotable,
     CatalogueError,
+    check_names,
     open_fits,
     parse_votable,
     read_table,
@@ -273,6 +277,31 @@ def test_fuzzing_tells_faults_apart(tmp_path, monkeypatch):
     kind = fuzz_kinds.Kind(lambda rng: (".txt", b"x"), dict(leave=lambda path: (path.parent/"left").touch()))
     monkeypatch.setattr(fuzz, "open_kind", lambda name: kind)
     assert fuzz.judge(fuzz.try_case("any", 1, 1, tmp_path)) == "fault"
+
+
+def write_repeated(text, n):
+    "A Parquet file of a column of texts, each the same, which is in it once."
+    import pyarrow as pa
+    from pyarrow import parquet
+    same = pa.DictionaryArray.from_arrays(pa.array([0]*n, pa.int32()), [text])
+    parquet.write_table(pa.table(dict(name=same)), kept := io.BytesIO(), store_schema=False)
+    return kept.getvalue()
+
+
+def test_a_text_that_a_small_file_holds_for_each_of_many_rows_is_not_copied(tmp_path):
+    (path := tmp_path/"a.parquet").write_bytes(write_repeated("x"*10**6, 10**4))
+    assert path.stat().st_size < 10**6
+    with fuzz.limit_memory(), pytest.raises(BadPositions, match="a.parquet: its texts would take 9.31 GiB"):
+        read_positions(path)
+    with fuzz.limit_memory(), pytest.raises(Damaged, match="a.parquet cannot be read: its texts would take"):
+        _read_rows(path)
+
+
+def test_names_that_occur_often_are_told_in_part_and_in_print():
+    table = Table(dict(name=[f"{i % 40}\u202e" + "x"*1000 for i in range(80)]))
+    with pytest.raises(CatalogueError, match="mine: named more than once: .* and 30 more") as error:
+        check_names(table, "mine")
+    assert len(str(error.value)) < 1000 and str(error.value).isprintable()
 
 
 def test_the_same_seed_draws_the_same_cases(tmp_path):
