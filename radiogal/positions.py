@@ -474,9 +474,11 @@ def open_tables(
 # %% ../nbs/06_positions.ipynb #5b1c7a17
 def _check_texts(table, most: float)->None: # table: pyarrow.Table, its texts as dictionaries; most: bytes
     "Raises `BadFile` where its texts would take more once each row has its own: a dictionary has each text once."
-    from pyarrow import compute, types
-    chunks = [chunk for column in table.columns if types.is_dictionary(column.type) for chunk in column.chunks
-              if types.is_binary(chunk.type.value_type) or types.is_unicode(chunk.type.value_type)]
+    import pyarrow as pa
+    from pyarrow import compute
+    kinds = pa.string(), pa.large_string(), pa.binary(), pa.large_binary()
+    chunks = [chunk for column in table.columns if pa.types.is_dictionary(column.type) for chunk in column.chunks
+              if chunk.type.value_type in kinds]
     taken = sum(compute.sum(compute.binary_length(each.dictionary).take(each.indices), min_count=0).as_py()
                 for each in chunks)
     if taken > most: raise BadFile(f"its texts would take {taken/2**30:.3g} GiB: split the table")
@@ -491,7 +493,7 @@ def _read_parquet_table(content: bytes): # pyarrow.Table
     if max(8*(n := told.num_rows)*(columns := told.num_columns), sum(sizes)) > most:
         raise BadFile(f"{n} rows of {columns} columns in {len(content)} bytes, too many to read: split the table")
     kept = {name: kind for name, kind in kinds.items() if not pa.types.is_nested(kind.type)}
-    texts = [name for name, kind in kept.items() if kind.type in (pa.string(), pa.large_string(), pa.binary())]
+    texts = [name for name, kind in kept.items() if str(kind.type).removeprefix("large_") in ("string", "binary")]
     table = parquet.ParquetFile(pa.BufferReader(content), read_dictionary=texts).read(list(kept))
     _check_texts(table, most)
     return table.cast(pa.schema([kept[name] for name in table.column_names], file.schema_arrow.metadata))
