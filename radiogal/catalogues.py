@@ -23,7 +23,7 @@ from .candidates import FIRST_COLUMNS, group_sky, tabulate_first
 from .config import RunConfig
 from .fetch import FetchError, Fetcher, RegisteredFile, get_registered, open_session, read_registry
 from .positions import (BadVotable, CatalogueError, HostileVotable, Outline, check_names, locate,
-                                parse_votable, read_table, write_table)
+                                _load_parquet, parse_votable, read_table, write_table)
 from .provenance import need_extra
 from .surveys import LIVE_SERVICES, Services, get_survey
 
@@ -192,9 +192,7 @@ def _check_size(
 
 def _read_columns(path: str|Path)->dict[str, list]: # Column name to values; strings where the file is CSV
     "All columns of a CSV or Parquet file."
-    if Path(path).suffix == ".parquet":
-        from pyarrow import parquet
-        return parquet.read_table(path).to_pydict()
+    if Path(path).suffix == ".parquet": return _load_parquet(Path(path).read_bytes()).to_pydict()
     with open(path, encoding="utf-8-sig", newline="") as f: header, *rows = csv.reader(f)
     return dict(zip(header, map(list, zip(*rows, strict=True)), strict=True)) if rows else {name: [] for name in header}
 

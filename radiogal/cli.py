@@ -77,6 +77,8 @@ class _Command(click.Command):
             formatter.write_dl([(str(code), text) for code, text in self.codes.items()])
 
 # %% ../nbs/48_cli.ipynb #413e8de0
+_WITH_BARS = ("_do_classify", "_do_cutout", "_do_finetune")  # On a terminal; other programs are spared them
+
 class _OneLineError(click.ClickException):
     "An error in one line, after the program's name."
     def show(self, file=None)->None: click.echo(f"radiogal: {self.message}", file=file, err=True)
@@ -90,8 +92,6 @@ def _stop(number: int, _)->None:
     sys.exit(128 + number)
 
 # %% ../nbs/48_cli.ipynb #f22f4e0e
-_WITH_BARS = ("_do_classify", "_do_cutout", "_do_finetune")  # On a terminal; other programs are spared them
-
 _LOADS_FRAMEWORKS = [f"_do_{name}" for name in "classify finetune models notebook refresh figures report ask".split()]
 _STARTS = (r"^WARNING: All log messages before absl::|^I0000 |^To enable the following instructions|"
            r"^[EW]0000 .*(Unable to register cu|already registered)|^[0-9-]{10} .*: I (tensorflow|external)/")
@@ -122,10 +122,12 @@ def _sift_errors()->Iterator[None]:
 def _work(do: Callable, named: dict): # What it returns
     "Do something away from the user's settings for other programs, and hear requests to stop."
     if do.__name__ in _WITH_BARS and not sys.stderr.isatty(): os.environ["TQDM_DISABLE"] = "1"  # read at its import
+    from radiogal.progress import fit_address_space
     from radiogal.workflow import hear_stops, isolate_settings
     sifts = do.__name__ in _LOADS_FRAMEWORKS and sys.stderr is not None and shutil.which("grep")
     with isolate_settings() as overridden, hear_stops(_stop), _sift_errors() if sifts else nullcontext():
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors, and not what TensorFlow says of itself
+        fit_address_space(do.__name__.removeprefix("_do_") if named.get("profile", "local") == "local" else "")
         if overridden and do.__name__ not in ("_do_notebook", "_do_doctor"):
             click.echo(f"Not used: {', '.join(overridden)}", err=True)
         return do(**named)
@@ -399,8 +401,7 @@ def _tell_rows(
     "Say how many rows were done, and why the others were not, the commonest reasons first."
     counts = Counter((state, reason) for state, reason in zip(states, reasons, strict=True) if state != "ok")
     odd, n = counts.total(), len(states)
-    ends = Counter(states)
-    ends.pop("ok", None)
+    ends = Counter(state for state in states if state != "ok")
     words = {"reject": "rejected", "not_covered": "not covered", "retry": "without an answer"}
     kinds = ", ".join(f"{count} {words.get(state, state)}" for state, count in ends.most_common())
     why = "; ".join(f"{reason} × {count}" for (_, reason), count in counts.most_common(5))
@@ -691,7 +692,6 @@ def _do_finetune(labels, images, out, model, survey, name, label, **recipe)->int
     network was not trained on, and stand with their intervals in the model's card. The model is used as those of the
     package: radiogal classify new.fits --model FOLDER, radiogal models FOLDER.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors, and not what TensorFlow says of itself
     from radiogal.answers import name_survey
     from radiogal.learning import Recipe, finetune, read_labels
     read = read_labels(labels, images, name, label)

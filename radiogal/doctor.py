@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import radiogal
 from .config import ConfigError, Paths, find_root
 from .fetch import find_mirror, read_registry, url_to_path
+from .progress import ADDRESS_SPACE, MORE_ADDRESS_SPACE, read_address_limit
 from .provenance import find_unexported
 from .surveys import LIVE_SERVICES
 
@@ -86,6 +87,9 @@ def _check_memory(root: Path|None)->Iterator[Finding]: # root: of the clone
     free, least = psutil.virtual_memory().available, _LEAST_MEMORY[root is None]
     remedy = "end other programs, or give --cores 1 and --workers 1" if root else "end other programs, or --workers 1"
     yield Finding("memory", f"{free/1e9:.1f} GB free", remedy if free < least else "")
+    limit, needed = read_address_limit(), ADDRESS_SPACE["run" if root else "classify"]
+    told = f"address space is limited to {limit:.2f} GiB (ulimit -v), {needed} GiB are needed"
+    if limit < needed: yield Finding("memory", told, MORE_ADDRESS_SPACE)
 
 def _check_gpu()->Iterator[Finding]:
     "Is there a GPU that the installed TensorFlow cannot use? Other engines do not look for one."

@@ -39,7 +39,8 @@ from .cutouts import describe_span
 from .datasets import GRIESE_HISTORY, PreparedSet, describe_steps, digest_arrays, encode_column
 from .ensembles import average_seeds, find_temperature
 from .evaluation import (CalibrationError, _scale_probabilities, fit_temperature, list_classes)
-from .fetch import hash_file
+from .fetch import hash_file, one_line
+from .positions import _load_parquet
 from .graphs import split_head, write_onnx
 from .measures import measure_source
 from .models import build_network, choose_size, load_network_weights
@@ -178,9 +179,9 @@ def _read_predictions(
 )->pd.DataFrame:  # name, label, p_<class> …
     "What a network said of its validation sources; raises `Damaged` where that cannot be read."
     path = folder/"predictions.parquet"
-    try: return pd.read_parquet(path)
-    except Exception as e:  # damaged bytes make pyarrow and pandas raise whatever they meet
-        raise Damaged(f"{path} cannot be read: {e}: train the network again") from e
+    try: return _load_parquet(path.read_bytes()).to_pandas()
+    except Exception as e:  # damaged bytes make pandas raise whatever it meets
+        raise Damaged(f"{path} cannot be read: {one_line(str(e), 200)}: train the network again") from e
 
 def _fit_own_temperature(
     folder: Path, # Of a trained network
@@ -601,14 +602,13 @@ def _digest_rows(rows: pd.DataFrame)->str: # SHA-256, hexadecimal
 
 def _read_rows(path: Path)->tuple[pd.DataFrame, dict]: # As they were given to `_write_parquet`
     "Rows and facts; raises `Damaged` where the file is lost, or not what was written."
-    from pyarrow import parquet
     try:
-        table = parquet.read_table(path)
+        table = _load_parquet(path.read_bytes())
         said, rows = table.schema.metadata, table.to_pandas()
         facts, digest = json.loads(said[b"radiogal"]), said[b"rows"].decode()
     except FileNotFoundError: raise Damaged(f"{path} is not there") from None
-    except Exception as e:  # damaged bytes make pyarrow and pandas raise whatever they meet
-        raise Damaged(f"{path} cannot be read: {e}: remove it, and classify again") from e
+    except Exception as e:  # damaged bytes make pandas raise whatever it meets
+        raise Damaged(f"{path} cannot be read: {one_line(str(e), 200)}: remove it, and classify again") from e
     if _digest_rows(rows) != digest: raise Damaged(f"{path} is not what was written: remove it, and classify again")
     return rows, facts
 

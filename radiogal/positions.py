@@ -121,13 +121,18 @@ def locate(table: Table)->SkyCoord: # (n,)
     "Positions of a table's rows, from its columns ra and dec in degrees."
     return SkyCoord(table["ra"], table["dec"], unit="deg")
 
+_MOST_REPEATED = 10 # Names in an error
+
 def check_names(
     table: Table, # Column name
     what: str,    # What to call the table in an error
 )->None:
     "Raises `CatalogueError` where a name occurs twice."
     names, counts = np.unique(table["name"], return_counts=True)
-    if (counts > 1).any(): raise CatalogueError(f"{what}: named more than once: {', '.join(names[counts > 1])}")
+    twice = [str(name) for name in names[counts > 1]]
+    shown = "".join(c if c.isprintable() else "?" for c in ", ".join(name[:60] for name in twice[:_MOST_REPEATED]))
+    more = f" and {len(twice) - _MOST_REPEATED} more"*(len(twice) > _MOST_REPEATED)
+    if twice: raise CatalogueError(f"{what}: named more than once: {shown}{more}")
 
 def format_table(table: Table)->str:
     "The text of a table in ECSV, unsigned."
@@ -344,6 +349,7 @@ def parse_votable(content: bytes): # An `astropy.io.votable.tree.VOTableFile`
 class BadFile(RadiogalError, ValueError):
     "A file that is not what its name says, or that no reader should open; the message says why."
 
+_GET_AGAIN = "copy or download it again" # The way out where a file is not whole
 _MAX_CARDS = 2**15 # Of a header, 2.6 MB
 _MAX_TRAILING = 2**22 # Bytes after the last part, which belong to nothing
 _SIZE_CARD = re.compile(r"(?:HIERARCH +)?(SIMPLE|XTENSION|GROUPS|ZTABLE|ZIMAGE|ZCMPTYPE|Z?BITPIX|Z?NAXIS\d*|PCOUNT"
@@ -401,17 +407,33 @@ def _scan_parts(f, size: int)->Iterator[dict[str, str]]: # f: unpacked; size: by
         if max(n_bytes, memory) > _MAX_MEMORY + 64*size:
             raise BadFile(f"{size} bytes announce {max(n_bytes, memory)/2**30:.3g} GiB: unpack it first, if that is so")
         yield cards
-        f.seek(-(-n_bytes//2880)*2880, 1)
-    if not n: raise BadFile("not FITS: it does not begin with SIMPLE  =")
+        f.seek(max(n_bytes - 1, 0), 1)
+        if n_bytes and not f.read(1): raise BadFile(f"a header announces {n_bytes} bytes, fewer follow: {_GET_AGAIN}")
+        f.seek(-n_bytes % 2880, 1)
+    if not n: raise BadFile(f"not FITS: it does not begin with 'SIMPLE  =': {_GET_AGAIN}")
     if len(trailing := f.read(_MAX_TRAILING + 1)) > _MAX_TRAILING or trailing.strip(b"\0 "):
         raise BadFile(f"{len(trailing)} bytes or more after the last part belong to nothing")
 
 # %% ../nbs/06_positions.ipynb #5b1c7a14
 _UNPACKERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
+_OTHER_PACKERS = {b"PK\x03\x04": "zip", b"\xfd7zXZ": "xz", b"\x1f\x9d": "compress", b"(\xb5/\xfd": "zstd"}
 
 def _choose_opener(begin: bytes): # begin: the first bytes of a file
     "What opens a file, which gzip or bzip2 may have packed."
     return next((opener for magic, opener in _UNPACKERS.items() if begin.startswith(magic)), open)
+
+def _refuse_packer(begin: bytes)->None: # begin: the first bytes of a file
+    "Raises `BadFile` where a program packed it whose files are not read."
+    for magic, packer in _OTHER_PACKERS.items():
+        if begin.startswith(magic): raise BadFile(f"packed by {packer}, which is not read: unpack it, or use gzip")
+
+@contextmanager
+def _tell_unpacking()->Iterator[None]:
+    "Turns what unpackers raise on a file that is cut or damaged into a `BadFile`; errors of the disk stay."
+    try: yield
+    except (OSError, EOFError, zlib.error) as e:
+        if getattr(e, "errno", None): raise
+        raise BadFile(f"cannot be unpacked: {e}: {_GET_AGAIN}") from e
 
 def unpack(
     content: bytes, # Of a file
@@ -419,9 +441,7 @@ def unpack(
     "The plain content of a file; raises `BadFile` where it is cut, or out of proportion to the packed file."
     if (opener := _choose_opener(content[:3])) is open: return content
     most = _MAX_MEMORY//4 + 64*len(content)
-    try:
-        with opener(io.BytesIO(content)) as f: found = f.read(most + 1)
-    except (OSError, EOFError, zlib.error) as e: raise BadFile(f"cannot be unpacked: {e}") from e
+    with _tell_unpacking(), opener(io.BytesIO(content)) as f: found = f.read(most + 1)
     if len(found) > most:
         raise BadFile(f"{len(content)} packed bytes hold more than {most/2**20:.0f} MiB: unpack it first, if it does")
     return found
@@ -435,8 +455,8 @@ def open_fits(
     path: str|Path, # A FITS file, which gzip or bzip2 may have packed
 )->Iterator[fits.HDUList]:
     "Open a file up to its first image; raises `BadFile` where it is not FITS, or a header announces too much."
-    with open(path, "rb") as f: opener = _choose_opener(f.read(3))
-    with opener(path, "rb") as f:
+    with open(path, "rb") as f: _refuse_packer(begin := f.read(6))
+    with _tell_unpacking(), _choose_opener(begin)(path, "rb") as f:
         parts = _scan_parts(f, Path(path).stat().st_size)
         next(filter(_holds_plain_image, parts), None)
         next(parts, None)  # astropy looks at what follows the first part
@@ -451,10 +471,37 @@ def open_tables(
         if cards.get("ZTABLE") == "T": raise BadFile("a table that fpack packed: unpack it with funpack")
     with fits.open(io.BytesIO(content)) as hdus: yield hdus
 
-def _load_parquet(content: bytes): # pyarrow.Table
-    "A Parquet file's table; raises `BadFile` where it would take more memory than its size warrants."
-    from pyarrow import BufferReader, parquet
-    file = parquet.ParquetFile(BufferReader(content))
-    if 8*(n := file.metadata.num_rows)*(columns := file.metadata.num_columns) > _MAX_MEMORY + 64*len(content):
+# %% ../nbs/06_positions.ipynb #5b1c7a17
+def _check_texts(table, most: float)->None: # table: pyarrow.Table, its texts as dictionaries; most: bytes
+    "Raises `BadFile` where its texts would take more once each row has its own: a dictionary has each text once."
+    import pyarrow as pa
+    from pyarrow import compute
+    kinds = pa.string(), pa.large_string(), pa.binary(), pa.large_binary()
+    chunks = [chunk for column in table.columns if pa.types.is_dictionary(column.type) for chunk in column.chunks
+              if chunk.type.value_type in kinds]
+    taken = sum(compute.sum(compute.binary_length(each.dictionary).take(each.indices), min_count=0).as_py()
+                for each in chunks)
+    if taken > most: raise BadFile(f"its texts would take {taken/2**30:.3g} GiB: split the table")
+
+def _read_parquet_table(content: bytes): # pyarrow.Table
+    "A Parquet file's table, without columns of nested values; raises `BadFile`, and whatever pyarrow does."
+    import pyarrow as pa
+    from pyarrow import parquet
+    file, most = parquet.ParquetFile(pa.BufferReader(content)), _MAX_MEMORY + 64*len(content)
+    told, kinds = file.metadata, {name: file.schema_arrow.field(name) for name in file.schema_arrow.names}
+    sizes = [told.row_group(i).total_byte_size for i in range(told.num_row_groups)]
+    if max(8*(n := told.num_rows)*(columns := told.num_columns), sum(sizes)) > most:
         raise BadFile(f"{n} rows of {columns} columns in {len(content)} bytes, too many to read: split the table")
-    return file.read()
+    kept = {name: kind for name, kind in kinds.items() if not pa.types.is_nested(kind.type)}
+    texts = [name for name, kind in kept.items() if str(kind.type).removeprefix("large_") in ("string", "binary")]
+    table = parquet.ParquetFile(pa.BufferReader(content), read_dictionary=texts).read(list(kept))
+    _check_texts(table, most)
+    return table.cast(pa.schema([kept[name] for name in table.column_names], file.schema_arrow.metadata))
+
+def _load_parquet(content: bytes): # pyarrow.Table
+    "A Parquet file's table, without nested columns; raises `BadFile` where it cannot be read, or takes much memory."
+    try: return _read_parquet_table(content)
+    except BadFile: raise
+    except MemoryError as e: raise BadFile("its columns announce more than memory holds") from e
+    except Exception as e:  # pyarrow raises anything on broken files, KeyError and TypeError too
+        raise BadFile(f"not a Parquet table: {ascii(' '.join(str(e).split())[:200])}") from e

@@ -30,7 +30,7 @@ from .config import (HANDCRAFTED, Cell, ConfigError, Damaged, Paths, RunConfig, 
 from .fetch import AGAIN, RegisteredFile, check_sources, find_mirror, select_files
 from .provenance import (check_inputs, check_network, describe_machine, describe_run, find_damaged,
                                  find_unexported, hash_files, is_as_written, read_signed, run_notebook, sign)
-from .watching import note_run
+from .watching import check_kept, note_run
 
 # %% ../nbs/46_workflow.ipynb #9f043bbd
 _WITHOUT = ("SNAKEMAKE_PROFILE", "PYTHONSTARTUP", "JUPYTER_PATH", "JUPYTER_CONFIG_PATH", "KERAS_MAX_EPOCHS",
@@ -416,6 +416,7 @@ def _make_graph(
     (paths.results(run)/"provenance.json").unlink(missing_ok=True)  # what it says of logs is no longer so
     with note_run(paths.results(run), steps, cores):
         status = make(*wanted, *(["--forcerun", *again] if again else []))
+        check_kept(paths.results(run), status, steps, [paths.root/each for each in wanted if "/" in each])
     _summarise_run(paths, config, run)
     return status
 

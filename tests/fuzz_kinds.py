@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import h5py
 import numpy as np
+import pandas as pd
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
@@ -21,19 +22,21 @@ from conftest import ROOT
 from made import list_tiles, write_centred
 
 from radiogal.archives import _name_image, _show_index
-from radiogal.catalogues import CATALOGUES, _check_answer
+from radiogal.catalogues import CATALOGUES, Catalogue, Labels, _check_answer, read_catalogue
 from radiogal.clients import _check_links, _check_siap, _parse_listing, _parse_tiles, _select_newest, find_tiles
 from radiogal.config import _ALLOWED, read_config, read_json
 from radiogal.curation import _read_decisions, _record_decision, merge_decisions
 from radiogal.cutouts import read_cutout
 from radiogal.datasets import _COLUMNS, digest_arrays, read_prepared, sample_set, write_prepared
+from radiogal.engines import _read_predictions, _read_rows, _write_parquet
 from radiogal.inputs import read_positions, read_surveys
 from radiogal.models import load_network_weights
-from radiogal.positions import parse_votable, read_table
+from radiogal.positions import BadFile, parse_votable, read_table
 from radiogal.pretrained import _read_any, _read_manifest
 from radiogal.provenance import read_signed
 from radiogal.scraping import _cut_file, _read_footprint, _read_plain
 from radiogal.sharing import _find_kind_of_file
+from radiogal.sources import _read_table_of
 
 PLACE = SkyCoord(162.53, 30.677, unit="deg")
 NUMBERS = """-1 0 1 2 3 7 -32 -64 64 999 65537 2147483648 4294967296 1000000000000 99999999999999999999 1e400 -1e400
@@ -448,6 +451,79 @@ def fuzz_weights():
     return Kind(make, dict(load=load))
 
 
+# Parquet
+
+PARTS_OF_PARQUET = [b"PAR1", b"PARE", b"pandas", b"ARROW:schema", b"radiogal", b"rows", b"name", b"unit", b"ucd",
+                    b"\xff\xff\xff\xff\x0f", b"\xff"*8 + b"\x7f", b"\x00", b"\x15", b"\x16", b"\x19", b"\x1c"]
+VALUES_OF_COLUMNS = (
+    lambda n: [1.5]*n, lambda n: list(range(n)), lambda n: [None]*n, lambda n: ["x\u202e\x1b"]*n,
+    lambda n: [b"\xff"]*n, lambda n: [[1., 2.]]*n, lambda n: [["a"]]*n, lambda n: [dict(a=1)]*n,
+    lambda n: [True]*n, lambda n: [float("nan")]*n,
+    lambda n: ["y"*10**4]*n, lambda n: np.zeros(n, "datetime64[ns]"), lambda n: np.full(n, 2**63, np.uint64),
+    lambda n: np.zeros(n, np.float16), lambda n: [str(i) for i in range(n)])
+
+
+def write_columns(columns, metadata=None, **how):
+    "A Parquet file of some columns, units in their metadata."
+    import pyarrow as pa
+    from pyarrow import parquet
+    table = pa.table(columns)
+    fields = [field.with_metadata(dict(unit="deg", ucd="pos.eq.ra")) for field in table.schema]
+    parquet.write_table(table.cast(pa.schema(fields, metadata)), kept := io.BytesIO(), **how)
+    return kept.getvalue()
+
+
+@cache
+def make_parquets():
+    "Tables of positions, packed in each way; rows of a catalogue, and predictions."
+    rows = pd.DataFrame(dict(name=["a", "b", "c"], ra=[10.5, 200.25, 0.], dec=[-1.5, 60.125, 0.], state="ok"))
+    said = pd.DataFrame(dict(name=["a", "b"], label=["FRI", "FRII"], p_FRI=[0.75, 0.25], p_FRII=[0.25, 0.75]))
+    plain = [write_columns({key: SOURCES[key].tolist() for key in SOURCES.colnames}, compression=packer, **how)
+             for packer in ("NONE", "snappy", "gzip", "zstd", "brotli", "lz4")
+             for how in ({}, dict(use_dictionary=False, data_page_version="2.0"))]
+    shard = write_to("a.parquet", lambda path: _write_parquet(rows, path, dict(model="x")))
+    return [*plain, *[shard]*6, *[said.to_parquet(index=False)]*4]
+
+
+def change_columns(rng):
+    "A Parquet file with other columns."
+    n, columns = rng.choice((0, 1, 3, 1000)), dict(name=2, ra=0, dec=0, state=3, label=3, p_FRI=0)
+    columns = {key: VALUES_OF_COLUMNS[-1](n) if key == "name" else [1.5]*n for key in columns}
+    for key in rng.sample(sorted(columns), rng.randint(0, 3)): columns[key] = rng.choice(VALUES_OF_COLUMNS)(n)
+    for key in rng.sample(sorted(columns), rng.randint(0, 2)): del columns[key]
+    said = None, dict(pandas="{"), *(dict(radiogal=text, rows=b"\xff") for text in ("[]", "["*100_000, "{}"))
+    return write_columns(columns, rng.choice(said))
+
+
+def make_parquet(rng):
+    if rng.random() < 0.4: return ".parquet", change_columns(rng)
+    seeds = make_parquets()
+    content = rng.choice(seeds)
+    def put(rng, content, others):
+        "Its end, which says where all is, with a piece of its grammar in the place of another."
+        at, part = rng.randrange(max(len(content) - 1500, 0), len(content) + 1), rng.choice(PARTS_OF_PARQUET)
+        return content[:at] + part + content[at + len(part)*(rng.random() < 0.8):]
+    return ".parquet", damage(rng, content, seeds, (change_bytes, put, put))
+
+
+class Placed(NamedTuple):
+    "A folder in which each name is that of one file."
+    path: Path
+    def __truediv__(self, name): return self.path
+
+
+def fuzz_parquets():
+    "Tables of positions, of labels, of a catalogue and of predictions."
+    labels = Catalogue("case.parquet", 0, ("name",), lambda columns: Labels(
+        [str(name) for name in columns["name"]], SkyCoord([1.]*len(columns["name"]), 2., unit="deg"),
+        ["FRI"]*len(columns["name"]), [np.nan]*len(columns["name"])), n_more=10**9)
+    def read_facts(path):
+        if _read_table_of(path) is None: raise BadFile(f"{path.name}: it is left to others to say what is wrong")
+    return Kind(make_parquet, dict(
+        positions=check_sources, rows=_read_rows, facts=read_facts,
+        predictions=lambda path: _read_predictions(Placed(path)), labels=lambda path: read_catalogue(labels, path)))
+
+
 # Settings, decisions, records
 
 PARTS_OF_TOML = ["[", "]", "[[a]]", "[a.b]", "= ", "'''", '"""', "true", "1979-05-27T07:32:00Z", "inf", "nan", "-nan",
@@ -545,14 +621,11 @@ def make_record(rng):
 
 def fuzz_records():
     "JSON of results, and of the networks of a package."
-    class Listed(NamedTuple):
-        "A folder in which a file is the list of networks."
-        path: Path
-        def __truediv__(self, name): return self.path
-    return Kind(make_record, dict(json=read_json, signed=read_signed, models=lambda path: _read_manifest(Listed(path))))
+    return Kind(make_record, dict(json=read_json, signed=read_signed, models=lambda path: _read_manifest(Placed(path))))
 
 
 KINDS = {"FITS images": fuzz_images, "FITS images of a folder": fuzz_folder, "compressed FITS images": fuzz_compressed,
          "FITS tables": fuzz_fits_tables, "tables of positions": fuzz_tables, "VOTables of archives": fuzz_votables,
          "VOTables of positions": fuzz_votable_positions, "index pages": fuzz_pages, "prepared sets": fuzz_prepared,
-         "weights": fuzz_weights, "settings": fuzz_settings, "decisions": fuzz_decisions, "records": fuzz_records}
+         "weights": fuzz_weights, "Parquet tables": fuzz_parquets, "settings": fuzz_settings,
+         "decisions": fuzz_decisions, "records": fuzz_records}

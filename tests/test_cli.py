@@ -177,6 +177,8 @@ INDUCED = {
         doctor.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**8))),
     "little memory": ("0.5 GB free", "--cores 1", lambda folder, patch: patch.setattr(
         "psutil.virtual_memory", lambda: SimpleNamespace(available=5*10**8))),
+    "little address space": ("limited to 0.50 GiB", "ulimit -v unlimited", lambda folder, patch: patch.setattr(
+        doctor, "read_address_limit", lambda: 0.5)),
     "threads that are no number": ("OMP_NUM_THREADS = 'many'", "unset OMP_NUM_THREADS", lambda folder, patch:
         patch.setenv("OMP_NUM_THREADS", "many")),
     "a notebook of another kind": ("not clean: 04_surveys.ipynb", "git checkout", lambda folder, patch: (

@@ -1,17 +1,22 @@
 "Fuzzing: some cases of each kind of file; and, one by one, the files that once ended in a fault."
 import bz2
+import errno
 import gzip
+import io
+import os
 
 import fuzz
 import fuzz_kinds
 import h5py
 import numpy as np
 import pytest
+from astropy.table import Table
 from conftest import ROOT
 
 from radiogal.config import ConfigError, Damaged, read_config, read_json
 from radiogal.curation import _CurationError, _read_decisions
 from radiogal.datasets import _PreparedError, read_prepared, sample_set, write_prepared
+from radiogal.engines import _read_rows
 from radiogal.inputs import read_positions, read_surveys
 from radiogal.positions import (
     BadFile,
@@ -19,6 +24,7 @@ from radiogal.positions import (
     BadPositions,
     BadVotable,
     CatalogueError,
+    check_names,
     open_fits,
     parse_votable,
     read_table,
@@ -107,7 +113,32 @@ def test_what_follows_an_image_and_is_no_part_is_refused(tmp_path):
 
 def test_images_packed_by_others_are_refused(tmp_path):
     (path := tmp_path/"a.fits").write_bytes(b"PK\x03\x04" + bytes(5000))
-    with pytest.raises(BadFile, match="not FITS"), open_fits(path): pass
+    with pytest.raises(BadFile, match="packed by zip, which is not read: unpack it"), open_fits(path): pass
+
+
+PACKED = gzip.compress(PLAIN)
+NOT_WHOLE = {  # What is left of a packed image, and what is said of it
+    "gzip, cut": (".gz", PACKED[:len(PACKED)//2], "cannot be unpacked: Compressed file ended"),
+    "gzip, changed": (".gz", PACKED[:-6] + bytes([PACKED[-6] ^ 255]) + PACKED[-5:], "cannot be unpacked: CRC check"),
+    "bzip2, cut": (".bz2", bz2.compress(PLAIN)[:-20], "cannot be unpacked: Compressed file ended"),
+    "tiles, cut": (".fz", fuzz_kinds.make_packed()[0][:-2880], "a header announces [0-9]+ bytes, fewer follow"),
+    "a page": (".gz", gzip.compress(b"<html>no such image</html>"*200), "not FITS")}
+
+
+@pytest.mark.parametrize("what", NOT_WHOLE)
+def test_a_packed_image_that_is_not_whole_is_named_with_the_way_out(tmp_path, what):
+    suffix, content, told = NOT_WHOLE[what]
+    (path := tmp_path/f"a.fits{suffix}").write_bytes(content)
+    for read in (_read_footprint, _read_plain):
+        with pytest.raises(BadImage, match=f"a.fits{suffix}: {told}.*: copy or download it again"): read(path)
+    with pytest.raises(Unusable, match=f"{told}.*: copy or download it again"): _read_any(path, "FIRST")
+
+
+def test_a_disk_that_fails_is_not_taken_for_a_packed_image_that_is_cut(tmp_path, monkeypatch):
+    (path := tmp_path/"a.fits.gz").write_bytes(PACKED)
+    def fail(*_): raise OSError(errno.EIO, os.strerror(errno.EIO))
+    monkeypatch.setattr(gzip.GzipFile, "read", fail)
+    with pytest.raises(OSError, match="Input/output error"), open_fits(path): pass
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress])
@@ -246,6 +277,31 @@ def test_fuzzing_tells_faults_apart(tmp_path, monkeypatch):
     kind = fuzz_kinds.Kind(lambda rng: (".txt", b"x"), dict(leave=lambda path: (path.parent/"left").touch()))
     monkeypatch.setattr(fuzz, "open_kind", lambda name: kind)
     assert fuzz.judge(fuzz.try_case("any", 1, 1, tmp_path)) == "fault"
+
+
+def write_repeated(text, n):
+    "A Parquet file of a column of texts, each the same, which is in it once."
+    import pyarrow as pa
+    from pyarrow import parquet
+    same = pa.DictionaryArray.from_arrays(pa.array([0]*n, pa.int32()), [text])
+    parquet.write_table(pa.table(dict(name=same)), kept := io.BytesIO(), store_schema=False)
+    return kept.getvalue()
+
+
+def test_a_text_that_a_small_file_holds_for_each_of_many_rows_is_not_copied(tmp_path):
+    (path := tmp_path/"a.parquet").write_bytes(write_repeated("x"*10**6, 10**4))
+    assert path.stat().st_size < 10**6
+    with fuzz.limit_memory(), pytest.raises(BadPositions, match="a.parquet: its texts would take 9.31 GiB"):
+        read_positions(path)
+    with fuzz.limit_memory(), pytest.raises(Damaged, match="a.parquet cannot be read: its texts would take"):
+        _read_rows(path)
+
+
+def test_names_that_occur_often_are_told_in_part_and_in_print():
+    table = Table(dict(name=[f"{i % 40}\u202e" + "x"*1000 for i in range(80)]))
+    with pytest.raises(CatalogueError, match="mine: named more than once: .* and 30 more") as error:
+        check_names(table, "mine")
+    assert len(str(error.value)) < 1000 and str(error.value).isprintable()
 
 
 def test_the_same_seed_draws_the_same_cases(tmp_path):

@@ -9,6 +9,7 @@ import gzip
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from dataclasses import replace
 
 import pytest
 from astropy.coordinates import SkyCoord
-from conftest import ROOT
+from conftest import ROOT, forget_later, read_numbers
 from faulty import say
 from made import write_centred
 
@@ -63,8 +64,8 @@ def read_row(done):
     return {key: value for key, value in row.items() if key != "name"}
 
 
-# Not of address space: OpenBLAS reserves more than 2 GiB of it for its threads, and writes into little of that
 PLACES = {"64 open files": dict(narrow=limit(NOFILE=64)), "2 GiB of data": dict(narrow=limit(DATA=2*GIB)),
+          "1 GiB of address space": dict(narrow=limit(AS=GIB)),
           "umask 077": dict(narrow=limit(umask=0o077)), "no home": dict(without=("HOME",)),
           "a home that cannot be written": dict(HOME="/proc"), "no TMPDIR": dict(TMPDIR="/nowhere"),
           "locale C": dict(LC_ALL="C"), "locale C, and no UTF-8 in its place": dict(
@@ -80,6 +81,24 @@ def test_an_image_has_its_class_in_a_narrow_place(tmp_path, content, usual, plac
     assert done.returncode == 0 and b"Traceback" not in done.stderr, done.stderr.decode()[-2000:]
     assert (tmp_path/"mine.csv").stat().st_mode & 0o777 == (0o600 if place == "umask 077" else 0o644)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.fits.gz", "mine.csv"]
+
+
+def test_networks_are_trained_in_2_gib_of_address_space(smoke_run, tmp_path):
+    folder = forget_later(shutil.copytree(smoke_run, tmp_path/"copy", symlinks=True))
+    run = [sys.executable, "-c", CODE, "run", "smoke", "--cores", "2"]
+    done = subprocess.run(run, cwd=folder, env=os.environ | {"PYTHONPATH": str(folder)}, preexec_fn=limit(AS=2*GIB),
+                          capture_output=True, timeout=1800)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    assert read_numbers(folder) == read_numbers(smoke_run)
+
+
+@pytest.mark.parametrize("asked", ["classify a.fits", "run smoke"])
+def test_too_little_address_space_is_told_with_the_way_out(tmp_path, content, asked):
+    (tmp_path/"a.fits").write_bytes(content)
+    done = subprocess.run([sys.executable, "-c", CODE, *asked.split()], cwd=tmp_path, capture_output=True, timeout=600,
+                          env=os.environ | {"PYTHONPATH": str(ROOT)}, preexec_fn=limit(AS=GIB//2))
+    (said,) = done.stderr.decode().splitlines()
+    assert done.returncode == 1 and "limited to 0.50 GiB" in said and "ulimit -v unlimited" in said, said
 
 
 @pytest.mark.full

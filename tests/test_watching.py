@@ -15,13 +15,13 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 from click.testing import CliRunner
-from conftest import ROOT, forget_later, wait_for
+from conftest import ROOT, finish, forget_later, radiogal, wait_for
 
 from radiogal.cli import commands
-from radiogal.config import write_json
+from radiogal.config import ConfigError, write_json
 from radiogal.progress import StepProgress, describe_process, read_bar, read_progress
 from radiogal.provenance import _execute_notebook
-from radiogal.watching import format_run, note_jobs, note_run, read_run
+from radiogal.watching import check_kept, format_run, note_jobs, note_run, read_run
 
 sys.path.insert(0, str(ROOT/"workflow"))
 from snakemake_logger_plugin_radiogal import Progress
@@ -188,6 +188,32 @@ def test_a_full_disk_at_the_end_hides_nothing(results, monkeypatch):
 
 
 def fill_disk(*_): raise OSError("No space left on device")
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_results_that_are_removed_below_a_run_are_told_unless_all_were_made(results, status):
+    told = f"{results}, or what is in it, was removed while the run was at work: call the same command again"
+    with pytest.raises(ConfigError, match=told), note_run(results, STEPS, 2):
+        shutil.rmtree(results.parent)
+        check_kept(results, status, STEPS, [])
+    with note_run(results, STEPS, 2): check_kept(results, 1, STEPS, [])  # who failed has told why
+    with note_run(results, STEPS, 2):
+        shutil.rmtree(results)
+        (made := results/"prepared.h5").parent.mkdir()
+        made.touch()
+        check_kept(results, 0, STEPS, [made])
+
+
+def test_a_run_whose_results_are_removed_ends_in_what_to_do(smoke_run, tmp_path):
+    folder = shutil.copytree(smoke_run, tmp_path/"project", symlinks=True)
+    shutil.rmtree(folder/"results"/"smoke"/"report")
+    (log := folder/"results"/"smoke"/"logs"/"41_final_plots.log").unlink()
+    process = radiogal(folder, "run", "smoke", "--cores", "1")
+    wait_for(lambda: process.poll() is not None or log.exists())
+    (folder/"results").rename(folder/"moved")  # at once, where removing would race with what is written
+    status, said = finish(process)
+    assert status == 1 and said.splitlines()[-1].startswith(f"radiogal: {folder}/results/smoke, or what is in it"), said
+    assert "call the same command again" in said and "Traceback" not in said, said
 
 
 def test_a_bar_after_a_very_long_line_is_read():
