@@ -83,12 +83,13 @@ def _link_files(files: dict[Path, Path])->None: # by where the link will be
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(path.resolve())
 
-_OF_SOURCES = ("preparation", "catalogues", "benchmark/heldout")  # Folders of what is known of sources
+# What is known of sources
+_OF_SOURCES = "preparation/**/*", "catalogues/**/*", "benchmark/heldout/**/*", "scraping/*/cutouts.ecsv"
 
 def _find_about(results: Path)->dict[str, Path]: # By place below results
     "Files about sources, and what networks said of held-out ones."
     return {path.relative_to(results).as_posix(): path for part in _OF_SOURCES
-            for path in results.glob(f"{part}/**/*") if path.is_file()}
+            for path in results.glob(part) if path.is_file()}
 
 def _choose_files(new: Path, kept: Path, drawn)->dict[str, Path]: # drawn: of `_choose_cells`; by place in results/<run>
     "Files about sources: the new ones for sets of new results; else the kept one, or the new one where none was kept."

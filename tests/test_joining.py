@@ -108,6 +108,13 @@ def test_facts_come_from_where_the_results_of_their_set_come(results, config):
     assert (joined/facts).read_bytes() == (KEPT/facts).read_bytes()  # what kept networks were judged on
 
 
+def test_cutouts_are_drawn_though_results_are_kept(results, config):
+    (results/"scraping"/"FIRST"/"cutouts").mkdir(parents=True)
+    for place in ("cutouts.ecsv", "cutouts/3C_31.fits"): (results/"scraping"/"FIRST"/place).touch()
+    joined, _ = join(results, config)
+    assert [path.name for path in (joined/"scraping").rglob("*.*")] == ["cutouts.ecsv"]  # it says where cutouts are
+
+
 def test_a_folder_alone_is_taken_as_it_is_and_links_are_made_anew(results, config):
     joined = results.parent/".joined"/"optimisers"
     assert choose_results([KEPT], joined, config, False) == KEPT and not joined.exists()
