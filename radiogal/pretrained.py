@@ -60,7 +60,7 @@ def _read_manifest(folder)->dict: # As `pack_models` wrote it
     except FileNotFoundError: raise WrongModel(f"{path} is not there: {remedy}") from None
     except (ValueError, RecursionError) as e: raise WrongModel(f"{path} is damaged, not JSON: {e}: {remedy}") from None
     if not isinstance(said, dict) or said.get("format") != FORMAT:
-        there = said.get("format") if isinstance(said, dict) else "none"
+        there = one_line(str(said.get("format")), 40) if isinstance(said, dict) else "none"
         raise WrongModel(f"{path}: models of format {there}, this version of radiogal reads {FORMAT}: {remedy}")
     if sign({key: value for key, value in said.items() if key != "digest"}) != said:
         raise WrongModel(f"{path} is not what was written: {remedy}")

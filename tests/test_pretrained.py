@@ -68,6 +68,7 @@ def reverse_classes(path):
     ("models.json", lambda path: path.unlink(), "models.json is not there"),
     ("models.json", lambda path: path.write_text("{"), "is damaged, not JSON"),
     ("models.json", lambda path: path.write_text('{"format": 7}'), "format 7, this version of radiogal reads 1"),
+    ("models.json", lambda path: path.write_text(r'{"format": "\u0007"}'), "format \\?, this version"),
     ("models.json", lambda path: path.write_text('{"format": 1}'), "models.json is not what was written"),
     ("models.json", lambda path: path.write_text(path.read_text().replace('"survey": "FIRST"', '"survey": "NVSS"')),
      "models.json is not what was written: write it again with radiogal finetune"),
