@@ -207,7 +207,7 @@ def test_columns_parted_by_spaces_may_hold_spaces(tmp_path):
 
 
 @pytest.mark.parametrize("content, told", [
-    (b"", "it is empty"), (b"PAR1xxxx", "cannot be read"), (b"\x00\x01", "not UTF-8"),
+    (b"", "it is empty"), (b"PAR1xxxx", "not a Parquet table"), (b"\x00\x01", "not UTF-8"),
     (b"what is this\nno idea\n", "no column")])
 def test_files_of_another_kind_are_told(tmp_path, content, told):
     (tmp_path/"a.dat").write_bytes(content)
