@@ -152,14 +152,26 @@ def find_place(name, targets):
     return SkyCoord(re.sub(r"J(..)(..)(.*)([+-]..)(..)(.*)", r"\1h\2m\3s \4d\5m\6s", name))
 
 
+def read_folds(kept, task):
+    "In which fold each source was validated, as the kept answers have it."
+    tables = [pd.read_parquet(path) for path in kept.glob(f"training/{task}/*/fold*/seed*/predictions.parquet")]
+    return pd.concat(tables)[["name", "fold"]].drop_duplicates()
+
+
 @pytest.mark.parametrize("run", DRAWN)
 def test_no_two_folds_of_kept_results_share_pixels(run):
     kept, config = ROOT/"docs"/"results"/run, read_config(ROOT/"config"/f"{run}.toml")
     targets = Table.read(kept/"catalogues"/"targets.ecsv")
     for task in DRAWN[run]:
-        tables = [pd.read_parquet(path) for path in kept.glob(f"training/{task}/*/fold*/seed*/predictions.parquet")]
-        folds = pd.concat(tables)[["name", "fold"]].drop_duplicates()
+        folds = read_folds(kept, task)
         places = SkyCoord([find_place(name, targets) for name in folds["name"]])
         sources = Table(dict(name=folds["name"].to_numpy(), ra=places.ra.deg, dec=places.dec.deg))
         leaks = find_leaks(list_cutouts(task, sources, folds["fold"], find_widest(config)))
         assert not len(leaks), leaks
+
+
+def test_no_two_left_out_catalogues_share_pixels():
+    folds = read_folds(ROOT/"docs"/"results"/"benchmark", "catalogues-fr")
+    places = np.array([re.split("(?=[+-])", name) for name in folds["name"]], float)
+    sources = Table(dict(name=folds["name"].to_numpy(), ra=places[:, 0], dec=places[:, 1]))
+    assert not len(find_leaks(list_cutouts("catalogues-fr", sources, folds["fold"], GRIESE_WIDTH)))
