@@ -11,6 +11,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from textwrap import shorten
@@ -229,6 +230,13 @@ def _list_catalogued(source: Source, side: float)->dict: # side: of the square, 
 _AHEAD = 2 # Sources whose images are fetched before one goes there
 
 # %% ../nbs/37_browser.ipynb #3d50e41b
+_SHARED = ("astropy.visualization", "matplotlib.backends.backend_agg", "matplotlib.figure", "pyarrow.parquet", "reproject",
+           "scipy.ndimage", "scipy.stats")
+
+def _import_shared()->None:
+    "Import what several threads need: Python refuses parts of one package to threads that would wait for each other."
+    for name in _SHARED: import_module(name)
+
 class _Studio:
     "All that is made in the background."
     def __init__(self,
@@ -237,6 +245,7 @@ class _Studio:
         surveys: list[str],
         tell: Callable,         # Called whenever something is there
     ):
+        _import_shared()
         self.supply, self.model = supply, model
         self.images = {name: _Background(partial(find_image, survey=name, supply=supply), tell) for name in surveys}
         self.pictures = _Background(lambda wish: draw_survey(wish, self.list_paths(wish.source)), tell)

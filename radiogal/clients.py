@@ -24,6 +24,8 @@ from astropy.coordinates import SkyCoord
 from astropy.io.votable.tree import Resource
 from astropy.table import Table
 from astropy.wcs import WCS
+from pyvo.dal import SIAService, TAPService
+from pyvo.dal.adhoc import DatalinkResults
 
 from .config import ConfigError
 from .cutouts import (CutoutPlan, RawImage, Target, attempt, check_image, check_pixels_open, name_file,
@@ -212,7 +214,6 @@ class TgssSiap:
 
     def list_products(self, coord: SkyCoord)->list[str]:
         "URLs of the FITS images that show a position; raises `FetchError` like `_check_siap`, and reject without URLs."
-        from pyvo.dal import SIAService
         service = SIAService(self.archive.services.tgss_siap,
                              session=self.archive.open_session("TGSS SIAP", check=_check_siap))
         place = [round(float(coord.icrs.ra.deg), 6) % 360, round(float(coord.icrs.dec.deg), 6)]
@@ -544,7 +545,6 @@ def _check_links(
     file: str,      # Name of the file to cut
 )->None:
     "Raises `FetchError` like `_open_votable` and `_find_cutter`: an answer that does not help is not kept."
-    from pyvo.dal.adhoc import DatalinkResults
     _open_votable(content, "CADC DataLink")
     with _unwrap_errors("CADC DataLink"): links = DatalinkResults(parse_votable(content))
     _find_cutter(links, file)
@@ -563,7 +563,6 @@ class VlassCutouts:
 
     def list_images(self, coord: SkyCoord)->list[_ListedImage]:
         "All quick-look images that show a part of a cutout."
-        from pyvo.dal import TAPService
         check = lambda part: _count_results(part.read_bytes(), "CADC TAP")
         service = TAPService(self.archive.services.vlass_tap,
                              session=self.archive.open_session("CADC TAP", check=check))
@@ -600,7 +599,6 @@ class VlassCutouts:
 
     def find_service(self, image: _ListedImage)->str:
         "The address that cuts an image, as DataLink says."
-        from pyvo.dal.adhoc import DatalinkResults
         file = image.name + _VLASS_SUFFIX
         check = lambda part: _check_links(part.read_bytes(), file)
         url = f"{self.archive.services.vlass_datalink}?{urlencode(dict(ID=image.source))}"

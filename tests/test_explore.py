@@ -14,6 +14,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from astropy.wcs import WCS
+from conftest import ROOT
 
 import radiogal
 from radiogal import browser, sources
@@ -210,6 +211,41 @@ def test_an_archive_that_does_not_answer_says_how_to_go_on(tmp_path, monkeypatch
     with pytest.raises(NoImage, match="no network, or its archive does not answer; press a to ask again. silence"):
         find_image(Source("one", 208.06067, 12.56714), "FIRST", supply)
     assert supply.open("NVSS") is supply.open("NVSS")
+
+
+THREADS = """
+import sys, tempfile, threading, time
+from pathlib import Path
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        package = name.partition(".")[0]
+        if threading.current_thread().name.endswith("(work)") and package in WATCHED: print(name, flush=True)
+
+WATCHED = {"matplotlib", "pyvo", "reproject", "scipy"}
+sys.meta_path.insert(0, Watch())
+from radiogal.archives import serve_archives
+from radiogal.browser import ImageSupply, Source, _BrowserWidget, _resume, _Tour
+from radiogal.config import read_config
+from radiogal.pretrained import load_model
+from radiogal.sky import ArtificialSky, draw_population
+
+config, model, folder = read_config(sys.argv[1]), load_model("first-4class-single"), Path(sys.argv[2])
+table = draw_population(config.sky, config.classes, config.surveys)
+with serve_archives(ArtificialSky(table, config.sky)) as services:
+    tour = _Tour(folder/"mine.csv", "ann", ["FIRST", "NVSS", "TGSS", "VLASS"])
+    _resume(tour, [Source("one", table["ra"][0], table["dec"][0])])
+    tour.attention = True
+    view = _BrowserWidget(tour, ImageSupply(services, folder/"raw", model.field), model, {})
+    while view.view["opinion"]["waiting"] or any(square["waiting"] for square in view.view["squares"]): time.sleep(0.1)
+print([square["said"] for square in view.view["squares"][:4]])
+"""
+
+
+def test_no_two_threads_import_parts_of_one_package(tmp_path):
+    asked = [sys.executable, "-c", THREADS, ROOT/"config"/"smoke.toml", tmp_path]
+    said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    assert said == "['', '', '', '']\n"
 
 
 @pytest.mark.parametrize("name", ["browser.js", "desk.js", "sources.js"])
