@@ -229,14 +229,15 @@ def _list_catalogued(source: Source, side: float)->dict: # side: of the square, 
 
 _AHEAD = 2 # Sources whose images are fetched before one goes there
 
-# %% ../nbs/37_browser.ipynb #3d50e41b
-_SHARED = ("astropy.visualization", "matplotlib.backends.backend_agg", "matplotlib.figure", "pyarrow.parquet", "reproject",
-           "scipy.ndimage", "scipy.stats")
+# %% ../nbs/37_browser.ipynb #5a0c7e31
+_SHARED = ("astropy.visualization", "matplotlib.backends.backend_agg", "matplotlib.figure", "pyarrow.parquet",
+           "reproject", "scipy.ndimage", "scipy.stats")
 
 def _import_shared()->None:
     "Import what several threads need: Python refuses parts of one package to threads that would wait for each other."
     for name in _SHARED: import_module(name)
 
+# %% ../nbs/37_browser.ipynb #3d50e41b
 class _Studio:
     "All that is made in the background."
     def __init__(self,
