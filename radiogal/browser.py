@@ -246,7 +246,6 @@ class _Studio:
         surveys: list[str],
         tell: Callable,         # Called whenever something is there
     ):
-        _import_shared()
         self.supply, self.model = supply, model
         self.images = {name: _Background(partial(find_image, survey=name, supply=supply), tell) for name in surveys}
         self.pictures = _Background(lambda wish: draw_survey(wish, self.list_paths(wish.source)), tell)
@@ -407,6 +406,7 @@ class _BrowserWidget(anywidget.AnyWidget):
     pictures = traitlets.List().tag(sync=True)  # PNGs, one for each square; None where there is none
 
     def __init__(self, tour: _Tour, supply: ImageSupply, model: PretrainedModel, columns: dict[str, str]):
+        _import_shared()
         super().__init__()
         self.tour, self.lock, self.n_looked, self.asked = tour, threading.RLock(), 0, []
         self.studio = _Studio(supply, model, tour.surveys, self.draw)
