@@ -125,7 +125,7 @@ def digest_arrays(arrays: dict[str, np.ndarray])->str: # SHA-256, hexadecimal
     total = hashlib.sha256()
     for key in sorted(arrays):
         array = np.ascontiguousarray(arrays[key])
-        total.update(f"{key} {array.dtype.str} {array.shape}\n".encode() + array.tobytes())
+        for part in (f"{key} {array.dtype.str} {array.shape}\n".encode(), array): total.update(part)
     return total.hexdigest()
 
 def _write_arrays(f: h5py.File, arrays: dict[str, np.ndarray])->None:
