@@ -18,11 +18,12 @@ import re
 import resource
 import sqlite3
 import subprocess
+import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, astuple, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cache
@@ -104,28 +105,61 @@ def _describe_part(node: ast.stmt)->_Part:
                 frozenset(name.split(".")[0] for name in plain),
                 frozenset(name for name in modules if not name.startswith("_")))  # __version__ is no module
 
-@cache
-def _list_parts(source: str)->tuple[_Part, ...]: # In order, without `__all__`
+def _split_source(source: str)->tuple[_Part, ...]: # In order, without `__all__`
     "The pieces of Python source."
     return tuple(part for node in _split_imports(_drop_docstrings(ast.parse(source)))
                  if (part := _describe_part(node)).names != ("__all__",))
 
-# %% ../nbs/03_provenance.ipynb #8f8e3178
-def _find_imports(source: str)->set[str]: # Names below radiogal
-    "The radiogal modules that Python source imports."
-    return {name for part in _list_parts(source) for name in part.modules}
+# %% ../nbs/03_provenance.ipynb #c90d2ae7
+def _find_store(library: Path)->Path|None: # library: the folder radiogal/
+    "The folder of kept pieces, one for each Python and each version of this module; None where no run was made."
+    if not (library.parent/".snakemake").is_dir(): return None
+    reader = (library/"provenance.py").read_bytes() + sys.version.encode()
+    return library.parent/".snakemake"/"code"/hashlib.sha256(reader).hexdigest()[:12]
 
-def _list_modules(
-    notebook: Path, # Below nbs/
-    library: Path,  # The folder radiogal/
-)->list[Path]:      # Files of modules it needs, sorted
-    "Modules that a notebook's run imports, and those that these import."
-    found, waiting = set(), _find_imports("\n".join(_split_code(notebook)))
+def _sign_parts(source: str, told: str)->str: # told: the pieces as text
+    "What a file of kept pieces begins with."
+    return hashlib.sha256(f"{source}\n{told}".encode()).hexdigest()
+
+def _recall_parts(path: Path, source: str)->tuple[_Part, ...]|None:
+    "What was kept of a source; None where nothing was, or it is not as it was written."
+    try: label, told = path.read_text(encoding="utf-8").split("\n", 1)
+    except (OSError, ValueError): return None
+    if label != _sign_parts(source, told): return None
+    return tuple(_Part(tuple(names), text, *map(frozenset, found)) for names, text, *found in json.loads(told))
+
+def _keep_parts(path: Path, source: str, parts: tuple[_Part, ...])->None:
+    "Keep the pieces of a source; where nothing can be written, they are found again the next time."
+    told = json.dumps([[part.names, part.text, *map(sorted, (part.uses, part.packages, part.modules))]
+                       for part in parts])
+    with suppress(ConfigError): write_atomic(path, f"{_sign_parts(source, told)}\n{told}")
+
+@cache
+def _list_parts(source: str, kept: Path|None)->tuple[_Part, ...]: # kept: a file, if there is a place for it
+    "The pieces of Python source, from one process to the next."
+    if kept is None: return _split_source(source)
+    if (known := _recall_parts(kept, source)) is None: _keep_parts(kept, source, known := _split_source(source))
+    return known
+
+def _read_notebook(notebook: Path, library: Path)->list[tuple[_Part, ...]]: # Of the library, of the run
+    "The pieces of a notebook's code."
+    folder = _find_store(library)
+    return [_list_parts(source, folder and folder/f"{notebook.stem}.{of}.json")
+            for of, source in zip(("library", "run"), _split_code(notebook), strict=True)]
+
+# %% ../nbs/03_provenance.ipynb #8f8e3178
+def _find_imports(parts: Iterable[_Part])->set[str]: # Names below radiogal
+    "The radiogal modules that code imports."
+    return {name for part in parts for name in part.modules}
+
+def _read_modules(parts: tuple[_Part, ...], library: Path)->dict[str, tuple[_Part, ...]]: # By name, sorted
+    "The pieces of the modules that code imports, and of those that these import."
+    found, waiting, folder = {}, _find_imports(parts), _find_store(library)
     while waiting:
         name = waiting.pop()
-        found.add(name)
-        waiting |= _find_imports((library/f"{name}.py").read_text(encoding="utf-8")) - found
-    return sorted(library/f"{name}.py" for name in found)
+        found[name] = _list_parts((library/f"{name}.py").read_text(encoding="utf-8"), folder and folder/f"{name}.json")
+        waiting |= _find_imports(found[name]) - set(found)
+    return dict(sorted(found.items()))
 
 # %% ../nbs/03_provenance.ipynb #7f7f1c4d
 _COMPUTING = dict(numpy=("numpy",), scipy=("scipy",), astropy=("astropy",), reproject=("reproject",),
@@ -139,13 +173,9 @@ def _find_version(package: str)->str: # "" where it is not installed
         except PackageNotFoundError: pass
     return ""
 
-def _reach_parts(
-    notebook: Path, # Below nbs/
-    library: Path,  # The folder radiogal/
-)->list[_Part]:      # Those of the notebook's run first, in order
+def _reach_parts(own: tuple[_Part, ...], run: tuple[_Part, ...], library: Path)->list[_Part]: # The run's first
     "The code that a notebook's run depends on."
-    own, run = (_list_parts(source) for source in _split_code(notebook))
-    modules = [_list_parts(path.read_text(encoding="utf-8")) for path in _list_modules(notebook, library)]
+    modules = _read_modules(own + run, library).values()
     reached = [*run, *(part for parts in (own, *modules) for part in parts if not part.names)]
     named, seen = {}, {part.text for part in reached}
     for part in (part for parts in (own, *modules) for part in parts):
@@ -160,8 +190,8 @@ def digest_code(
     library: Path,  # The folder radiogal/
 )->str:             # 64 hexadecimal digits
     "SHA-256 of the code that a notebook's run depends on, and of the versions of the packages that compute in it."
-    parts = _reach_parts(notebook, library)
-    run = _list_parts(_split_code(notebook)[1])
+    own, run = _read_notebook(notebook, library)
+    parts = _reach_parts(own, run, library)
     packages = sorted({p for part in parts for name in part.packages for p in _COMPUTING.get(name, ())})
     said = [[part.text for part in run], sorted({part.text for part in parts} - {part.text for part in run}),
             {p: _find_version(p) for p in packages}]

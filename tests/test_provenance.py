@@ -185,6 +185,25 @@ def test_code_is_reached_however_it_is_imported(tmp_path, run):
     assert digest(tmp_path/"other", "def measure(): return 2", run) != one
 
 
+def test_pieces_of_code_are_kept_and_read_again_when_source_or_file_changed(tmp_path, monkeypatch):
+    def ask(n):
+        (tmp_path/"radiogal"/"helper.py").write_text(f"def measure(): return {n}")
+        provenance._list_parts.cache_clear()
+        return digest_code(tmp_path/"00_run.ipynb", tmp_path/"radiogal")
+    digest(tmp_path, "")
+    shutil.copy(ROOT/"radiogal"/"provenance.py", tmp_path/"radiogal")
+    one, two = ask(1), ask(2)
+    assert one != two and not list(tmp_path.rglob("helper.json"))
+    (tmp_path/".snakemake").mkdir()
+    assert [ask(1), ask(2), ask(1)] == [one, two, one]
+    kept, = tmp_path.rglob("helper.json")
+    kept.write_text(kept.read_text().replace("value=1", "value=3"))
+    assert ask(1) == one
+    monkeypatch.setattr(provenance, "_split_source", None)  # nothing is read twice
+    assert ask(1) == one
+    with pytest.raises(TypeError): ask(2)
+
+
 def test_versions_of_what_computes_are_part_of_the_code(tmp_path, monkeypatch):
     module = "import numpy\ndef measure(): return numpy.pi"
     one = digest(tmp_path/"one", module)
