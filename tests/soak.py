@@ -31,7 +31,7 @@ from test_faults_kills import choose_coords, take_stock
 from radiogal.archives import _answer_first
 from radiogal.clients import ArchiveAccess
 from radiogal.fetch import Fetcher, Limits, Manifest
-from radiogal.positions import write_table
+from radiogal.positions import read_table, write_table
 from radiogal.scraping import fetch_cutouts
 from radiogal.surveys import LIVE_SERVICES
 from radiogal.workflow import _clear_leftovers
@@ -127,7 +127,7 @@ def disturb_scrape(rng, folder, sky, coords, expected, log):
             if status is None: log.count("scrape", "SIGKILL")
             elif status: raise Wrong(f"a process ended with status {status}")
             elif (files := take_stock(folder)[0]) == expected: return
-            elif set(files) == set(expected):
+            elif set(files) == set(expected) and set(read_table(folder/"cutouts.ecsv")["state"]) == {"ok"}:
                 raise Wrong(f"other content: {[name for name in expected if files[name] != expected[name]]}")
             corrupt(rng, folder, "scrape", log)
     raise Wrong(f"not finished after {TRIES} tries")

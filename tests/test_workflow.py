@@ -20,7 +20,7 @@ from conftest import (
     wait_for,
 )
 
-from radiogal.provenance import _LESSON
+from radiogal.provenance import _LESSON, _list_written
 
 
 def read_metrics(folder):
@@ -46,6 +46,17 @@ def test_no_lesson_is_executed(smoke_run):
     assert executed
     for path in executed:
         assert not [c for c in nbformat.read(path, 4).cells if _LESSON in c.metadata.get("tags", [])], path.name
+
+
+def test_each_file_is_in_the_record_of_the_step_that_made_it(smoke_run):
+    results = smoke_run/"results"/"smoke"
+    made = {path for part in ("scraping", "preparation", "training", "transfer") for path in (results/part).rglob("*")
+            if path.is_file() and path.name != "provenance.json"}
+    told = {smoke_run/place: record for place, (_, record) in _list_written(results).items()}
+    assert made and sorted(made - set(told)) == []
+    for survey in ("FIRST", "VLASS"):
+        records = {told[path] for path in made if path.is_relative_to(results/"scraping"/survey)}
+        assert [json.loads(record.read_text())["parameters"]["surveys"] for record in records] == [[survey]]
 
 
 def test_second_run_executes_nothing_and_says_so(smoke_run):
