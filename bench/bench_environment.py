@@ -10,10 +10,12 @@ import zipfile
 from pathlib import Path
 
 from _pairs import ROOT, Pair, run_pairs
+from packaging.requirements import Requirement
 
 UV, PYTHON = Path(sys.executable).with_name("uv"), Path("env")/"bin"/"python"
 LOCK = (ROOT/"requirements.lock").read_text()
-N_PACKAGES = len(re.findall(r"^\S+==", LOCK, re.MULTILINE))
+PINNED = map(Requirement, re.findall(r"^\w\S*==[^\\\n]*", LOCK, re.MULTILINE))
+N_PACKAGES = sum(not pin.marker or pin.marker.evaluate() for pin in PINNED)  # On this system
 TINY = "tiny-1.0-py3-none-any.whl"
 FILES = {"tiny.py": "", "tiny-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n",
          "tiny-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import import_module
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from textwrap import shorten
 
@@ -230,12 +231,14 @@ def _list_catalogued(source: Source, side: float)->dict: # side: of the square, 
 _AHEAD = 2 # Sources whose images are fetched before one goes there
 
 # %% ../nbs/37_browser.ipynb #5a0c7e31
-_SHARED = ("astropy.visualization", "matplotlib.backends.backend_agg", "matplotlib.figure", "pyarrow.parquet",
-           "reproject", "scipy.ndimage", "scipy.stats")
+_SHARED = ("astropy.visualization", "astroquery.skyview", "contourpy", "matplotlib.backends.backend_agg",
+           "matplotlib.figure", "matplotlib.patheffects", "PIL.PngImagePlugin", "pyarrow.parquet", "reproject",
+           "scipy.ndimage", "scipy.stats")
 
 def _import_shared()->None:
-    "Import what several threads need: Python refuses parts of one package to threads that would wait for each other."
-    for name in _SHARED: import_module(name)
+    "Import what several threads need before they start: two that import parts of one package at once can deadlock."
+    for name in _SHARED:
+        if find_spec(name.split(".")[0]): import_module(name)  # astroquery need not be there
 
 # %% ../nbs/37_browser.ipynb #3d50e41b
 class _Studio:

@@ -111,15 +111,15 @@ def _split_source(source: str)->tuple[_Part, ...]: # In order, without `__all__`
                  if (part := _describe_part(node)).names != ("__all__",))
 
 # %% ../nbs/03_provenance.ipynb #c90d2ae7
+_READER = hash_file(find_spec("radiogal.provenance").origin) + sys.version  # Others may see other pieces
+
 def _find_store(library: Path)->Path|None: # library: the folder radiogal/
-    "The folder of kept pieces, one for each Python and each version of this module; None where no run was made."
-    if not (library.parent/".snakemake").is_dir(): return None
-    reader = (library/"provenance.py").read_bytes() + sys.version.encode()
-    return library.parent/".snakemake"/"code"/hashlib.sha256(reader).hexdigest()[:12]
+    "The folder of kept pieces; None where there is no `.snakemake`."
+    return library.parent/".snakemake"/"code" if (library.parent/".snakemake").is_dir() else None
 
 def _sign_parts(source: str, told: str)->str: # told: the pieces as text
     "What a file of kept pieces begins with."
-    return hashlib.sha256(f"{source}\n{told}".encode()).hexdigest()
+    return hashlib.sha256(f"{_READER}\n{source}\n{told}".encode()).hexdigest()
 
 def _recall_parts(path: Path, source: str)->tuple[_Part, ...]|None:
     "What was kept of a source; None where nothing was, or it is not as it was written."

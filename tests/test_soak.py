@@ -1,5 +1,6 @@
 "What fault injection takes for a failure, and what it says of a file."
 import random
+import re
 import subprocess
 from collections import namedtuple
 from contextlib import contextmanager
@@ -33,6 +34,20 @@ def test_a_process_that_hangs_is_a_failure_and_no_kill(scraping, monkeypatch):
     monkeypatch.setattr(rng, "random", lambda: 0.1)
     with pytest.raises(soak.Wrong, match="not finished after 3 tries"): disturb(rng, log)
     assert max(waited[1:]) < 4 and log.done["scrape"]["SIGKILL"] == 3
+
+
+@pytest.mark.parametrize(("table", "said"), [
+    (b"a FIRST ok x\nb FIRST not_covered x\n", "other content: ['a.fits']"),
+    (b"a FIRST reject x\nb FIRST not_covered x\n", "not finished after 3 tries")])
+def test_another_cutout_is_a_failure_unless_its_request_ended_otherwise(scraping, tmp_path, monkeypatch, table, said):
+    @contextmanager
+    def run(n, *arguments): yield [Process(0, lambda wait: None)]
+    monkeypatch.setattr(soak.children, "run", run)
+    monkeypatch.setattr(soak, "corrupt", lambda *arguments: None)
+    monkeypatch.setattr(soak, "take_stock", lambda folder: ({"a.fits": b"1", "cutouts.ecsv": table}, []))
+    expected = {"a.fits": b"2", "cutouts.ecsv": b"a FIRST ok x\nb FIRST not_covered x\n"}
+    with pytest.raises(soak.Wrong, match=re.escape(said)):
+        soak.disturb_scrape(random.Random(1), tmp_path, None, None, expected, soak.Log())  # noqa: S311
 
 
 def test_a_command_that_hangs_is_a_failure(monkeypatch):
