@@ -210,7 +210,7 @@ def format_report(logs, cases, seed):
     rows = [f"| {name} | {sum(log.counts.values()):,} | {log.counts['accepted']:,} | {log.counts['refused']:,} "
             f"| {log.counts['fault']} | {log.cpu_s:.0f} | {log.peak_mib} |" for name, log in logs.items()]
     faults = [f"* {what}, case {number}" for log in logs.values() for what, (number, _) in log.faults.items()]
-    return "\n".join(["---", "orphan: true", "---", "# Fuzzing", "", ABOUT, "",
+    return "\n".join(["# Fuzzing", "", ABOUT, "",
                       f"{cases:,} cases of each kind, seed {seed}, Python {platform.python_version()}. Peak memory "
                       "includes the interpreter and its libraries.", "",
                       "| | cases | accepted | refused | faults | processor time (s) | peak memory (MiB) |",

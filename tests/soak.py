@@ -286,17 +286,19 @@ processes are killed at random moments, and files are corrupted, cut or removed.
 undisturbed run leaves. Compared are, byte for byte, cutouts and downloads without their manifest, the numbers of a run
 (`read_numbers` in `tests/conftest.py`; of its catalogue the rows), and the FITS file of a catalogue. Records of what
 was done, reports and figures are not compared.""", "Corrupted files": """\
-Bytes of files of the smoke run (simulated), its data and a catalogue of classes are changed, or the files are cut; then
-the commands that made them are given again. A file is made again, removed, named in what the commands say, or neither.
-Compared with before are, byte for byte, the numbers of the run (`read_numbers` in `tests/conftest.py`; of its catalogue
-the rows), and the FITS file of the catalogue."""}
+Bytes of files of the smoke run (simulated), its data and a catalogue of classes are changed, or the files are cut;
+then the commands that made them are given again. A file is made again, removed, named in what the commands say, or
+neither: then it was harmless, as no number depends on it. Compared with before are, byte for byte, the numbers of the
+run (`read_numbers` in `tests/conftest.py`; of its catalogue the rows), and the FITS file of the catalogue."""}
 
 
 def write_report(path, title, log, seconds):
-    "What was done and what came of it, and on what machine; a page of the site that no other leads to."
-    verdict = "**Something went wrong.**" if log.wrong else "All that is compared is as undisturbed."
+    "What was done and what came of it, and on what machine."
+    n, alike = sum(count["corrupted"] for count in log.done.values()), "All that is compared is as undisturbed."
+    good = f"{n} of {n} corrupted files were detected, or harmless. {alike}" if n else alike
+    verdict = "**Something went wrong.**" if log.wrong else good
     took = f"{seconds/60:.0f} minutes on {os.cpu_count()} cores, Python {platform.python_version()}."
-    path.write_text("\n".join(["---", "orphan: true", "---", f"# {title}", "", ABOUT[title], "",
+    path.write_text("\n".join([f"# {title}", "", ABOUT[title], "",
                                f"{verdict} {took}", "", *tabulate(log.done), "", *log.wrong]))
 
 
