@@ -45,6 +45,7 @@ NOT_YET = "*Not measured yet: `.venv/bin/python bench/{}.py` does.*"
 APART_ARCMIN = 13.  # Diagonal of a published image: nearer sources may be in one another's image
 CUT, LEVELS = 0.05, (0.0, 0.1)  # Shares of the peak
 OTHERS = "other folds"  # What a temperature is fitted to, if not to the answers of a task
+SIDE = 150  # Pixels: 4.5 arcmin, as in FRDEEP, of 9
 SPAN = 30  # Pixels: 54″, about the median of the extended sources
 
 
@@ -93,6 +94,10 @@ def repeat_sources(sources, rows):
     return replace(sources, names=np.array(chosen), **fields)
 
 
+def take_centre(training, validation, facts, seed):
+    return change_images(lambda images: crop_or_pad(images, SIDE), training, validation)
+
+
 def balance_catalogues(training, validation, facts, seed):
     "As many sources as there are, shared out evenly among catalogues and drawn anew in each."
     catalogues, rng = facts.loc[training.names, "catalogue"].to_numpy(), np.random.default_rng(seed)
@@ -135,7 +140,7 @@ def join_griese(training, validation, facts, seed):
     return replace(training, images=images, names=names, **columns), validation
 
 
-WAYS = {way.__name__: way for way in (keep, take_root, raise_threshold, draw_threshold, balance_catalogues,
+WAYS = {way.__name__: way for way in (keep, take_root, take_centre, raise_threshold, draw_threshold, balance_catalogues,
                                       scale_to_common_size, join_griese)}
 
 

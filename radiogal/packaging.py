@@ -19,18 +19,19 @@ from .config import (ConfigError, Damaged, Paths, RunConfig, find_images, find_p
                              read_config, read_json, write_atomic, write_json)
 from .datasets import PreparedSet, choose_classes, read_task
 from .diagnosis import assign_groups, read_facts, save_table
-from .engines import (Ensemble, Member, _fit_mean_temperature, _open_model, adapt_config, check_preparation,
-                              export_graph, list_members, open_ensemble)
+from .engines import (Ensemble, Member, _fit_mean_temperature, _open_model, adapt_config, ask_ensemble,
+                              check_preparation, export_graph, list_members, open_ensemble)
 from .ensembles import average_seeds, bound_ece, calibrate_folds
 from .evaluation import (CalibrationError, apply_temperature, average_predictions, calibrate_across,
-                                 list_classes, score_pooled, score_predictions, summarise_classes)
+                                 check_predictions, list_classes, score_calibration, score_pooled, score_predictions,
+                                 summarise_classes)
 from .models import choose_size
 from .panels import AskedPanels, read_asked_panels
 from .positions import read_table
 from .pretrained import FORMAT, UNLIKE
 from .provenance import check_network, describe_run, sign
 from .surveys import get_survey
-from .training import predict_sources
+from .training import _tabulate_said, predict_sources
 
 # %% ../nbs/30_packaging.ipynb #37a3fa9d
 class _Plan(NamedTuple):
@@ -39,11 +40,14 @@ class _Plan(NamedTuple):
     network: str
     alone: bool        # One network, that of the least validation loss; else all that were kept
     description: str
+    elsewhere: str = ""                # A task of the same classes with sources of other catalogues
+    unseen: tuple[str, ...] = ()       # Those of its catalogues that the networks were not trained on
 
 _PLANS = {
     "first-4class": _Plan("griese", "fields", False, "FR I, FR II, compact or bent, in FIRST: five networks together"),
     "first-4class-single": _Plan("griese", "fields", True, "FR I, FR II, compact or bent, in FIRST: one network"),
-    "first-fr": _Plan("frdeep-FIRST", "fields", True, "FR I or FR II, in FIRST, fields of 4.5 arcmin: one network"),
+    "first-fr": _Plan("frdeep-FIRST", "fields", True, "FR I or FR II, in FIRST, fields of 4.5 arcmin: one network",
+                      "griese-fr", ("MiraBest", "Capetti2017b")),
     "nvss-fr": _Plan("frdeep-NVSS", "fields", True, "FR I or FR II, in NVSS, fields of 37.5 arcmin: one network")}
 
 def _choose_folders(
@@ -207,6 +211,9 @@ def _read_rows_of(kept: Path, name: str, **wanted)->pd.DataFrame: # wanted: a co
     for key, value in wanted.items(): table = table[table[key] == value]
     return table
 
+_UNSEEN = dict(catalogue="catalogue", n="sources", accuracy="accuracy", accuracy_low="95 % low",
+               accuracy_high="95 % high", ece="calibration error", ece_chance_high="by chance below",
+               entropy_area="area of entropy")
 _LEFT_OUT = dict(catalogues="catalogue", n="sources", accuracy="not seen", accuracy_low="95 % low",
                  accuracy_high="95 % high", last_epoch="last epoch", mixed_accuracy="seen")
 _PROPERTY = dict(property="property", low="from", high="to", n="sources", accuracy="accuracy", accuracy_low="95 % low",
@@ -223,6 +230,50 @@ def _take_columns(rows: pd.DataFrame, names: dict[str, str])->str: # names: by c
     table = rows[list(names)].rename(columns=names)
     return _to_markdown(table.astype(object).where(table.notna(), None))
 
+# %% ../nbs/30_packaging.ipynb #30a5eea1
+def _find_apart(size: int, pixel_arcsec: float)->float: # arcmin
+    "How far apart the middles of two square images are that share no pixel, however they are turned."
+    return size*pixel_arcsec*2**0.5/60
+
+def _ask_unseen(
+    results: Path,         # results/<run>
+    config: RunConfig,
+    plan: _Plan,
+    ensemble: Ensemble,
+    positions: np.ndarray, # (m, 2), of all sources of the ensemble's own task, deg
+)->pd.DataFrame:           # A table of predictions with `catalogue`, as given out; no rows where none was planned
+    """What a model answers about sources of catalogues that it has not seen, in images without a pixel of its own.
+
+    Raises `ConfigError` for images that are not there, and for other classes.
+    """
+    from astropy import units as u
+    from astropy.coordinates import SkyCoord
+    if not plan.unseen: return pd.DataFrame()
+    sources, folder = read_task(results, config, plan.elsewhere), config.list_tasks()[plan.elsewhere].images
+    if sources.classes != ensemble.classes:
+        raise ConfigError(f"{plan.elsewhere} has the classes {sources.classes}, {plan.task} has {ensemble.classes}")
+    facts = read_facts(find_images(results, folder))
+    catalogues = facts.loc[sources.names, "catalogue"]
+    here, own = (SkyCoord(*each.T, unit="deg") for each in (sources.positions, positions))
+    apart = _find_apart(max(member.size for member in ensemble.members), sources.pixel_arcsec)
+    asked = (here.match_to_catalog_sky(own)[1] > apart*u.arcmin) & np.isin(catalogues, plan.unseen)
+    chosen = sources.select(asked)
+    said = _tabulate_said(chosen, ask_ensemble(ensemble, chosen.images).probabilities)
+    return assign_groups(said, facts).assign(catalogue=catalogues[asked].to_numpy())
+
+def _judge_unseen(asked: pd.DataFrame)->pd.DataFrame: # catalogue, n, accuracy, accuracy_low …, as `_UNSEEN`
+    "Scores by catalogue, those with most sources first; of entropy, the area under its curve against being wrong."
+    from scipy.stats import entropy
+    from sklearn.metrics import roc_auc_score
+    rows = []
+    for catalogue, some in asked.groupby("catalogue") if len(asked) else ():
+        y, p = check_predictions(some)
+        wrong, (value, ends), known = p.argmax(axis=1) != y, score_pooled([some], "accuracy"), score_calibration(some)
+        rows.append(dict(catalogue=catalogue, n=len(some), accuracy=value, accuracy_low=ends.low,
+                         accuracy_high=ends.high, ece=known["ece"], ece_chance_high=known["ece_chance_high"],
+                         entropy_area=roc_auc_score(wrong, entropy(p, axis=1)) if len(set(wrong)) > 1 else None))
+    return pd.DataFrame(sorted(rows, key=lambda row: -row["n"]), columns=list(_UNSEEN))
+
 # %% ../nbs/30_packaging.ipynb #307f5561
 def _describe_answer(said: _Said)->str:
     "How probabilities come about, in words."
@@ -235,7 +286,7 @@ def _fill_card(
     facts: dict,            # Of the model, for models.json
     said: _Said,
     hashes: dict[str, str], # SHA-256 of each of its files
-    tables: dict[str, str], # left_out and by_property, as Markdown
+    tables: dict[str, str], # left_out, by_property and unseen, as Markdown
     network: dict,          # metrics.json of one of its networks
 )->str:
     "A model's card."
@@ -264,6 +315,7 @@ def _describe_model(
     sources: PreparedSet, # Of its task
     ensemble: Ensemble,
     members: list[dict],  # From `_pack_networks`
+    unseen: pd.DataFrame, # From `_judge_unseen`
 )->dict:
     "A model's entry in models.json; raises `ConfigError` where the settings no longer prepare images as its own were."
     images = config.list_tasks()[plan.task].images
@@ -271,7 +323,8 @@ def _describe_model(
     check_preparation(sources, adapted, sources.survey)
     return dict(description=plan.description, survey=sources.survey, field_pixels=sources.images.shape[1],
                 images=images, alone=plan.alone, history=sources.history, min_covered=adapted.scraping.min_covered,
-                preparation=adapted.preparation.model_dump(), ensemble=_list_plain(ensemble), members=members)
+                preparation=adapted.preparation.model_dump(), ensemble=_list_plain(ensemble), members=members,
+                unseen=unseen.to_dict("records"))
 
 def _pack_model(name: str, paths: Paths, run: str)->tuple[dict, dict[str, bytes]]: # Its entry; content of its files
     "A model of the package; raises `ConfigError` where its networks or their training images are not there."
@@ -282,10 +335,13 @@ def _pack_model(name: str, paths: Paths, run: str)->tuple[dict, dict[str, bytes]
     sources = read_task(paths.results(run), config, plan.task)
     ensemble = open_ensemble(run, folders, sources, paths.results(run)/"engines", "onnxruntime")
     members, content = _pack_networks(ensemble, folders)
-    facts, said = _describe_model(plan, config, sources, ensemble, members), _read_said(kept, config, plan, ensemble)
+    unseen = _judge_unseen(_ask_unseen(paths.results(run), config, plan, ensemble, sources.positions))
+    facts = _describe_model(plan, config, sources, ensemble, members, unseen)
+    said = _read_said(kept, config, plan, ensemble)
     by_property = _name_unknown(_read_rows_of(kept, "by_property", task=plan.task))
     left_out = _read_rows_of(kept, "left_out", network=plan.network)
-    tables = dict(by_property=_take_columns(by_property, _PROPERTY), left_out=_take_columns(left_out, _LEFT_OUT))
+    tables = dict(by_property=_take_columns(by_property, _PROPERTY), left_out=_take_columns(left_out, _LEFT_OUT),
+                  unseen=_take_columns(unseen, _UNSEEN))
     card = _fill_card(name, facts, said, _hash_all(content), tables, read_json(folders[0]/"metrics.json"))
     return facts, content | {f"{name}.md": card.encode()}
 

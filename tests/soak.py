@@ -43,7 +43,7 @@ RUN = ("run", "smoke", "--cores", "2")
 LIMITS = Limits(wait_s=0.01, tries=2, stop_s=0.2)  # A host is left alone for a moment only
 STAGES = ("scraping", "preparation", "training", "transfer", "classify", "report")
 TRIES = 20  # Of one round
-BLOCK = 2880  # Bytes; a FITS file is filled up to a multiple of it
+BLOCK = 2880  # Bytes; a FITS file is filled up to a multiple of it, and a loss of padding alone is none
 LONGEST_S = 120, 1800  # Of a set of cutouts, and of a command
 
 
@@ -77,7 +77,7 @@ def answer_badly(body, rng):
            "HTTP 429": say(status="429 Too Many Requests", Retry_After=0), "a page instead of an image": say(page),
            "nothing": say(), "no answer": reset(b""), "reset amid the image": reset(say(body)[:len(body)//2]),
            "an image that is cut": say(body[:rng.randrange(1, len(body))], Content_Length=len(body)),
-           "a cut image of honest length": say(body[:rng.randrange(1, len(body) - BLOCK)]),  # a loss of padding is none
+           "a cut image of honest length": say(body[:rng.randrange(1, max(2, len(body) - BLOCK))]),
            "more than was announced": say(body + page, Content_Length=len(body) + len(page)),
            "an image in slow pieces": drip(say(body)[:1000], [say(body)[1000:]], 0.2)}
     return rng.choice(sorted(bad.items()))

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ from radiogal.evaluation import average_predictions, score_predictions
 from radiogal.packaging import (
     _PROPERTY,
     _answer_heldout,
+    _ask_unseen,
+    _judge_unseen,
     _list_old,
     _name_unknown,
     _Plan,
@@ -133,6 +136,47 @@ def test_the_row_of_sources_whose_property_is_not_known_says_so_in_words():
     first, last = _take_columns(_name_unknown(rows), _PROPERTY).splitlines()[2:]
     assert [cell.strip() for cell in first.split("|")[1:5]] == ["Redshift", "0.100", "0.200", "1,200"]
     assert [cell.strip() for cell in last.split("|")[1:5]] == ["Redshift not known", "", "", "3"]
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    "A plan, its model, and a set whose last source is in the image of one of the model's own; settings and positions."
+    config, model = read_config(ROOT/"config"/"smoke.toml"), load_model("first-fr")
+    sources, positions = sample_set(config, "FIRST"), np.array([[10., 10.]])
+    sources.positions[:] = np.stack([np.arange(len(sources)), np.full(len(sources), 40.)], axis=1)
+    sources.positions[-1] = 10 + 6.3/60/np.cos(np.radians(10)), 10  # the diagonal of 4.5' is 6.36'
+    facts = pd.DataFrame(dict(label=[sources.classes[k] for k in sources.labels], sky_group=np.arange(len(sources))//2,
+                              catalogue=["seen"] + ["new"]*(len(sources) - 1)), index=sources.names)
+    monkeypatch.setattr(packaging, "read_task", lambda *_: sources)
+    monkeypatch.setattr(packaging, "read_facts", lambda _: facts)
+    return _Plan("FIRST", "fields", True, "", "FIRST", ("new",)), model.ensemble, sources, config, positions
+
+
+def test_unseen_sources_are_of_other_catalogues_and_in_no_image_of_the_model(elsewhere):
+    plan, ensemble, sources, config, positions = elsewhere
+    asked = _ask_unseen(Path(), config, plan, ensemble, positions)
+    assert asked["name"].tolist() == list(sources.names[1:-1])
+    given = ask_ensemble(ensemble, sources.images[1:-1]).probabilities
+    np.testing.assert_allclose(asked[["p_FRI", "p_FRII"]], given, atol=1e-6)
+    told = _judge_unseen(asked.assign(catalogue=["a"]*3 + ["b"]*(len(asked) - 3)))
+    assert told["catalogue"].tolist() == ["b", "a"] and told["n"].tolist() == [len(asked) - 3, 3]
+    right = asked.loc[:2, ["p_FRI", "p_FRII"]].idxmax(axis=1).str[2:] == asked.loc[:2, "label"]
+    assert told["accuracy"].iloc[1] == pytest.approx(right.mean())
+
+
+def test_unseen_sources_of_other_classes_are_an_error_and_none_planned_is_no_row(elsewhere, monkeypatch):
+    plan, ensemble, sources, config, positions = elsewhere
+    assert _judge_unseen(_ask_unseen(Path(), config, plan._replace(unseen=()), ensemble, positions)).empty
+    monkeypatch.setattr(packaging, "read_task", lambda *_: replace(sources, classes=("FRII", "FRI")))
+    with pytest.raises(ConfigError, match=r"FIRST has the classes .'FRII', 'FRI'., FIRST has .'FRI', 'FRII'."):
+        _ask_unseen(Path(), config, plan, ensemble, positions)
+
+
+def test_the_network_that_did_not_see_a_catalogue_says_how_it_does_there():
+    first, second = load_model("first-fr").card.split("What to expect of sources")[1].split("\n\n")[1].splitlines()[2:]
+    name, n, accuracy, *_, error, _, area, _ = (cell.strip() for cell in first.split("|")[1:])
+    assert name == "MiraBest" and int(n) > 500 and float(accuracy) >= 0.85 and float(error) <= 0.05
+    assert float(area) >= 0.75 and "Capetti2017b" in second
 
 
 @pytest.mark.parametrize("name", ["first-fr", "nvss-fr"])
