@@ -15,6 +15,7 @@ import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -44,8 +45,8 @@ RESULTS, KEPT = ROOT/"results"/"benchmark", ROOT/"docs"/"results"/"benchmark"
 NOT_YET = "*Not measured yet: `.venv/bin/python bench/{}.py` does.*"
 APART_ARCMIN = 13.  # Diagonal of a published image: nearer sources may be in one another's image
 CUT, LEVELS = 0.05, (0.0, 0.1)  # Shares of the peak
+ANGLES, SCALES = (0., 15., 30., 45.), (0.9, 1., 1.12)  # Degrees; the network itself turns by 90 and mirrors
 OTHERS = "other folds"  # What a temperature is fitted to, if not to the answers of a task
-SIDE = 150  # Pixels: 4.5 arcmin, as in FRDEEP, of 9
 SPAN = 30  # Pixels: 54″, about the median of the extended sources
 
 
@@ -94,8 +95,12 @@ def repeat_sources(sources, rows):
     return replace(sources, names=np.array(chosen), **fields)
 
 
-def take_centre(training, validation, facts, seed):
-    return change_images(lambda images: crop_or_pad(images, SIDE), training, validation)
+def take_half(training, validation, facts, seed):
+    return change_images(lambda images: crop_or_pad(images, 150), training, validation)  # px: 4.5 arcmin, as in FRDEEP
+
+
+def take_third(training, validation, facts, seed):
+    return change_images(lambda images: crop_or_pad(images, 100), training, validation)
 
 
 def balance_catalogues(training, validation, facts, seed):
@@ -140,8 +145,9 @@ def join_griese(training, validation, facts, seed):
     return replace(training, images=images, names=names, **columns), validation
 
 
-WAYS = {way.__name__: way for way in (keep, take_root, take_centre, raise_threshold, draw_threshold, balance_catalogues,
-                                      scale_to_common_size, join_griese)}
+WAYS = {way.__name__: way for way in (keep, take_root, take_half, take_third, raise_threshold, draw_threshold,
+                                      balance_catalogues, scale_to_common_size, join_griese)}
+MADE = {*WAYS, "ask_views"}  # Each in a process of its own
 
 
 def train(a_try, task, fold, seed):
@@ -157,6 +163,25 @@ def train(a_try, task, fold, seed):
     model = build_network("fields", choose_size("fields", training.images.shape[1]), len(training.classes), seed)
     fit_network(model, training, validation, recipe, seed)
     return assign_groups(predict_sources(model, validation), facts), hash_file(folder/"prepared.h5")
+
+
+def ask_views(a_try, task, fold, seed):
+    "What a kept network says of its validation sources, in the mean of views, and the SHA-256 of the images."
+    from radiogal.engines import _open_model
+    from radiogal.models import choose_size
+    from radiogal.training import _turn_and_scale, batch_rows, predict_sources, start_keras_once
+    config = read_settings()
+    folder = find_images(RESULTS, config.list_tasks()[task].images)
+    side = choose_size("fields", (sources := read_task(RESULTS, config, task).validation(fold)).images.shape[1])
+    start_keras_once(seed)
+    model, tables = _open_model(KEPT/"training"/find_place(task, "fields", fold, seed), side), []
+    for angle, scale in product(ANGLES, SCALES):
+        turned = [_turn_and_scale(sources.images[rows], np.full(len(rows), angle), np.full(len(rows), scale))
+                  for rows in batch_rows(np.arange(len(sources)), 64)]
+        tables.append(predict_sources(model, replace(sources, images=np.concatenate(turned))))
+    p = [key for key in tables[0] if key.startswith("p_")]
+    mean = tables[0].assign(**sum(table[p] for table in tables).div(len(tables)))
+    return assign_groups(mean, read_facts(folder)), hash_file(folder/"prepared.h5")
 
 
 def keep_answers(cell, table, images, began=0.):
@@ -182,7 +207,7 @@ def run_cell(cell, deadline):
 
 def run_all(tries, minutes, run=run_cell):
     "All trainings that are not there, two at a time, in the order of the tries; those that failed, and why."
-    deadline, cells = time.monotonic() + 60*minutes, [c for t in tries if t["way"] in WAYS for c in list_cells(t)]
+    deadline, cells = time.monotonic() + 60*minutes, [c for t in tries if t["way"] in MADE for c in list_cells(t)]
     with ThreadPoolExecutor(2) as pool:
         told = pool.map(lambda cell: run(cell, deadline), cells)
         return {cell: why for cell, why in zip(cells, told, strict=True) if why}
@@ -190,7 +215,7 @@ def run_all(tries, minutes, run=run_cell):
 
 def fit_all(tries):
     "All classifiers of handcrafted features that are not there: they share a process, as they share the features."
-    for a_try in (t for t in tries if t["way"] not in {*WAYS, *MEANS}):
+    for a_try in (t for t in tries if t["way"] not in {*MADE, *MEANS}):
         for cell in list_cells(a_try):
             if find_file(cell).is_file(): continue
             from feature_tries import ask_features
@@ -229,12 +254,19 @@ SEEDS = [("fields", seed) for seed in (1, 2, 3)]
 FEATURES = ("handcrafted", 1)
 MEANS = dict(ask_fields=[("fields", None)], ask_handcrafted=[FEATURES], fuse_handcrafted=[("fields", None), FEATURES],
              fuse_alhassan=[("fields", None), ("alhassan", 1)], fuse_both=[("fields", None), ("alhassan", 1), FEATURES],
-             average_kept_seeds=SEEDS, average_seeds_handcrafted=[*SEEDS, FEATURES])  # Seed None: the try's own
+             average_kept_seeds=SEEDS, average_seeds_handcrafted=[*SEEDS, FEATURES],
+             fuse_views=[("views", None)], fuse_half_field=[("half-field", None), FEATURES])  # Seed None: the try's own
+
+
+def read_asked(name, task, fold, seed):
+    "Answers of a kept network, or of a try; None where there are none."
+    kept = read_kept(task, name, fold, seed)
+    return read_cell((name, task, fold, seed)) if kept is None else kept
 
 
 def ask_kept(way, task, fold, seed):
-    "The answers of a try that needs no training."
-    return fuse([read_kept(task, network, fold, each or seed) for network, each in MEANS[way]])
+    "The answers of a try that needs no training of its own."
+    return fuse([read_asked(name, task, fold, each or seed) for name, each in MEANS[way]])
 
 
 def scale_by_others(tables):
@@ -391,7 +423,8 @@ def main(words=None):
     if told.cell:
         name, task, fold, seed = told.cell
         cell = name, task, int(fold), int(seed)
-        keep_answers(cell, *train(next(t for t in tries if t["name"] == name), *cell[1:]))
+        a_try = next(t for t in tries if t["name"] == name)
+        keep_answers(cell, *(ask_views if a_try["way"] == "ask_views" else train)(a_try, *cell[1:]))
         return 0
     fit_all(tries)
     failed = run_all(tries, told.minutes)
