@@ -385,15 +385,36 @@ def write_flags():
 LEFT_OUT = {1: "Capetti", 2: "CoNFIG", 3: "MiraBest"}  # By fold of the task
 
 
+def name_left_out():
+    "Heads of the table of catalogues that are left out, with the share of the commonest class."
+    shares = [read_kept("catalogues-fr", "fields", fold, 1)["label"].value_counts(normalize=True) for fold in LEFT_OUT]
+    return [f"{name}, {share.iloc[0]:.3f} {share.index[0]}"
+            for name, share in zip(LEFT_OUT.values(), shares, strict=True)]
+
+
 def judge_left_out(a_try):
     "A line of the table of catalogues that are left out; none where nothing is measured."
     mine, _, _ = find_pairs(a_try, "catalogues-fr")
     cells = dict.fromkeys(LEFT_OUT, "–")
     for table in mine:
         scores = score_predictions(table)
-        cells[table["fold"].iloc[0]] = "{:.3f} [{:.3f}, {:.3f}], {}".format(
-            scores["accuracy"], *scores["accuracy_interval"], tell_ece([table]))
+        confusion = np.array(scores["confusion"])
+        cells[table["fold"].iloc[0]] = "{:.3f} [{:.3f}, {:.3f}], {:.3f}, {}".format(
+            scores["accuracy"], *scores["accuracy_interval"],
+            np.mean(np.diag(confusion)/confusion.sum(axis=1)), tell_ece([table]))
     return [(f"`{a_try['name']}`", *cells.values())]*bool(mine)
+
+
+PACKED = ROOT/"radiogal"/"networks"/"models.json"
+
+
+def write_unseen():
+    "What a network of the package says of catalogues that it was not trained on, in a table."
+    rows = json.loads(PACKED.read_text())["models"]["first-fr"]["unseen"]
+    told = [(f"`{row['catalogue']}`", row["n"], f"{row['accuracy']:.3f} [{row['accuracy_low']:.3f}, "
+             f"{row['accuracy_high']:.3f}]", f"{row['ece']:.3f} ({row['ece_chance_high']:.3f})",
+             f"{row['entropy_area']:.2f}") for row in rows]
+    return write_table(("catalogue", "sources", "accuracy", "calibration error", "entropy"), told)
 
 
 def write_page(tries):
@@ -407,8 +428,8 @@ def write_page(tries):
     differ, told_apart = write_catalogues()
     left_out = [row for t in tries if "catalogues-fr" in t["tasks"] for row in judge_left_out(t)]
     parts = dict(measured=write_table(heads, rows) if rows else NOT_YET.format("try_levers"), declared=declared,
-                 differ=differ, told_apart=told_apart, flags=write_flags(),
-                 left_out=write_table(("try", *LEFT_OUT.values()), left_out))
+                 differ=differ, told_apart=told_apart, flags=write_flags(), unseen=write_unseen(),
+                 left_out=write_table(("try", *name_left_out()), left_out))
     page = TEXT.read_text()
     for name, part in parts.items(): page = page.replace(f"{{{name}}}", part)
     return page

@@ -428,6 +428,8 @@ def _tell_unknown(table: pd.DataFrame)->str: # Catalogues left out, of one netwo
             f"{table['n'].sum():,} sources), and {span('mixed_accuracy')} where others of that catalogue were among "
             f"its training sources. The largest change is on {worst['catalogues']}: {worst['change']:+.3f} "
             f"({worst['change_low']:+.3f} to {worst['change_high']:+.3f}, over sources alone, one training).")
+    for row in table[table["accuracy"] < table["guess"]].itertuples():
+        told += f" {row.guess:.3f} of {row.catalogues} are {row.commonest}: who always says so is right more often."
     if table["last_epoch"].isna().any(): return told
     return told + (" The catalogue that was left out chose the epoch, which flatters: at the last epoch the mean is "
                    f"{table['last_epoch'].mean():.3f} ({span('last_epoch')}).")
@@ -438,5 +440,6 @@ def _write_unknown(table: pd.DataFrame)->pd.DataFrame: # Catalogues left out, of
         "Not trained on": table["catalogues"], "Network": table["network"],
         "Judged on": [f"{n} real sources" for n in table["n"]],
         "Accuracy (95 %)": [_write_score(row) for row in table.to_dict("records")],
+        "Commonest class": table["guess"].map("{:.3f}".format),
         "At the last epoch": table["last_epoch"].map("{:.3f}".format),
         "Trained on some of it": table["mixed_accuracy"].map("{:.3f}".format)})

@@ -211,11 +211,11 @@ def _read_rows_of(kept: Path, name: str, **wanted)->pd.DataFrame: # wanted: a co
     for key, value in wanted.items(): table = table[table[key] == value]
     return table
 
-_UNSEEN = dict(catalogue="catalogue", n="sources", accuracy="accuracy", accuracy_low="95 % low",
-               accuracy_high="95 % high", ece="calibration error", ece_chance_high="by chance below",
-               entropy_area="area of entropy")
-_LEFT_OUT = dict(catalogues="catalogue", n="sources", accuracy="not seen", accuracy_low="95 % low",
-                 accuracy_high="95 % high", last_epoch="last epoch", mixed_accuracy="seen")
+_UNSEEN = dict(catalogue="catalogue", n="sources", guess="commonest class", accuracy="accuracy",
+               accuracy_low="95 % low", accuracy_high="95 % high", ece="calibration error",
+               ece_chance_high="by chance below", entropy_area="area of entropy")
+_LEFT_OUT = dict(catalogues="catalogue", n="sources", guess="commonest class", accuracy="not seen",
+                 accuracy_low="95 % low", accuracy_high="95 % high", last_epoch="last epoch", mixed_accuracy="seen")
 _PROPERTY = dict(property="property", low="from", high="to", n="sources", accuracy="accuracy", accuracy_low="95 % low",
                  accuracy_high="95 % high")
 
@@ -269,7 +269,8 @@ def _judge_unseen(asked: pd.DataFrame)->pd.DataFrame: # catalogue, n, accuracy, 
     for catalogue, some in asked.groupby("catalogue") if len(asked) else ():
         y, p = check_predictions(some)
         wrong, (value, ends), known = p.argmax(axis=1) != y, score_pooled([some], "accuracy"), score_calibration(some)
-        rows.append(dict(catalogue=catalogue, n=len(some), accuracy=value, accuracy_low=ends.low,
+        guess = some["label"].value_counts(normalize=True).max()
+        rows.append(dict(catalogue=catalogue, n=len(some), guess=guess, accuracy=value, accuracy_low=ends.low,
                          accuracy_high=ends.high, ece=known["ece"], ece_chance_high=known["ece_chance_high"],
                          entropy_area=roc_auc_score(wrong, entropy(p, axis=1)) if len(set(wrong)) > 1 else None))
     return pd.DataFrame(sorted(rows, key=lambda row: -row["n"]), columns=list(_UNSEEN))

@@ -117,6 +117,18 @@ def score_rare(way, known):
     return (way(known, known.features[rare]).argmax(axis=1) == known.labels[rare]).mean()
 
 
+def test_who_always_names_the_commonest_class_of_a_catalogue_is_seen_to_know_nothing(levers):
+    always = answer(20).assign(p_FRI=0.1, p_FRII=0.9)
+    levers.keep_answers(("lazy", "catalogues-fr", 2, 2), always, "sha")
+    ((_, first, second, third),) = levers.judge_left_out(declare("lazy"))
+    assert (first, third) == ("–", "–") and second.startswith("0.500 [") and "], 0.500, " in second
+    rare = always.assign(label=["FRI"] + ["FRII"]*19)
+    levers.keep_answers(("lazier", "catalogues-fr", 2, 2), rare, "sha")
+    assert "], 0.500, " in levers.judge_left_out(declare("lazier"))[0][2]
+    assert levers.judge_left_out(declare("lazier"))[0][2].startswith("0.950 [")
+    assert levers.name_left_out()[1] == "CoNFIG, 0.915 FRII"
+
+
 def test_weights_of_catalogues_keep_a_classifier_from_reading_the_catalogue(two_catalogues):
     import feature_tries as ways
     plain = score_rare(lambda known, asked: ways.fit(known, np.ones(len(known.labels)), ways.draw_inner(known))
@@ -166,5 +178,5 @@ def test_tries_are_declared_once_and_can_be_made(levers):
     tries, tasks = levers.read_tries(), levers.read_settings().list_tasks()
     assert len({t["name"] for t in tries}) == len(tries) >= 14
     from feature_tries import FITS
-    assert {t["way"] for t in tries} - {*levers.WAYS} == {*levers.MEANS, *FITS}
+    assert {t["way"] for t in tries} - levers.MADE == {*levers.MEANS, *FITS}
     assert {k for t in tries for k in t["tasks"]} <= {*tasks}
