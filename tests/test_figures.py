@@ -422,3 +422,7 @@ def test_the_last_epoch_of_a_left_out_catalogue_is_that_of_the_kept_histories():
     assert f"at the last epoch the mean is {np.mean(ends):.3f} ({min(ends):.3f} to {max(ends):.3f})." in told
     short = fusion._tell_unknown(table.assign(last_epoch=np.nan))
     assert short == told.split(" The catalogue that was left out")[0]
+    poor = table[table["accuracy"] < table["guess"]]
+    assert len(poor) and all(f"{row.guess:.3f} of {row.catalogues} are {row.commonest}" in told
+                             for row in poor.itertuples())
+    assert "says so is right" not in fusion._tell_unknown(table.assign(guess=0.5))
