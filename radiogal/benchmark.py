@@ -462,7 +462,7 @@ def _tabulate_left_out(
     apart: list[_Judged], # One network; each fold validates catalogues that it was not trained on
     mixed: list[_Judged], # The same network on the same classes, trained and judged in mixed folds
     facts: pd.DataFrame, # From `read_facts`
-)->pd.DataFrame: # catalogues, network, n, commonest, guess; accuracy left out, mixed, its change, with 95 %; last_epoch
+)->pd.DataFrame: # catalogues, network, n, guess (its commonest class); accuracy left out, mixed, change, 95 %; last_epoch
     "What a network knows of catalogues that it was never shown."
     rows, answers = [], [j.predictions for j in mixed]
     known = set(pd.concat(answers)["name"])
@@ -473,12 +473,11 @@ def _tabulate_left_out(
         (alone, around), (beside, about) = score_pooled(left, "accuracy"), score_pooled(seen, "accuracy")
         change, ends = score_gain(left, seen, "accuracy")
         last = np.mean([j.run.history["val_accuracy"].iloc[-1] for j in several]) if names == whole else np.nan
-        shares = left[0]["label"].value_counts(normalize=True).sort_index()
         rows.append(dict(catalogues=", ".join(sorted(set(facts.loc[list(names), "catalogue"]))),
-                         network=several[0].network, n=len(names), commonest=shares.idxmax(), guess=shares.max(),
-                         accuracy=alone, accuracy_low=around.low, accuracy_high=around.high, mixed_accuracy=beside,
-                         mixed_low=about.low, mixed_high=about.high,
-                         change=change, change_low=ends.low, change_high=ends.high, last_epoch=last))
+                         network=several[0].network, n=len(names), accuracy=alone, accuracy_low=around.low,
+                         accuracy_high=around.high, guess=left[0]["label"].value_counts(normalize=True).max(),
+                         mixed_accuracy=beside, mixed_low=about.low, mixed_high=about.high, change=change,
+                         change_low=ends.low, change_high=ends.high, last_epoch=last))
     return pd.DataFrame(rows)
 
 def _find_mixed(
