@@ -462,13 +462,12 @@ def _tabulate_left_out(
     apart: list[_Judged], # One network; each fold validates catalogues that it was not trained on
     mixed: list[_Judged], # The same network on the same classes, trained and judged in mixed folds
     facts: pd.DataFrame, # From `read_facts`
-)->pd.DataFrame: # catalogues, network, n, guess (its commonest class); accuracy left out, mixed, change, 95 %; last_epoch
+)->pd.DataFrame: # catalogues, network, n; accuracy, of the commonest class, mixed, and the change, 95 %; last_epoch
     "What a network knows of catalogues that it was never shown."
     rows, answers = [], [j.predictions for j in mixed]
     known = set(pd.concat(answers)["name"])
     for several in _group_judged(apart, "fold").values():
-        names = known & (whole := set(several[0].predictions["name"]))
-        if not names: continue
+        if not (names := known & (whole := set(several[0].predictions["name"]))): continue
         left, seen = _choose_sources([j.predictions for j in several], names), _choose_sources(answers, names)
         (alone, around), (beside, about) = score_pooled(left, "accuracy"), score_pooled(seen, "accuracy")
         change, ends = score_gain(left, seen, "accuracy")
