@@ -231,6 +231,16 @@ def _take_columns(rows: pd.DataFrame, names: dict[str, str])->str: # names: by c
     return _to_markdown(table.astype(object).where(table.notna(), None))
 
 # %% ../nbs/30_packaging.ipynb #30a5eea1
+def _read_sources(
+    results: Path, # results/<run>
+    config: RunConfig,
+    task: str,
+)->PreparedSet:
+    "A task's sources; raises `ConfigError` where they are not prepared."
+    images = find_images(results, config.list_tasks()[task].images)
+    if (images/"prepared.h5").is_file(): return read_task(results, config, task)
+    raise ConfigError(f"no prepared images {images}: make prepare RUN={results.name}")
+
 def _find_apart(size: int, pixel_arcsec: float)->float: # arcmin
     "How far apart the middles of two square images are that share no pixel, however they are turned."
     return size*pixel_arcsec*2**0.5/60
@@ -249,7 +259,7 @@ def _ask_unseen(
     from astropy import units as u
     from astropy.coordinates import SkyCoord
     if not plan.unseen: return pd.DataFrame()
-    sources, folder = read_task(results, config, plan.elsewhere), config.list_tasks()[plan.elsewhere].images
+    sources, folder = _read_sources(results, config, plan.elsewhere), config.list_tasks()[plan.elsewhere].images
     if sources.classes != ensemble.classes:
         raise ConfigError(f"{plan.elsewhere} has the classes {sources.classes}, {plan.task} has {ensemble.classes}")
     facts = read_facts(find_images(results, folder))
@@ -325,15 +335,13 @@ def _describe_model(
     return dict(description=plan.description, survey=sources.survey, field_pixels=sources.images.shape[1],
                 images=images, alone=plan.alone, history=sources.history, min_covered=adapted.scraping.min_covered,
                 preparation=adapted.preparation.model_dump(), ensemble=_list_plain(ensemble), members=members,
-                unseen=unseen.to_dict("records"))
+                unseen=unseen.astype(object).where(unseen.notna(), None).to_dict("records"))
 
 def _pack_model(name: str, paths: Paths, run: str)->tuple[dict, dict[str, bytes]]: # Its entry; content of its files
     "A model of the package; raises `ConfigError` where its networks or their training images are not there."
     plan, kept, config = _PLANS[name], paths.kept(run), read_config(paths.settings(run))
     folders = _choose_folders(kept, plan)
-    images = find_images(paths.results(run), config.list_tasks()[plan.task].images)
-    if not (images/"prepared.h5").is_file(): raise ConfigError(f"no prepared images {images}: make prepare RUN={run}")
-    sources = read_task(paths.results(run), config, plan.task)
+    sources = _read_sources(paths.results(run), config, plan.task)
     ensemble = open_ensemble(run, folders, sources, paths.results(run)/"engines", "onnxruntime")
     members, content = _pack_networks(ensemble, folders)
     unseen = _judge_unseen(_ask_unseen(paths.results(run), config, plan, ensemble, sources.positions))
