@@ -231,7 +231,7 @@ def _take_columns(rows: pd.DataFrame, names: dict[str, str])->str: # names: by c
     return _to_markdown(table.astype(object).where(table.notna(), None))
 
 # %% ../nbs/30_packaging.ipynb #30a5eea1
-def _read_sources(
+def _open_sources(
     results: Path, # results/<run>
     config: RunConfig,
     task: str,
@@ -259,7 +259,7 @@ def _ask_unseen(
     from astropy import units as u
     from astropy.coordinates import SkyCoord
     if not plan.unseen: return pd.DataFrame()
-    sources, folder = _read_sources(results, config, plan.elsewhere), config.list_tasks()[plan.elsewhere].images
+    sources, folder = _open_sources(results, config, plan.elsewhere), config.list_tasks()[plan.elsewhere].images
     if sources.classes != ensemble.classes:
         raise ConfigError(f"{plan.elsewhere} has the classes {sources.classes}, {plan.task} has {ensemble.classes}")
     facts = read_facts(find_images(results, folder))
@@ -341,7 +341,7 @@ def _pack_model(name: str, paths: Paths, run: str)->tuple[dict, dict[str, bytes]
     "A model of the package; raises `ConfigError` where its networks or their training images are not there."
     plan, kept, config = _PLANS[name], paths.kept(run), read_config(paths.settings(run))
     folders = _choose_folders(kept, plan)
-    sources = _read_sources(paths.results(run), config, plan.task)
+    sources = _open_sources(paths.results(run), config, plan.task)
     ensemble = open_ensemble(run, folders, sources, paths.results(run)/"engines", "onnxruntime")
     members, content = _pack_networks(ensemble, folders)
     unseen = _judge_unseen(_ask_unseen(paths.results(run), config, plan, ensemble, sources.positions))

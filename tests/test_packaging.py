@@ -147,7 +147,7 @@ def elsewhere(monkeypatch):
     sources.positions[-1] = 10 + 6.3/60/np.cos(np.radians(10)), 10  # the diagonal of 4.5' is 6.36'
     facts = pd.DataFrame(dict(label=[sources.classes[k] for k in sources.labels], sky_group=np.arange(len(sources))//2,
                               catalogue=["seen"] + ["new"]*(len(sources) - 1)), index=sources.names)
-    monkeypatch.setattr(packaging, "_read_sources", lambda *_: sources)
+    monkeypatch.setattr(packaging, "_open_sources", lambda *_: sources)
     monkeypatch.setattr(packaging, "read_facts", lambda _: facts)
     return _Plan("FIRST", "fields", True, "", "FIRST", ("new",)), model.ensemble, sources, config, positions
 
@@ -167,7 +167,7 @@ def test_unseen_sources_are_of_other_catalogues_and_in_no_image_of_the_model(els
 def test_unseen_sources_of_other_classes_are_an_error_and_none_planned_is_no_row(elsewhere, monkeypatch):
     plan, ensemble, sources, config, positions = elsewhere
     assert _judge_unseen(_ask_unseen(Path(), config, plan._replace(unseen=()), ensemble, positions)).empty
-    monkeypatch.setattr(packaging, "_read_sources", lambda *_: replace(sources, classes=("FRII", "FRI")))
+    monkeypatch.setattr(packaging, "_open_sources", lambda *_: replace(sources, classes=("FRII", "FRI")))
     with pytest.raises(ConfigError, match=r"FIRST has the classes .'FRII', 'FRI'., FIRST has .'FRI', 'FRII'."):
         _ask_unseen(Path(), config, plan, ensemble, positions)
 
