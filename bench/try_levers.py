@@ -96,10 +96,12 @@ def repeat_sources(sources, rows):
 
 
 def take_half(training, validation, facts, seed):
-    return change_images(lambda images: crop_or_pad(images, 150), training, validation)  # px: 4.5 arcmin, as in FRDEEP
+    "The middle 150 px, 4.5 arcmin, as wide as FRDEEP's images; not scaled anew."
+    return change_images(lambda images: crop_or_pad(images, 150), training, validation)
 
 
 def take_third(training, validation, facts, seed):
+    "The middle 100 px, 3 arcmin."
     return change_images(lambda images: crop_or_pad(images, 100), training, validation)
 
 
@@ -172,9 +174,10 @@ def ask_views(a_try, task, fold, seed):
     from radiogal.training import _turn_and_scale, batch_rows, predict_sources, start_keras_once
     config = read_settings()
     folder = find_images(RESULTS, config.list_tasks()[task].images)
-    side = choose_size("fields", (sources := read_task(RESULTS, config, task).validation(fold)).images.shape[1])
+    sources, tables = read_task(RESULTS, config, task).validation(fold), []
     start_keras_once(seed)
-    model, tables = _open_model(KEPT/"training"/find_place(task, "fields", fold, seed), side), []
+    model = _open_model(KEPT/"training"/find_place(task, "fields", fold, seed),
+                        choose_size("fields", sources.images.shape[1]))
     for angle, scale in product(ANGLES, SCALES):
         turned = [_turn_and_scale(sources.images[rows], np.full(len(rows), angle), np.full(len(rows), scale))
                   for rows in batch_rows(np.arange(len(sources)), 64)]
@@ -247,7 +250,9 @@ def read_cell(cell):
 def fuse(tables):
     "The equal mean, as of the first's fold and seed; None where one is not there."
     if any(table is None for table in tables): return None
-    return average_predictions(tables).assign(fold=tables[0]["fold"].iloc[0], seed=tables[0]["seed"].iloc[0])
+    mean = average_predictions(tables).assign(fold=tables[0]["fold"].iloc[0], seed=tables[0]["seed"].iloc[0])
+    mean.attrs = {}  # no seconds of its own
+    return mean
 
 
 SEEDS = [("fields", seed) for seed in (1, 2, 3)]
@@ -408,13 +413,16 @@ def judge_left_out(a_try):
 PACKED = ROOT/"radiogal"/"networks"/"models.json"
 
 
+def tell_area(area): return "–" if area is None else f"{area:.2f}"
+
+
 def write_unseen():
     "What a network of the package says of catalogues that it was not trained on, in a table."
     rows = json.loads(PACKED.read_text())["models"]["first-fr"]["unseen"]
-    told = [(f"`{row['catalogue']}`", row["n"], f"{row['accuracy']:.3f} [{row['accuracy_low']:.3f}, "
-             f"{row['accuracy_high']:.3f}]", f"{row['ece']:.3f} ({row['ece_chance_high']:.3f})",
-             f"{row['entropy_area']:.2f}") for row in rows]
-    return write_table(("catalogue", "sources", "accuracy", "calibration error", "entropy"), told)
+    told = [(f"`{row['catalogue']}`", row["n"], f"{row['guess']:.3f}", f"{row['accuracy']:.3f} "
+             f"[{row['accuracy_low']:.3f}, {row['accuracy_high']:.3f}]", f"{row['ece']:.3f} "
+             f"({row['ece_chance_high']:.3f})", tell_area(row["entropy_area"])) for row in rows]
+    return write_table(("catalogue", "sources", "commonest class", "accuracy", "calibration error", "entropy"), told)
 
 
 def write_page(tries):

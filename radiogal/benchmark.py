@@ -462,7 +462,7 @@ def _tabulate_left_out(
     apart: list[_Judged], # One network; each fold validates catalogues that it was not trained on
     mixed: list[_Judged], # The same network on the same classes, trained and judged in mixed folds
     facts: pd.DataFrame, # From `read_facts`
-)->pd.DataFrame: # catalogues, network, n; accuracy, of the commonest class, mixed, and the change, 95 %; last_epoch
+)->pd.DataFrame: # catalogues, network, n, accuracy, guess (share of the commonest class), mixed, change; last_epoch
     "What a network knows of catalogues that it was never shown."
     rows, answers = [], [j.predictions for j in mixed]
     known = set(pd.concat(answers)["name"])

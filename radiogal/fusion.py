@@ -429,7 +429,7 @@ def _tell_unknown(table: pd.DataFrame)->str: # Catalogues left out, of one netwo
             f"its training sources. The largest change is on {worst['catalogues']}: {worst['change']:+.3f} "
             f"({worst['change_low']:+.3f} to {worst['change_high']:+.3f}, over sources alone, one training).")
     for row in table[table["accuracy"] < table["guess"]].itertuples():
-        told += f" {row.guess:.3f} of {row.catalogues} are of one class: who always names it is right more often."
+        told += f" Naming the commonest class for every source of {row.catalogues} would get {row.guess:.3f} right."
     if table["last_epoch"].isna().any(): return told
     return told + (" The catalogue that was left out chose the epoch, which flatters: at the last epoch the mean is "
                    f"{table['last_epoch'].mean():.3f} ({span('last_epoch')}).")

@@ -28,6 +28,7 @@ from .evaluation import (CalibrationError, apply_temperature, average_prediction
 from .models import choose_size
 from .panels import AskedPanels, read_asked_panels
 from .positions import read_table
+from .preparation import crop_or_pad, scale_minmax
 from .pretrained import FORMAT, UNLIKE
 from .provenance import check_network, describe_run, sign
 from .surveys import get_survey
@@ -40,8 +41,8 @@ class _Plan(NamedTuple):
     network: str
     alone: bool        # One network, that of the least validation loss; else all that were kept
     description: str
-    elsewhere: str = ""                # A task of the same classes with sources of other catalogues
-    unseen: tuple[str, ...] = ()       # Those of its catalogues that the networks were not trained on
+    unseen_task: str = ""        # A task of the same classes with sources of other catalogues
+    unseen: tuple[str, ...] = () # Those of its catalogues that the networks were not trained on
 
 _PLANS = {
     "first-4class": _Plan("griese", "fields", False, "FR I, FR II, compact or bent, in FIRST: five networks together"),
@@ -213,7 +214,7 @@ def _read_rows_of(kept: Path, name: str, **wanted)->pd.DataFrame: # wanted: a co
 
 _UNSEEN = dict(catalogue="catalogue", n="sources", guess="commonest class", accuracy="accuracy",
                accuracy_low="95 % low", accuracy_high="95 % high", ece="calibration error",
-               ece_chance_high="by chance below", entropy_area="area of entropy")
+               ece_chance_high="limit by chance", entropy_area="AUC of entropy")
 _LEFT_OUT = dict(catalogues="catalogue", n="sources", guess="commonest class", accuracy="not seen",
                  accuracy_low="95 % low", accuracy_high="95 % high", last_epoch="last epoch", mixed_accuracy="seen")
 _PROPERTY = dict(property="property", low="from", high="to", n="sources", accuracy="accuracy", accuracy_low="95 % low",
@@ -252,27 +253,31 @@ def _ask_unseen(
     ensemble: Ensemble,
     positions: np.ndarray, # (m, 2), of all sources of the ensemble's own task, deg
 )->pd.DataFrame:           # A table of predictions with `catalogue`, as given out; no rows where none was planned
-    """What a model answers about sources of catalogues that it has not seen, in images without a pixel of its own.
+    """What a model answers about sources of catalogues that it has not seen, none of them in one of its own images.
 
-    Raises `ConfigError` for images that are not there, and for other classes.
+    The middle of each image is scaled as `classify` scales a cutout. Raises `ConfigError` for images that are not
+    there, for other classes, and for a catalogue without such a source.
     """
     from astropy import units as u
     from astropy.coordinates import SkyCoord
     if not plan.unseen: return pd.DataFrame()
-    sources, folder = _open_sources(results, config, plan.elsewhere), config.list_tasks()[plan.elsewhere].images
+    sources, folder = _open_sources(results, config, plan.unseen_task), config.list_tasks()[plan.unseen_task].images
     if sources.classes != ensemble.classes:
-        raise ConfigError(f"{plan.elsewhere} has the classes {sources.classes}, {plan.task} has {ensemble.classes}")
-    facts = read_facts(find_images(results, folder))
+        raise ConfigError(f"{plan.unseen_task} has the classes {sources.classes}, {plan.task} has {ensemble.classes}")
+    facts, size = read_facts(find_images(results, folder)), max(member.size for member in ensemble.members)
     catalogues = facts.loc[sources.names, "catalogue"]
     here, own = (SkyCoord(*each.T, unit="deg") for each in (sources.positions, positions))
-    apart = _find_apart(max(member.size for member in ensemble.members), sources.pixel_arcsec)
-    asked = (here.match_to_catalog_sky(own)[1] > apart*u.arcmin) & np.isin(catalogues, plan.unseen)
+    apart = here.match_to_catalog_sky(own)[1] > _find_apart(size, sources.pixel_arcsec)*u.arcmin
+    asked = apart & np.isin(catalogues, plan.unseen)
+    if none := sorted(set(plan.unseen) - set(catalogues[asked])):
+        raise ConfigError(f"{plan.unseen_task} has no source of {', '.join(none)} outside the images of {plan.task}")
     chosen = sources.select(asked)
-    said = _tabulate_said(chosen, ask_ensemble(ensemble, chosen.images).probabilities)
+    middle, _ = scale_minmax(crop_or_pad(chosen.images, size))
+    said = _tabulate_said(chosen, ask_ensemble(ensemble, middle).probabilities)
     return assign_groups(said, facts).assign(catalogue=catalogues[asked].to_numpy())
 
 def _judge_unseen(asked: pd.DataFrame)->pd.DataFrame: # catalogue, n, accuracy, accuracy_low …, as `_UNSEEN`
-    "Scores by catalogue, those with most sources first; of entropy, the area under its curve against being wrong."
+    "Scores by catalogue, those with most sources first; entropy_area: how well entropy tells wrong from right, as AUC."
     from scipy.stats import entropy
     from sklearn.metrics import roc_auc_score
     rows = []

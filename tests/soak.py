@@ -43,7 +43,7 @@ RUN = ("run", "smoke", "--cores", "2")
 LIMITS = Limits(wait_s=0.01, tries=2, stop_s=0.2)  # A host is left alone for a moment only
 STAGES = ("scraping", "preparation", "training", "transfer", "classify", "report")
 TRIES = 20  # Of one round
-BLOCK = 2880  # Bytes; a FITS file is filled up to a multiple of it, and a loss of padding alone is none
+BLOCK = 2880  # Bytes; a FITS file is filled up to a multiple of it, and losing padding alone is no fault
 LONGEST_S = 120, 1800  # Of a set of cutouts, and of a command
 
 

@@ -423,6 +423,6 @@ def test_the_last_epoch_of_a_left_out_catalogue_is_that_of_the_kept_histories():
     short = fusion._tell_unknown(table.assign(last_epoch=np.nan))
     assert short == told.split(" The catalogue that was left out")[0]
     poor = table[table["accuracy"] < table["guess"]]
-    assert len(poor) and all(f"{row.guess:.3f} of {row.catalogues} are of one class" in told
+    assert len(poor) and all(f"source of {row.catalogues} would get {row.guess:.3f} right" in told
                              for row in poor.itertuples())
-    assert "who always names it" not in fusion._tell_unknown(table.assign(guess=0.5))
+    assert "Naming the commonest" not in fusion._tell_unknown(table.assign(guess=0.5))

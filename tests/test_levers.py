@@ -1,6 +1,7 @@
 "Tries: a stopped run goes on, one that fails takes no other along, and the page says what was measured."
 import sys
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,12 @@ def levers(monkeypatch, tmp_path):
     monkeypatch.setattr(try_levers, "FOLDER", tmp_path)
     yield try_levers
     for name in ("try_levers", "feature_tries", "measure_catalogues", "measure_flags"): sys.modules.pop(name, None)
+
+
+@dataclass
+class Side:
+    "All that a change of images needs of a set."
+    images: np.ndarray
 
 
 def declare(name, way="keep"):
@@ -115,6 +122,29 @@ def score_rare(way, known):
     "Accuracy on the classes that are rare in their catalogue."
     rare = (known.catalogues == "b") == (known.labels == 0)
     return (way(known, known.features[rare]).argmax(axis=1) == known.labels[rare]).mean()
+
+
+def test_a_narrower_image_is_the_middle_of_the_wide_one(levers):
+    whole = Side(np.random.default_rng(0).random((2, 300, 300, 1), np.float32))
+    for way, edge in ((levers.take_half, 75), (levers.take_third, 100)):
+        for side in way(whole, whole, None, 0):
+            np.testing.assert_array_equal(side.images, whole.images[:, edge:-edge, edge:-edge])
+
+
+def test_a_mean_of_a_try_and_a_kept_classifier_costs_nothing_more(levers):
+    kept = levers.read_kept("catalogues-fr", "handcrafted", 1, 1)
+    levers.keep_answers(("half-field", "catalogues-fr", 1, 1), kept.iloc[::-1].reset_index(drop=True), "sha")
+    told, _, seconds = levers.find_pairs(declare("both", "fuse_half_field") | dict(
+        tasks={"catalogues-fr": dict(folds=[1], seeds=[1])}), "catalogues-fr")
+    assert seconds == 0 and told[0].set_index("name").loc[kept["name"], "p_FRI"].to_list() == pytest.approx(
+        kept["p_FRI"].to_list(), abs=1e-4)
+
+
+@pytest.mark.full
+def test_the_page_is_what_the_kept_answers_say(levers, monkeypatch):
+    monkeypatch.setattr(levers, "FOLDER", ROOT/"docs"/"levers")
+    page = levers.write_page(levers.read_tries())
+    assert page == levers.PAGE.read_text() and "{" not in page
 
 
 def test_who_always_names_the_commonest_class_of_a_catalogue_is_seen_to_know_nothing(levers):

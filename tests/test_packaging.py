@@ -140,36 +140,58 @@ def test_the_row_of_sources_whose_property_is_not_known_says_so_in_words():
 
 @pytest.fixture
 def elsewhere(monkeypatch):
-    "A plan, its model, and a set whose last source is in the image of one of the model's own; settings and positions."
+    "A plan, its model, and a set whose last source is in an image of the model's own task, as the one before is not."
     config, model = read_config(ROOT/"config"/"smoke.toml"), load_model("first-fr")
-    sources, positions = sample_set(config, "FIRST"), np.array([[10., 10.]])
+    sources = replace(sample_set(config, "FIRST"), pixel_arcsec=1.8)  # the diagonal of 150 of them is 6.36 arcmin
     sources.positions[:] = np.stack([np.arange(len(sources)), np.full(len(sources), 40.)], axis=1)
-    sources.positions[-1] = 10 + 6.3/60/np.cos(np.radians(10)), 10  # the diagonal of 4.5' is 6.36'
+    sources.positions[-2:] = [[10 + arcmin/60/np.cos(np.radians(10)), 10] for arcmin in (6.45, 6.3)]
     facts = pd.DataFrame(dict(label=[sources.classes[k] for k in sources.labels], sky_group=np.arange(len(sources))//2,
                               catalogue=["seen"] + ["new"]*(len(sources) - 1)), index=sources.names)
     monkeypatch.setattr(packaging, "_open_sources", lambda *_: sources)
     monkeypatch.setattr(packaging, "read_facts", lambda _: facts)
-    return _Plan("FIRST", "fields", True, "", "FIRST", ("new",)), model.ensemble, sources, config, positions
+    plan = _Plan("FIRST", "fields", True, "", "FIRST", ("new",))
+    return plan, model.ensemble, sources, config, np.array([[10., 10.]])
 
 
 def test_unseen_sources_are_of_other_catalogues_and_in_no_image_of_the_model(elsewhere):
     plan, ensemble, sources, config, positions = elsewhere
     asked = _ask_unseen(Path(), config, plan, ensemble, positions)
     assert asked["name"].tolist() == list(sources.names[1:-1])
-    given = ask_ensemble(ensemble, sources.images[1:-1]).probabilities
+    middle = sources.images[1:-1]/sources.images[1:-1].max(axis=(1, 2), keepdims=True)
+    given = ask_ensemble(ensemble, middle).probabilities
     np.testing.assert_allclose(asked[["p_FRI", "p_FRII"]], given, atol=1e-6)
     told = _judge_unseen(asked.assign(catalogue=["a"]*3 + ["b"]*(len(asked) - 3)))
     assert told["catalogue"].tolist() == ["b", "a"] and told["n"].tolist() == [len(asked) - 3, 3]
     right = asked.loc[:2, ["p_FRI", "p_FRII"]].idxmax(axis=1).str[2:] == asked.loc[:2, "label"]
     assert told["accuracy"].iloc[1] == pytest.approx(right.mean())
+    assert told["guess"].iloc[1] == pytest.approx(max((asked.loc[:2, "label"] == c).mean() for c in sources.classes))
+
+
+def test_entropy_that_tells_wrong_from_right_has_an_area_of_one_and_no_mistake_none():
+    p = np.array([0.9, 0.8, 0.95, 0.6])
+    asked = pd.DataFrame(dict(name=list("abcd"), label=["FRI", "FRI", "FRI", "FRII"], sky_group=range(4), p_FRI=p,
+                              p_FRII=1 - p, catalogue="x"))
+    told = _judge_unseen(asked).iloc[0]
+    assert (told["n"], told["guess"], told["accuracy"], told["entropy_area"]) == (4, 0.75, 0.75, 1)
+    assert told["ece"] == pytest.approx((0.1 + 0.2 + 0.05 + 0.6)/4)
+    assert pd.isna(_judge_unseen(asked[:3])["entropy_area"].iloc[0])
 
 
 def test_unseen_sources_of_other_classes_are_an_error_and_none_planned_is_no_row(elsewhere, monkeypatch):
     plan, ensemble, sources, config, positions = elsewhere
     assert _judge_unseen(_ask_unseen(Path(), config, plan._replace(unseen=()), ensemble, positions)).empty
+    with pytest.raises(ConfigError, match="FIRST has no source of gone outside the images of FIRST"):
+        _ask_unseen(Path(), config, plan._replace(unseen=("new", "gone")), ensemble, positions)
     monkeypatch.setattr(packaging, "_open_sources", lambda *_: replace(sources, classes=("FRII", "FRI")))
     with pytest.raises(ConfigError, match=r"FIRST has the classes .'FRII', 'FRI'., FIRST has .'FRI', 'FRII'."):
         _ask_unseen(Path(), config, plan, ensemble, positions)
+
+
+def test_images_of_unseen_sources_that_are_not_prepared_are_named(tmp_path):
+    model, config = load_model("first-fr"), read_config(ROOT/"config"/"smoke.toml")
+    plan = _Plan("FIRST", "fields", True, "", "VLASS", ("new",))
+    with pytest.raises(ConfigError, match="no prepared images .*VLASS: make prepare RUN=smoke"):
+        _ask_unseen(tmp_path/"smoke", config, plan, model.ensemble, np.zeros((1, 2)))
 
 
 def test_the_network_that_did_not_see_a_catalogue_says_how_it_does_there():
