@@ -37,12 +37,12 @@ class Watch(threading.Thread):
         while True:
             try: family = [self.process, *self.process.children(recursive=True)]
             except psutil.NoSuchProcess: return
-            total = 0
+            total, began = 0, time.monotonic()
             for process in family:
                 try: total += process.memory_full_info().pss
                 except (psutil.NoSuchProcess, psutil.AccessDenied): continue  # ended meanwhile
             self.peak = max(self.peak, total)
-            time.sleep(0.5)
+            time.sleep(max(0.5, 20*(time.monotonic() - began)))  # pages of many processes take long to count
 
 
 def run(folder, *command, **environment):
