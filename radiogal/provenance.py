@@ -550,7 +550,9 @@ def _check_parameters(
 # %% ../nbs/03_provenance.ipynb #3d75cc12
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
-_QUIET_KERNEL = ["--IPKernelApp.log_level=40"]  # Errors of its own, and not that it starts; of cells all is heard
+# Of its own it tells errors alone. It looks for garbage rarely: with TensorFlow a quarter of a step went into that
+_KERNEL = ["--IPKernelApp.log_level=40", "--IPKernelApp.exec_lines=__import__('gc').set_threshold(10_000)",
+           "--IPKernelApp.exec_lines=__import__('atexit').register(__import__('gc').freeze)"]
 
 def _define_kernel()->type: # A jupyter_client.AsyncKernelManager
     "Kernels of the Python that is running, whatever others the machine knows by the same name."
@@ -560,7 +562,7 @@ def _define_kernel()->type: # A jupyter_client.AsyncKernelManager
 
     class OwnKernel(AsyncKernelManager):
         @property
-        def kernel_spec(self): return KernelSpec(**get_kernel_dict(_QUIET_KERNEL))
+        def kernel_spec(self): return KernelSpec(**get_kernel_dict(_KERNEL))
 
     return OwnKernel
 
@@ -671,9 +673,7 @@ def run_notebook(
 
 # %% ../nbs/03_provenance.ipynb #4f424a00
 _MACHINE_LINE = re.compile(r"\[IPKernelApp\] |WARNING: All log messages before absl|[IWE]0000 |To enable the following|"
-                          r"WARNING:tensorflow:\d+ out of the last|"
-                          r"'(created|modified)' timestamp|\s*$")
-
+                          r"WARNING:tensorflow:\d+ out of the last|'(created|modified)' timestamp|\s*$")
 _TABLE_ID = re.compile(r'id="table\d+"')  # astropy puts a memory address there
 
 def _tidy_outputs(cell)->None:

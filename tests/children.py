@@ -1,4 +1,5 @@
 "What tests let other processes do: forked from one that has imported the library, ended at the latest with the test."
+import gc
 import math
 import multiprocessing
 import os
@@ -15,10 +16,22 @@ CONTEXT.set_forkserver_preload(["radiogal.training", "radiogal.scraping", "keras
                                 "matplotlib.pyplot", "scipy.ndimage", "scipy.spatial", "reproject"])
 
 
+def look_less_for_garbage():
+    "Python goes through all objects again and again: with those of TensorFlow a tenth of the tests' time went there."
+    gc.freeze()
+    gc.set_threshold(10_000)
+
+
+def call(function, *arguments):
+    "Call a function in a process that was just forked."
+    look_less_for_garbage()
+    function(*arguments)
+
+
 @contextmanager
 def run(n, function, *arguments, daemon=True):
     "Processes that each call a function with its number and arguments; those that are no daemons may have their own."
-    children = [CONTEXT.Process(target=function, args=(i, *arguments), daemon=daemon) for i in range(n)]
+    children = [CONTEXT.Process(target=call, args=(function, i, *arguments), daemon=daemon) for i in range(n)]
     for child in children: child.start()
     try: yield children
     finally:

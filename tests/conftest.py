@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import requests
+from children import look_less_for_garbage
 from faulty import Case, serve
 from filelock import FileLock
 from tqdm import tqdm
@@ -229,6 +230,9 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
     for item in items:
         if {"mirror", "smoke_run"} & set(item.fixturenames): item.add_marker(pytest.mark.full)
+
+
+def pytest_collection_finish(): look_less_for_garbage()
 
 
 class ByFile(LoadScopeScheduling):
