@@ -32,6 +32,7 @@ from . import __version__
 from .config import ConfigError, RadiogalError, write_atomic
 from .cutouts import CutoutPlan, count_side, plot_cutout, read_cutout, read_header, strip_suffix, to_ascii
 from .engines import ColumnFacts, count_neighbours, describe_columns, hash_json
+from .evaluation import _measure_entropy
 from .fetch import FetchError, select_files
 from .inputs import _split_line, read_all_rows, read_surveys
 from .pages import draw_thumbnail, view_cutout, write_sources
@@ -191,13 +192,12 @@ def find_prior_factors(model: PretrainedModel, prior: str)->np.ndarray: # (class
 
 def change_prior(rows: pd.DataFrame, classes: tuple[str, ...], factors: np.ndarray)->pd.DataFrame:
     "Rows with probabilities, class and entropy for another mix of classes; factors as from `find_prior_factors`."
-    from scipy.stats import entropy
     out, columns, good = rows.copy(), [f"p_{name}" for name in classes], rows.state == "ok"
     scaled = out.loc[good, columns].to_numpy()*factors
     scaled /= scaled.sum(axis=1, keepdims=True)
     out.loc[good, columns] = scaled
     out.loc[good, "class"] = np.array(classes, object)[scaled.argmax(axis=1)]
-    out.loc[good, "entropy"] = entropy(scaled, base=2, axis=1)
+    out.loc[good, "entropy"] = _measure_entropy(scaled)
     return out
 
 # %% ../nbs/34_answers.ipynb #89bb759b

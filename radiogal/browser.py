@@ -233,7 +233,7 @@ _AHEAD = 2 # Sources whose images are fetched before one goes there
 # %% ../nbs/37_browser.ipynb #5a0c7e31
 _SHARED = ("astropy.visualization", "astroquery.skyview", "contourpy", "matplotlib.backends.backend_agg",
            "matplotlib.figure", "matplotlib.patheffects", "PIL.PngImagePlugin", "pyarrow.parquet", "reproject",
-           "scipy.ndimage", "scipy.stats")
+           "scipy.ndimage", "scipy.special")
 
 def _import_shared()->None:
     "Import what several threads need before they start: two that import parts of one package at once can deadlock."

@@ -38,7 +38,8 @@ from .config import ConfigError, Damaged, RunConfig, read_json, write_atomic
 from .cutouts import describe_span
 from .datasets import GRIESE_HISTORY, PreparedSet, describe_steps, digest_arrays, encode_column
 from .ensembles import average_seeds, find_temperature
-from .evaluation import (CalibrationError, _scale_probabilities, fit_temperature, list_classes)
+from .evaluation import (CalibrationError, _measure_entropy, _scale_probabilities, fit_temperature,
+                                 list_classes)
 from .fetch import hash_file, one_line
 from .positions import _load_parquet
 from .graphs import split_head, write_onnx
@@ -577,7 +578,6 @@ def classify_shard(
     radius: u.Quantity,      # Within which two positions are one source
 )->pd.DataFrame:             # Columns as `describe_columns`, rows as asked
     "The catalogue's rows of one shard."
-    from scipy.stats import entropy
     columns = describe_columns(ensemble.classes, ensemble.calibrated)
     rows = pd.DataFrame({key: np.full(len(block), "" if facts.kind == "str" else np.nan,
                                       object if facts.kind == "str" else float)
@@ -591,7 +591,7 @@ def classify_shard(
         answers, chosen = ask_ensemble(ensemble, prepared.images), prepared.rows
         for i, c in enumerate(ensemble.classes): rows.loc[chosen, f"p_{c}"] = answers.probabilities[:, i]
         rows.loc[chosen, "class"] = np.array(ensemble.classes, object)[answers.probabilities.argmax(axis=1)]
-        rows.loc[chosen, "entropy"] = entropy(answers.probabilities, base=2, axis=1)
+        rows.loc[chosen, "entropy"] = _measure_entropy(answers.probabilities)
         rows.loc[chosen, "spread"], rows.loc[chosen, "ood_score"] = answers.spread, answers.ood_score
     return rows
 

@@ -31,6 +31,7 @@ from . import __version__
 from .config import ConfigError, RunConfig, parse_config
 from .cutouts import _NO_COORDINATES, read_header, strip_suffix
 from .engines import Ensemble, ask_ensemble, count_trained, open_onnxruntime, read_member
+from .evaluation import _measure_entropy
 from .fetch import FetchError, one_line
 from .positions import BadImage, clean_header, is_number, open_fits, read_celestial
 from .preparation import (Unusable, match_survey, measure_pixel, prepare_image, read_image,
@@ -360,13 +361,12 @@ def _fill_answers(
     model: PretrainedModel,
 )->None:
     "Write what a model says of images into their rows."
-    from scipy.stats import entropy
     said = ask_ensemble(model.ensemble, np.stack([each.image for each in prepared])[..., None])
     coords = SkyCoord([each.place for each in prepared], unit="deg")
     rows["ra"][used], rows["dec"][used] = coords.ra, coords.dec
     rows["class"][used] = np.array(model.classes)[said.probabilities.argmax(axis=1)]
     for i, name in enumerate(model.classes): rows[f"p_{name}"][used] = said.probabilities[:, i]
-    rows["entropy"][used] = entropy(said.probabilities, base=2, axis=1)*u.bit
+    rows["entropy"][used] = _measure_entropy(said.probabilities)*u.bit
     rows["spread"][used], rows["ood_score"][used] = said.spread, said.ood_score
     rows["n_trained"][used] = count_trained(coords, model.ensemble, model.config.targets.match_arcsec*u.arcsec)
 

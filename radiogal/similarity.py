@@ -22,6 +22,7 @@ from .answers import _OWN_COLUMNS, _make_unique
 from .config import ConfigError
 from .engines import (ColumnFacts, Member, _ask_engine, _unit_vectors, ask_ensemble, count_trained,
                               describe_columns)
+from .evaluation import _measure_entropy
 from .positions import name_position
 from .preparation import Unusable
 from .pretrained import (PretrainedModel, _gather_images, _is_held, _name_source, _prepare_read, _Prepared,
@@ -72,14 +73,13 @@ def _begin_features(names: list[str], model: PretrainedModel)->QTable:
 
 def _fill_features(rows: QTable, used: np.ndarray, prepared: list[_Prepared], model: PretrainedModel)->None:
     "Write what a model sees in images, and says of them, into their rows."
-    from scipy.stats import entropy
     images = np.stack([each.image for each in prepared])[..., None]
     said = ask_ensemble(model.ensemble, images)
     coords = SkyCoord([each.place for each in prepared], unit="deg")
     rows["ra"][used], rows["dec"][used] = coords.ra, coords.dec
     rows["n_trained"][used] = count_trained(coords, model.ensemble, model.config.targets.match_arcsec*u.arcsec)
     rows["class"][used] = np.array(model.classes)[said.probabilities.argmax(axis=1)]
-    rows["entropy"][used] = entropy(said.probabilities, base=2, axis=1)*u.bit
+    rows["entropy"][used] = _measure_entropy(said.probabilities)*u.bit
     rows["ood_score"][used], rows["features"][used] = said.ood_score, _measure_features(model, images)
 
 _SEEN = dict( # What is said of columns that answers have not

@@ -206,8 +206,8 @@ def test_results_that_are_removed_below_a_run_are_told_unless_all_were_made(resu
 
 def test_a_run_whose_results_are_removed_ends_in_what_to_do(smoke_run, tmp_path):
     folder = shutil.copytree(smoke_run, tmp_path/"project", symlinks=True)
-    shutil.rmtree(folder/"results"/"smoke"/"report")
-    (log := folder/"results"/"smoke"/"logs"/"41_final_plots.log").unlink()
+    shutil.rmtree(folder/"results"/"smoke"/"densities")
+    (log := folder/"results"/"smoke"/"logs"/"04_surveys.log").unlink()
     process = radiogal(folder, "run", "smoke", "--cores", "1")
     wait_for(lambda: process.poll() is not None or log.exists())
     (folder/"results").rename(folder/"moved")  # at once, where removing would race with what is written
