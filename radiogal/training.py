@@ -8,6 +8,7 @@ __all__ = ['start_keras_once', 'CHECKPOINTS_APART', 'start_keras', 'split_networ
            'save_weights', 'write_training', 'plot_history', 'keep_time', 'train_cell']
 
 # %% ../nbs/22_modelling.ipynb #3eb60630
+import gc
 import hashlib
 import io
 import json
@@ -15,6 +16,7 @@ import logging
 import os
 import re
 import shutil
+import sys
 import tempfile
 import time
 import zipfile
@@ -54,13 +56,26 @@ def _settle_backend()->None:
     "Make matplotlib draw to files if MPLBACKEND names a backend that cannot be loaded here."
     if not _can_draw(os.environ.get("MPLBACKEND", "")): os.environ["MPLBACKEND"] = "agg"
 
+def _import_keras(): # The module
+    "Keras, imported without searches for garbage, and its many objects set apart from later ones."
+    if found := sys.modules.get("keras"): return found
+    gc.collect()
+    searched = gc.isenabled()
+    gc.disable()
+    try:
+        import keras
+        return keras
+    finally:
+        gc.freeze()
+        if searched: gc.enable()
+
 def start_keras(
     seed: int, # For every random number that Keras draws
 )->None:
     "Keras made deterministic, in single precision, whatever a user's settings say; raises `ConfigError` without Keras."
     _settle_backend()  # before Keras, which imports matplotlib
     need_extra("keras", "train")
-    import keras
+    keras = _import_keras()
     keras.config.set_floatx("float32")  # whatever a user's keras.json says
     keras.config.set_epsilon(1e-7)
     keras.config.set_image_data_format("channels_last")
