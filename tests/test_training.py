@@ -1,6 +1,8 @@
 "Our recipe (Muon, cosine, averaging, turned images): a seed gives equal bytes, killed or not; another, other weights."
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import children
@@ -98,3 +100,10 @@ def test_an_earlier_training_of_a_process_leaves_no_trace(whole, later):
 def test_another_seed_gives_other_weights(whole, later):
     ours, theirs = (list(read_weights(folder).values()) for folder in (whole, later/"2"))
     assert any(not np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_what_keras_brings_is_left_out_of_searches_for_garbage():
+    code = ("import gc; from radiogal.training import start_keras; start_keras(1); "
+            "print(gc.isenabled(), gc.get_freeze_count() > 10**5)")
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["True", "True"]
