@@ -550,7 +550,7 @@ def _check_parameters(
 # %% ../nbs/03_provenance.ipynb #3d75cc12
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
-# Of its own it tells errors alone. It looks for garbage rarely: with TensorFlow a quarter of a step went into that
+# Only errors of its own are shown. Searches for garbage are rare, and none is made at the end: they slow each import
 _KERNEL = ["--IPKernelApp.log_level=40", "--IPKernelApp.exec_lines=__import__('gc').set_threshold(10_000)",
            "--IPKernelApp.exec_lines=__import__('atexit').register(__import__('gc').freeze)"]
 

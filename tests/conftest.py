@@ -103,6 +103,7 @@ def find_processes(folder):
 
 def copy_state(run, folder):
     "What the clone knows of a run, so that it is not made again; Snakemake judges what of it is still good."
+    if not (ROOT/"results"/run).is_dir(): return  # downloads alone would answer what a test expects an archive to
     for name in (f"results/{run}", f"figures/{run}", f"data/raw/{run}", ".snakemake/metadata"):
         if (ROOT/name).is_dir(): shutil.copytree(ROOT/name, folder/name, symlinks=True)
 
